@@ -1,0 +1,60 @@
+# Everything runs in .venv; `make help` lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check lint types layers bench clean system-deps lock
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## make .venv with everything pinned, and nothing else
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "neaptide needs Python 3.11 ($(PYTHON) was not found; set PYTHON=/path/to/python3.11)"; exit 1; }
+	@echo "==> .venv: creating it with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "==> .venv: installing the pinned packages (about 350 MB; a minute or two the first time)"
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: setup ## a mixed day on real data: three set-ups, a table and a report
+	@$(BIN)/neaptide demo
+
+test: setup check ## what `check` does, then the list of what was skipped
+
+check: setup lint types layers ## ruff, mypy --strict, import-linter, tests
+	@echo "==> tests"
+	@$(BIN)/pytest -n auto
+
+lint: setup
+	@echo "==> ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup
+	@echo "==> mypy --strict"
+	@$(BIN)/mypy
+
+layers: setup
+	@echo "==> import-linter"
+	@$(BIN)/lint-imports
+
+bench: setup ## one JSON line per figure; FIGURE=name runs one; budgets in benchmarks/budgets.yaml
+	@$(BIN)/python -m benchmarks $(FIGURE)
+
+system-deps: ## with apt, as root: what some tests want besides (chromium)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core
+
+lock: ## resolve requirements/*.in again into hashed pins (wants uv)
+	for name in runtime dev; do \
+	  uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	    requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist neaptide-demo
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
