@@ -1,6 +1,6 @@
 """Reading a table of comma-separated values, one record a line, with a report of every row that was wrong.
 
-`read_rows(path, {"cpu_milli": COUNT, "name": TEXT})` gives the columns of the rows that were right, and a `BadRow` for each other.
+`read_rows(path, {"cpu_milli": COUNT, "name": TEXT})` gives the columns of the rows that were right, and a `LeftOut` for each other.
 A wrong row is left out of the columns as a whole; a wrong file (absent, cut short, without a column) is a `TraceError`.
 """
 
@@ -12,22 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from neaptide.model.problems import LeftOut
+
 
 class TraceError(ValueError):
     """A trace that cannot be used at all; its message names the file, what is wrong and what is accepted."""
-
-
-class BadRow(NamedTuple):
-    """A row that was left out, and why."""
-
-    file: str
-    line: int  # 1 is the header
-    field: str
-    value: str
-    accepted: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.field} is {self.value!r}; accepted: {self.accepted}"
 
 
 class Parser(NamedTuple):
@@ -42,7 +31,7 @@ class Rows(NamedTuple):
 
     columns: dict[str, list[Any]]
     lines: list[int]
-    bad: list[BadRow]
+    bad: list[LeftOut]
 
 
 def read_rows(
@@ -67,7 +56,7 @@ def read_rows(
 
     rows: list[list[Any]] = []
     numbers: list[int] = []
-    bad: list[BadRow] = []
+    bad: list[LeftOut] = []
     for number, line in enumerate(lines, start=2):
         if not line:
             continue
@@ -75,12 +64,17 @@ def read_rows(
             rows.append(_parse(line, len(header), fields))
             numbers.append(number)
         except _WrongFieldError as error:
-            bad.append(BadRow(path.name, number, *error.what))
+            bad.append(bad_row(path, number, *error.what))
 
     found = dict(zip((name for _, name, _ in fields), zip(*rows, strict=True), strict=True)) if rows else {}
     absent = {name: default for name, (_, default) in optional.items() if name not in header}
     result = {name: [absent[name]] * len(rows) if name in absent else list(found.get(name, ())) for name in parsers}
     return Rows(result, numbers, bad)
+
+
+def bad_row(path: Path, line: int, field: str, value: object, accepted: str) -> LeftOut:
+    """The record of a row that was left out; line 1 is the header."""
+    return LeftOut(str(path), f"line {line}", field, str(value), accepted)
 
 
 def _non_negative(text: str) -> int:
