@@ -1,0 +1,1 @@
+"""What a workload will use: histograms, peak prediction, run times, seasonal forecasts. Pure."""

@@ -1,0 +1,1 @@
+"""What one node does for itself: readings in, settings and evictions out, each with its reason. Pure, standard library only."""
