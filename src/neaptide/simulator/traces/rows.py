@@ -49,7 +49,7 @@ def read_rows(
     """
     optional = optional or {}
     lines = _lines(path)
-    header = [name.strip() for name in _split(next(lines, ""))]
+    header = _header(path, next(lines, ""))
     _check_header(path, header, columns, optional)
     parsers = {**columns, **{name: parser for name, (parser, _) in optional.items()}}
     fields = [(header.index(name), name, parser) for name, parser in parsers.items() if name in header]
@@ -140,6 +140,13 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line.rstrip("\r\n")
     except (OSError, EOFError, zlib.error) as error:
         raise TraceError(f"{path}: cannot be read ({error}); accepted: a readable CSV file, plain or .gz") from error
+
+
+def _header(path: Path, line: str) -> list[str]:
+    try:
+        return [name.strip() for name in _split(line)]
+    except csv.Error:
+        raise TraceError(f"{path}: the header {line[:100]!r} leaves a quote open; accepted: names and commas") from None
 
 
 def _check_header(
