@@ -58,7 +58,7 @@ def _seconds(text: str) -> float:
 
 def _time(text: str) -> float:
     when = datetime.fromisoformat(text)
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
 
 
 AMOUNT = Parser(_amount, "a finite number, 0 or more")
