@@ -23,3 +23,15 @@ class LeftOut(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         where = ": ".join(part for part in (self.file, self.object, self.field) if part)
         return f"{where}: {self.value!r} is not accepted; accepted: {self.accepted}"
+
+
+class FieldError(ValueError):
+    """A value that cannot be used: the field's path inside its object, the value as text, and what is accepted."""
+
+    def __init__(self, field: str, value: object, accepted: str) -> None:
+        super().__init__(f"{field}: {value!r} is not accepted; accepted: {accepted}")
+        self.field, self.value, self.accepted = field, str(value), accepted
+
+    def left_out(self, file: str, name: str) -> LeftOut:
+        """The record of this error for an object of a file."""
+        return LeftOut(file, name, self.field, self.value, self.accepted)

@@ -1,0 +1,107 @@
+"""What policies decide: actions with reasons, expected effects and preconditions; plans of them; outcomes of those.
+
+An action is one struct per kind, told apart on the wire by `kind`. `target` is the object it acts on; `concerns()` says
+which pods and nodes it takes hold of, for the arbiter's rule of one owner at a time.
+"""
+
+from msgspec import Struct
+
+
+class Ref(Struct, frozen=True, gc=False, order=True):
+    """Names one object. `namespace` is empty for what has none; `uid` is empty where any object of that name is meant."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+    uid: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+class Reason(Struct, frozen=True, gc=False):
+    """Why: a CamelCase code for machines and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class Effect(Struct, frozen=True, gc=False):
+    """What is expected: the change of cost in US dollars per hour (None where a price is unknown), and the risk in 0..1."""
+
+    money_per_hour: float | None = 0.0
+    risk: float = 0.0
+
+
+class Precondition(Struct, frozen=True, gc=False):
+    """A field of the target and the value it must still have when the action is carried out."""
+
+    field: str
+    equals: str
+
+
+class Action(Struct, frozen=True, gc=False, kw_only=True, tag_field="kind"):
+    """What every kind of action carries."""
+
+    policy: str
+    target: Ref
+    reason: Reason
+    expected: Effect = Effect()
+    preconditions: tuple[Precondition, ...] = ()
+
+    def concerns(self) -> tuple[Ref, ...]:
+        """The objects that this action takes hold of."""
+        return (self.target,)
+
+
+class Evict(Action, frozen=True, tag="Evict"):
+    """Evict a pod through the eviction API; its controller starts it again. `workload` is counted against its budget."""
+
+    node: str
+    workload: Ref
+    grace_seconds: float | None = None
+
+
+class Suspend(Action, frozen=True, tag="Suspend"):
+    """Stop a workload's pods and hold its starts (a Job's `spec.suspend`; a Deployment's replicas are kept aside)."""
+
+    pods: int = 0
+
+
+class Resume(Action, frozen=True, tag="Resume"):
+    """Let a suspended workload start its pods."""
+
+
+class SetNodeResources(Action, frozen=True, tag="SetNodeResources"):
+    """Set extended resources in a node's status; None removes one."""
+
+    resources: dict[str, int | None]
+
+
+AnyAction = Evict | Suspend | Resume | SetNodeResources
+
+
+class Declined(Struct, frozen=True, gc=False):
+    """Something a policy looked at and left alone, with the reason."""
+
+    target: Ref
+    reason: Reason
+
+
+class Plan(Struct, frozen=True):
+    """What one policy, or the arbiter for all, wants done, in order."""
+
+    policy: str
+    actions: tuple[AnyAction, ...] = ()
+    declined: tuple[Declined, ...] = ()
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one action.
+
+    `result` is Done, Recommended (the mode allows no more), Refused (the arbiter or a precondition), or Failed.
+    """
+
+    action: AnyAction
+    result: str
+    reason: Reason

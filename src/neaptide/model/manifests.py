@@ -1,0 +1,197 @@
+"""Objects from text: a `kubectl get -o json` List, one of the API server's lists, or YAML manifests.
+
+Well-formed lists are decoded straight into structs. An object that does not fit is looked at again alone: explicit nulls
+are dropped and numbers that stand for quantities become text, as the API server accepts them; what still does not fit
+is left out with a record of the field, and the others are used.
+"""
+
+import re
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+
+from neaptide.model import objects
+from neaptide.model.problems import LeftOut
+
+KINDS: dict[str, type[objects.Object]] = {
+    "Pod": objects.Pod,
+    "Node": objects.Node,
+    **dict.fromkeys(
+        (
+            "Deployment",
+            "ReplicaSet",
+            "StatefulSet",
+            "DaemonSet",
+            "Job",
+            "CronJob",
+            "ReplicationController",
+            "CloneSet",
+        ),
+        objects.Workload,
+    ),
+    "Namespace": objects.Namespace,
+    "PodDisruptionBudget": objects.PodDisruptionBudget,
+    "PriorityClass": objects.PriorityClass,
+    "PersistentVolumeClaim": objects.PersistentVolumeClaim,
+    "PersistentVolume": objects.PersistentVolume,
+    "StorageClass": objects.StorageClass,
+    "CSINode": objects.CSINode,
+    "NodePool": objects.NodePool,
+}
+"""The kinds that are read; objects of other kinds are skipped, for a dump may hold anything."""
+
+_QUANTITIES = {"requests", "limits", "allocatable", "capacity", "overhead", "allocatedResources"}
+_PROBLEM = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+
+
+class Found(NamedTuple):
+    """An object and the file it stood in."""
+
+    file: str
+    item: objects.Object
+
+
+class _Kind(msgspec.Struct, gc=False):
+    kind: str = ""
+
+
+class _List(msgspec.Struct, gc=False):
+    kind: str = ""
+    items: list[msgspec.Raw] | None = None
+
+
+def from_json(data: bytes, file: str) -> tuple[list[Found], list[LeftOut]]:
+    """The objects of a JSON document: one object, a `List`, or a `PodList`, `NodeList` and so on."""
+    left_out: list[LeftOut] = []
+    try:
+        document = msgspec.json.decode(data, type=_List)
+    except msgspec.MsgspecError as error:
+        return [], [LeftOut(file, "", "", _excerpt(data), f"a JSON object or list of objects ({error})")]
+    if document.items is None:
+        raws, kind = [msgspec.Raw(data)], ""
+    else:
+        raws, kind = document.items, document.kind.removesuffix("List")
+    known = KINDS.get(kind)
+    if known is not None and known is not objects.Workload:
+        try:
+            decoder = msgspec.json.Decoder(known)
+            return [Found(file, decoder.decode(raw)) for raw in raws], left_out
+        except msgspec.MsgspecError:
+            pass  # some item does not fit: look at each alone
+    found = []
+    for position, raw in enumerate(raws):
+        try:
+            name = msgspec.json.decode(raw, type=_Kind).kind or kind
+            item = _fitting(raw, name)
+        except msgspec.MsgspecError:
+            item = _patiently(msgspec.json.decode(raw), kind, file, position, left_out)
+        if item is not None:
+            found.append(Found(file, item))
+    return found, left_out
+
+
+def from_yaml(text: str, file: str) -> tuple[list[Found], list[LeftOut]]:
+    """The objects of a stream of YAML documents."""
+    found: list[Found] = []
+    left_out: list[LeftOut] = []
+    try:
+        documents = list(yaml.load_all(text, Loader=_LOADER))
+    except (yaml.YAMLError, ValueError) as error:
+        return [], [LeftOut(file, "", "", " ".join(str(error).split()), "YAML documents")]
+    for document in documents:
+        kind = str(document.get("kind", "")) if isinstance(document, dict) else ""
+        listed = isinstance(document, dict) and isinstance(document.get("items"), list)
+        for position, raw in enumerate(document["items"] if listed else [document]):
+            if raw is None:
+                continue
+            item = _patiently(raw, kind.removesuffix("List") if listed else "", file, position, left_out)
+            if item is not None:
+                found.append(Found(file, item))
+    return found, left_out
+
+
+def describe(item: objects.Object) -> str:
+    """`Pod default/web-0`: how an object is named in messages."""
+    kind = item.kind if isinstance(item, objects.Workload) else type(item).__name__
+    meta = item.metadata
+    return f"{kind} {meta.namespace}/{meta.name}" if meta.namespace else f"{kind} {meta.name}"
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _fitting(raw: msgspec.Raw, kind: str) -> objects.Object | None:
+    known = KINDS.get(kind)
+    if known is None:
+        return None
+    item = msgspec.json.decode(raw, type=known)
+    if not item.metadata.name:
+        raise msgspec.ValidationError("Expected `str` of at least one character - at `$.metadata.name`")
+    return item
+
+
+def _patiently(raw: Any, kind: str, file: str, position: int, left_out: list[LeftOut]) -> objects.Object | None:  # noqa: ANN401 - whatever stood in the file
+    """An object by way of plain values, or a record of why not."""
+    if not isinstance(raw, dict):
+        left_out.append(
+            LeftOut(file, f"item {position}", "", str(raw)[:80], "an object with a kind and a metadata.name")
+        )
+        return None
+    kind = str(raw.get("kind") or kind)
+    known = KINDS.get(kind)
+    if known is None:
+        return None
+    tidy = _tidy(raw | {"kind": kind})
+    meta = tidy.get("metadata")
+    name = meta.get("name") if isinstance(meta, dict) else None
+    label = (
+        f"{kind} {meta.get('namespace', '')}/{name}".replace(" /", " ")
+        if isinstance(meta, dict)
+        else f"item {position}"
+    )
+    if not isinstance(name, str) or not name:
+        left_out.append(
+            LeftOut(file, f"{kind} (item {position})", "metadata.name", str(name or ""), "the object's name")
+        )
+        return None
+    try:
+        return msgspec.convert(tidy, known)
+    except msgspec.ValidationError as error:
+        match = _PROBLEM.match(str(error))
+        path, what = (match["path"] or "", match["what"]) if match else ("", str(error))
+        left_out.append(LeftOut(file, label, path, _at(tidy, path), what[0].lower() + what[1:]))
+        return None
+
+
+def _tidy(value: Any, key: str = "") -> Any:  # noqa: ANN401 - plain JSON and YAML values
+    """Without explicit nulls, with numbers among quantities as text and YAML's dates as timestamps."""
+    if isinstance(value, dict):
+        inner = key in _QUANTITIES
+        kept = ((str(name), each) for name, each in value.items() if each is not None)
+        return {name: _amount(each) if inner else _tidy(each, name) for name, each in kept}
+    if isinstance(value, list):
+        return [_tidy(each) for each in value if each is not None]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _amount(value: Any) -> Any:  # noqa: ANN401 - a quantity is text or a number
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return repr(value) if number else value
+
+
+def _at(value: Any, path: str) -> str:  # noqa: ANN401 - plain values
+    """The text at a path such as `spec.containers[0].name`."""
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
+        try:
+            value = value[name] if name else value[int(index)]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return ""
+    return str(value)[:80]
+
+
+def _excerpt(data: bytes) -> str:
+    return data[:40].decode(errors="replace")

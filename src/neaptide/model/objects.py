@@ -1,0 +1,408 @@
+"""Kubernetes objects as Neaptide reads them: the fields that some policy, filter or score uses, and no others.
+
+The structs have the API's own shape and spelling (camelCase on the wire), so that one decoder reads `kubectl get -o
+json`, watch events and manifests alike; unknown fields are skipped. Quantities stay text until the snapshot interns them.
+"""
+
+from msgspec import Struct, field
+
+
+class _Object(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
+    """Common settings: camelCase names, immutable, not tracked by the garbage collector (they hold no cycles)."""
+
+
+class OwnerReference(_Object, frozen=True):
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    api_version: str = ""
+    controller: bool | None = None
+
+
+class Metadata(_Object, frozen=True):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    owner_references: tuple[OwnerReference, ...] = ()
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+# -- selectors ---------------------------------------------------------------------------------------------------------
+
+
+class Requirement(_Object, frozen=True):
+    """One expression of a label or node selector; `operator` is one of the six node selector operators."""
+
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(_Object, frozen=True):
+    match_labels: dict[str, str] = field(default_factory=dict)
+    match_expressions: tuple[Requirement, ...] = ()
+
+
+class NodeSelectorTerm(_Object, frozen=True):
+    match_expressions: tuple[Requirement, ...] = ()
+    match_fields: tuple[Requirement, ...] = ()
+
+
+class NodeSelector(_Object, frozen=True):
+    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
+
+
+class PreferredNodeTerm(_Object, frozen=True):
+    weight: int = 1
+    preference: NodeSelectorTerm = NodeSelectorTerm()
+
+
+class NodeAffinity(_Object, frozen=True):
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+    preferred_during_scheduling_ignored_during_execution: tuple[PreferredNodeTerm, ...] = ()
+
+
+class PodAffinityTerm(_Object, frozen=True):
+    topology_key: str = ""
+    label_selector: LabelSelector | None = None
+    namespaces: tuple[str, ...] = ()
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: tuple[str, ...] = ()
+    mismatch_label_keys: tuple[str, ...] = ()
+
+
+class WeightedPodAffinityTerm(_Object, frozen=True):
+    weight: int = 1
+    pod_affinity_term: PodAffinityTerm = PodAffinityTerm()
+
+
+class PodAffinity(_Object, frozen=True):
+    """Serves podAffinity and podAntiAffinity alike."""
+
+    required_during_scheduling_ignored_during_execution: tuple[PodAffinityTerm, ...] = ()
+    preferred_during_scheduling_ignored_during_execution: tuple[WeightedPodAffinityTerm, ...] = ()
+
+
+class Affinity(_Object, frozen=True):
+    node_affinity: NodeAffinity | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
+
+
+class Taint(_Object, frozen=True):
+    key: str = ""
+    value: str = ""
+    effect: str = ""
+
+
+class Toleration(_Object, frozen=True):
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
+class TopologySpreadConstraint(_Object, frozen=True):
+    max_skew: int = 1
+    topology_key: str = ""
+    when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    node_affinity_policy: str = "Honor"
+    node_taints_policy: str = "Ignore"
+    match_label_keys: tuple[str, ...] = ()
+
+
+# -- pods --------------------------------------------------------------------------------------------------------------
+
+
+class Resources(_Object, frozen=True):
+    requests: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, str] = field(default_factory=dict)
+
+
+class ContainerPort(_Object, frozen=True):
+    host_port: int = 0
+    container_port: int = 0
+    protocol: str = "TCP"
+    host_ip: str = field(name="hostIP", default="")
+
+
+class Container(_Object, frozen=True):
+    name: str = ""
+    image: str = ""
+    restart_policy: str = ""
+    resources: Resources = Resources()
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class ClaimSource(_Object, frozen=True):
+    claim_name: str = ""
+    read_only: bool = False
+
+
+class CSISource(_Object, frozen=True):
+    driver: str = ""
+
+
+class EphemeralSource(_Object, frozen=True):
+    """A generic ephemeral volume; its claim is named `<pod>-<volume>`."""
+
+
+class HostPathSource(_Object, frozen=True):
+    path: str = ""
+
+
+class EmptyDirSource(_Object, frozen=True):
+    medium: str = ""
+
+
+class Volume(_Object, frozen=True):
+    """The volume sources that matter for where a pod can go, and for whether it can be moved."""
+
+    name: str = ""
+    persistent_volume_claim: ClaimSource | None = None
+    ephemeral: EphemeralSource | None = None
+    csi: CSISource | None = None
+    host_path: HostPathSource | None = None
+    empty_dir: EmptyDirSource | None = None
+
+
+class SchedulingGate(_Object, frozen=True):
+    name: str = ""
+
+
+class ResourceClaim(_Object, frozen=True):
+    name: str = ""
+
+
+class PodSpec(_Object, frozen=True):
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    overhead: dict[str, str] = field(default_factory=dict)
+    resources: Resources | None = None
+    node_name: str = ""
+    scheduler_name: str = ""
+    priority: int | None = None
+    priority_class_name: str = ""
+    preemption_policy: str = ""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    affinity: Affinity | None = None
+    tolerations: tuple[Toleration, ...] = ()
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    host_network: bool = False
+    termination_grace_period_seconds: int | None = None
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
+    resource_claims: tuple[ResourceClaim, ...] = ()
+
+
+class Condition(_Object, frozen=True):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+
+
+class ContainerStatus(_Object, frozen=True):
+    """What in-place resize has allocated: the scheduler counts the larger of it and the spec."""
+
+    name: str = ""
+    allocated_resources: dict[str, str] = field(default_factory=dict)
+    resources: Resources | None = None
+
+
+class PodStatus(_Object, frozen=True):
+    phase: str = "Pending"
+    start_time: str | None = None
+    nominated_node_name: str = ""
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+# -- nodes -------------------------------------------------------------------------------------------------------------
+
+
+class ContainerImage(_Object, frozen=True):
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
+class NodeSpec(_Object, frozen=True):
+    unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
+    provider_id: str = field(name="providerID", default="")
+
+
+class NodeStatus(_Object, frozen=True):
+    allocatable: dict[str, str] = field(default_factory=dict)
+    capacity: dict[str, str] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+    images: tuple[ContainerImage, ...] = ()
+
+
+class Node(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+# -- workloads ---------------------------------------------------------------------------------------------------------
+
+
+class WorkloadSpec(_Object, frozen=True):
+    """The fields that the kinds of workload share; a field that a kind lacks keeps its default."""
+
+    replicas: int | None = None
+    selector: LabelSelector | None = None
+    suspend: bool | None = None
+    parallelism: int | None = None
+    completions: int | None = None
+    schedule: str = ""
+    time_zone: str | None = None
+    min_ready_seconds: int = 0
+
+
+class WorkloadStatus(_Object, frozen=True):
+    replicas: int = 0
+    ready_replicas: int = 0
+    active: int | tuple[dict[str, str], ...] = 0
+    succeeded: int = 0
+    failed: int = 0
+
+
+class Workload(_Object, frozen=True):
+    """A Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob, ReplicationController or CloneSet."""
+
+    kind: str = ""
+    metadata: Metadata = Metadata()
+    spec: WorkloadSpec = WorkloadSpec()
+    status: WorkloadStatus = WorkloadStatus()
+
+
+# -- what the scheduler reads besides ----------------------------------------------------------------------------------
+
+
+class Namespace(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+
+
+class DisruptionBudgetSpec(_Object, frozen=True):
+    min_available: int | str | None = None
+    max_unavailable: int | str | None = None
+    selector: LabelSelector | None = None
+    unhealthy_pod_eviction_policy: str = "IfHealthyBudget"
+
+
+class DisruptionBudgetStatus(_Object, frozen=True):
+    disruptions_allowed: int = 0
+    current_healthy: int = 0
+    desired_healthy: int = 0
+    expected_pods: int = 0
+    observed_generation: int = 0
+
+
+class PodDisruptionBudget(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: DisruptionBudgetSpec = DisruptionBudgetSpec()
+    status: DisruptionBudgetStatus = DisruptionBudgetStatus()
+
+
+class PriorityClass(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    value: int = 0
+    global_default: bool = False
+    preemption_policy: str = "PreemptLowerPriority"
+
+
+class ClaimSpec(_Object, frozen=True):
+    volume_name: str = ""
+    storage_class_name: str | None = None
+    access_modes: tuple[str, ...] = ()
+
+
+class ClaimStatus(_Object, frozen=True):
+    phase: str = ""
+
+
+class PersistentVolumeClaim(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: ClaimSpec = ClaimSpec()
+    status: ClaimStatus = ClaimStatus()
+
+
+class VolumeNodeAffinity(_Object, frozen=True):
+    required: NodeSelector | None = None
+
+
+class VolumeSpec(_Object, frozen=True):
+    storage_class_name: str = ""
+    access_modes: tuple[str, ...] = ()
+    node_affinity: VolumeNodeAffinity | None = None
+    csi: CSISource | None = None
+
+
+class PersistentVolume(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: VolumeSpec = VolumeSpec()
+
+
+class StorageClass(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    provisioner: str = ""
+    volume_binding_mode: str = "Immediate"
+    allowed_topologies: tuple[dict[str, object], ...] = ()
+
+
+class CSIAllocatable(_Object, frozen=True):
+    count: int | None = None
+
+
+class CSIDriver(_Object, frozen=True):
+    name: str = ""
+    allocatable: CSIAllocatable | None = None
+
+
+class CSINodeSpec(_Object, frozen=True):
+    drivers: tuple[CSIDriver, ...] = ()
+
+
+class CSINode(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: CSINodeSpec = CSINodeSpec()
+
+
+class NodePoolSpec(_Object, frozen=True):
+    limits: dict[str, str] = field(default_factory=dict)
+    weight: int = 1
+
+
+class NodePool(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: NodePoolSpec = NodePoolSpec()
+
+
+Object = (
+    Pod
+    | Node
+    | Workload
+    | Namespace
+    | PodDisruptionBudget
+    | PriorityClass
+    | PersistentVolumeClaim
+    | PersistentVolume
+    | StorageClass
+    | CSINode
+    | NodePool
+)

@@ -1,0 +1,60 @@
+"""What stands between the loop and the outside: a world to observe and act on, and a cloud that sells nodes."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from neaptide.model.actions import AnyAction, Outcome, Plan
+from neaptide.model.snapshot import ClusterSnapshot
+
+
+class World(Protocol):
+    """A cluster, simulated or real."""
+
+    def now(self) -> float:
+        """The world's time, in seconds since the epoch."""
+
+    def observe(self) -> ClusterSnapshot:
+        """The cluster as it is known now. The loop reads it and changes it only inside `what_if`."""
+
+    def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:
+        """Carry actions out in order, each after re-checking its preconditions; one outcome for every action."""
+
+
+class Offering(Struct, frozen=True, gc=False):
+    """A kind of node that a provider sells. `price_per_hour` is in US dollars, None where unknown; amounts are allocatable."""
+
+    instance_type: str
+    capacity_type: str
+    zone: str
+    price_per_hour: float | None
+    allocatable: dict[str, int]
+    labels: dict[str, str] = {}
+
+
+class CloudProvider(Protocol):
+    """Whoever makes and removes nodes."""
+
+    def offerings(self) -> Sequence[Offering]:
+        """What can be had now."""
+
+    def create(self, offering: Offering) -> str:
+        """Ask for a node; its name, before it exists."""
+
+    def delete(self, node: str) -> None:
+        """Give a node back."""
+
+
+class Policy(Protocol):
+    """A pure decision. `Spec` and `Memory` are msgspec Structs with defaults; memory is keyed by workload, never by pod UID."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def spec_type(self) -> type[Any]: ...
+    @property
+    def memory_type(self) -> type[Any]: ...
+
+    def plan(self, snapshot: ClusterSnapshot, spec: Any, memory: Any, now: float) -> tuple[Plan, Any]:  # noqa: ANN401 - each policy has its own spec and memory
+        """What this policy wants done now, and what it wants to remember."""

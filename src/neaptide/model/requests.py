@@ -1,0 +1,135 @@
+"""What a pod asks for, as kube-scheduler computes it.
+
+Init containers, sidecars (init containers with restartPolicy Always), overhead, pod-level resources, in-place resize.
+Source: k8s.io/component-helpers/resource/helpers.go and kubernetes/pkg/scheduler/framework/types.go, v1.36.
+"""
+
+from collections.abc import Callable, Mapping
+
+from neaptide.model.objects import Container, PodSpec
+from neaptide.model.problems import FieldError
+from neaptide.model.quantity import ACCEPTED, for_resource
+
+DEFAULT_MILLI_CPU = 100
+DEFAULT_MEMORY = 200 * 2**20
+
+Amounts = dict[str, int]
+_AmountsOf = Callable[[Container], Amounts]
+
+
+def effective_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]] = {}) -> Amounts:
+    """The amounts that a node must have free, by resource: milli-CPU, bytes, counts.
+
+    Args:
+        spec: the pod's spec; a limit without a request counts as the request, as the API server defaults it.
+        allocated: by container name, what an in-place resize has allocated; the larger of it and the spec counts.
+
+    Raises:
+        FieldError: a quantity is malformed or negative.
+    """
+    total = _aggregate(spec, lambda each: _container(each, allocated.get(each.name, {})))
+    if spec.resources is not None:
+        total.update(
+            {
+                resource: amount
+                for resource, amount in _amounts(
+                    "spec.resources", spec.resources.requests, spec.resources.limits
+                ).items()
+                if resource in ("cpu", "memory") or resource.startswith("hugepages-")
+            }
+        )
+    _add(total, _amounts("spec.overhead", spec.overhead, {}))
+    return {resource: amount for resource, amount in total.items() if amount}
+
+
+def scoring_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]] = {}) -> tuple[int, int]:
+    """(milli-CPU, bytes) for scores: a container that names no request counts 100m and 200Mi. Raises FieldError."""
+    pod_level = _amounts("spec.resources", spec.resources.requests, spec.resources.limits) if spec.resources else {}
+
+    def counted(container: Container) -> Amounts:
+        amounts = _container(container, allocated.get(container.name, {}))
+        return {
+            "cpu": amounts.get("cpu", 0 if "cpu" in pod_level else DEFAULT_MILLI_CPU),
+            "memory": amounts.get("memory", 0 if "memory" in pod_level else DEFAULT_MEMORY),
+        }
+
+    total = _aggregate(spec, counted)
+    total.update({resource: amount for resource, amount in pod_level.items() if resource in total})
+    overhead = _amounts("spec.overhead", spec.overhead, {})
+    return tuple(total.get(each, 0) + overhead.get(each, 0) for each in ("cpu", "memory"))  # type: ignore[return-value] # two names, two amounts
+
+
+def total_limits(spec: PodSpec) -> Amounts:
+    """The sum of the containers' limits; a resource that some container leaves unlimited is absent. Raises FieldError."""
+    running = [*spec.containers, *(each for each in spec.init_containers if each.restart_policy == "Always")]
+    limits = [_amounts(f"container {each.name!r} limits", each.resources.limits, {}) for each in running]
+    if spec.resources is not None and spec.resources.limits:
+        return _amounts("spec.resources.limits", spec.resources.limits, {})
+    if not limits:
+        return {}
+    common = set.intersection(*(set(each) for each in limits))
+    return {resource: sum(each[resource] for each in limits) for resource in sorted(common)}
+
+
+def kubernetes_qos(spec: PodSpec) -> str:
+    """Kubernetes' own class of a pod: Guaranteed, Burstable or BestEffort."""
+    guaranteed, named = True, False
+    for container in (*spec.containers, *spec.init_containers):
+        requests, limits = container.resources.requests, container.resources.limits
+        for resource in ("cpu", "memory"):
+            limit = for_resource(resource, limits.get(resource, "0"))
+            request = for_resource(resource, requests.get(resource, limits.get(resource, "0")))
+            named = named or bool(request or limit)
+            guaranteed = guaranteed and bool(limit) and request == limit
+    if not named:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _aggregate(spec: PodSpec, amounts_of: _AmountsOf) -> Amounts:
+    """Running containers and sidecars together, or the most that any moment of initialisation needs."""
+    running: Amounts = {}
+    for container in spec.containers:
+        _add(running, amounts_of(container))
+    sidecars: Amounts = {}
+    initial: Amounts = {}
+    for container in spec.init_containers:
+        moment = dict(sidecars)
+        _add(moment, amounts_of(container))
+        if container.restart_policy == "Always":
+            _add(running, amounts_of(container))
+            sidecars = moment
+        _raise_to(initial, moment)
+    _raise_to(running, initial)
+    return running
+
+
+def _container(container: Container, allocated: Mapping[str, str]) -> Amounts:
+    where = f"container {container.name!r} resources"
+    amounts = _amounts(where, container.resources.requests, container.resources.limits)
+    _raise_to(amounts, _amounts(f"{where} in status", allocated, {}))
+    return amounts
+
+
+def _amounts(where: str, requests: Mapping[str, str], limits: Mapping[str, str]) -> Amounts:
+    """Quantities to integers; a resource with a limit only counts at its limit."""
+    amounts = {}
+    for resource, text in (limits | requests if limits else requests).items():  # type: ignore[operator] # both are dicts
+        try:
+            amount = for_resource(resource, text)
+        except ValueError as error:
+            raise FieldError(f"{where}[{resource}]", text, ACCEPTED) from error
+        if amount < 0:
+            raise FieldError(f"{where}[{resource}]", text, "a quantity that is not negative")
+        amounts[resource] = amount
+    return amounts
+
+
+def _add(total: Amounts, amounts: Mapping[str, int]) -> None:
+    for resource, amount in amounts.items():
+        total[resource] = total.get(resource, 0) + amount
+
+
+def _raise_to(total: Amounts, amounts: Mapping[str, int]) -> None:
+    for resource, amount in amounts.items():
+        total[resource] = max(total.get(resource, 0), amount)

@@ -1,0 +1,234 @@
+"""Pod shapes: everything of a pod that decides where it can go, apart from its namespace and labels.
+
+Pods of one workload share a shape. A shape is interned by its encoded bytes (about 2 us), and only the first pod of a
+shape pays for parsing quantities and checking operators.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+import msgspec
+from msgspec import Struct
+
+from neaptide.model import selectors
+from neaptide.model.objects import (
+    Affinity,
+    ClaimSource,
+    Container,
+    NodeSelectorTerm,
+    Pod,
+    PodAffinity,
+    PodAffinityTerm,
+    Requirement,
+    Resources,
+    Toleration,
+    TopologySpreadConstraint,
+    Volume,
+)
+from neaptide.model.problems import FieldError
+from neaptide.model.requests import Amounts, effective_requests, kubernetes_qos, scoring_requests, total_limits
+
+
+class Requirements(Struct, frozen=True, gc=False, array_like=True):
+    """The parts of a pod's spec that placement reads, spelled as in the API."""
+
+    containers: tuple[Container, ...]
+    init_containers: tuple[Container, ...]
+    node_selector: dict[str, str]
+    affinity: Affinity | None
+    tolerations: tuple[Toleration, ...]
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...]
+    volumes: tuple[Volume, ...]
+    overhead: dict[str, str]
+    resources: Resources | None
+    resource_claims: int
+    allocated: dict[str, dict[str, str]]
+
+
+class Shape(Struct, frozen=True, gc=False):
+    """What follows from the requirements: amounts by resource (milli-CPU, bytes, counts), and Kubernetes' QoS class."""
+
+    requirements: Requirements
+    requests: Amounts
+    limits: Amounts
+    scoring: tuple[int, int]
+    kubernetes_qos: str
+    host_ports: tuple[tuple[str, str, int], ...]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def class_key(pod: Pod) -> bytes:
+    """Bytes that are equal for two pods only if they belong to one class; computed for every pod, so kept cheap."""
+    meta, spec = pod.metadata, pod.spec
+    return _encode(
+        (
+            meta.namespace,
+            meta.labels,
+            spec.containers,
+            spec.init_containers,
+            spec.node_selector,
+            spec.affinity,
+            spec.tolerations,
+            spec.topology_spread_constraints,
+            _volumes(pod) if spec.volumes else (),
+            spec.overhead,
+            spec.resources,
+            spec.resource_claims,
+            pod.status.container_statuses,
+        )
+    )
+
+
+def requirements_of(pod: Pod) -> tuple[bytes, Requirements]:
+    """A pod's requirements and the key that identifies them."""
+    spec = pod.spec
+    requirements = Requirements(
+        spec.containers,
+        spec.init_containers,
+        spec.node_selector,
+        spec.affinity,
+        spec.tolerations,
+        spec.topology_spread_constraints,
+        _volumes(pod),
+        spec.overhead,
+        spec.resources,
+        len(spec.resource_claims),
+        _allocated(pod),
+    )
+    return _encode(requirements), requirements
+
+
+def shape_of(pod: Pod, requirements: Requirements) -> Shape:
+    """Parse and check a pod's requirements. Raises FieldError for what no scheduler could count."""
+    _check(requirements)
+    return Shape(
+        requirements,
+        effective_requests(pod.spec, requirements.allocated) | {"pods": 1},
+        total_limits(pod.spec),
+        scoring_requests(pod.spec, requirements.allocated),
+        kubernetes_qos(pod.spec),
+        tuple(
+            (port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)  # noqa: S104 - the API's "any address"
+            for container in (*pod.spec.init_containers, *pod.spec.containers)
+            for port in container.ports
+            if port.host_port
+        ),
+    )
+
+
+def _volumes(pod: Pod) -> tuple[Volume, ...]:
+    """The volumes that matter; a generic ephemeral volume becomes the claim that the API makes for it."""
+    kept = []
+    for volume in pod.spec.volumes:
+        if volume.ephemeral is not None:
+            claim = ClaimSource(f"{pod.metadata.name}-{volume.name}")
+            kept.append(Volume(name=volume.name, persistent_volume_claim=claim))
+        elif volume.persistent_volume_claim or volume.csi or volume.host_path or volume.empty_dir:
+            kept.append(volume)
+    return tuple(kept)
+
+
+def _allocated(pod: Pod) -> dict[str, dict[str, str]]:
+    """By container, what an in-place resize allocated where it differs from the spec."""
+    specified = {each.name: each.resources.requests for each in (*pod.spec.containers, *pod.spec.init_containers)}
+    found: dict[str, dict[str, str]] = {}
+    for status in pod.status.container_statuses:
+        requests = specified.get(status.name)
+        for amounts in (status.allocated_resources, status.resources.requests if status.resources else {}):
+            if amounts and amounts != requests:
+                found[status.name] = found.get(status.name, {}) | amounts
+    return found
+
+
+def _check(requirements: Requirements) -> None:
+    affinity = requirements.affinity
+    if affinity is not None:
+        if affinity.node_affinity is not None:
+            for term in _node_terms(affinity):
+                _check_expressions("nodeAffinity", term.match_expressions, selectors.NODE_OPERATORS)
+                _check_expressions("nodeAffinity", term.match_fields, ("In", "NotIn"))
+        for field, side in (("podAffinity", affinity.pod_affinity), ("podAntiAffinity", affinity.pod_anti_affinity)):
+            for pod_term in _pod_terms(side):
+                _check_pod_term(field, pod_term)
+    for toleration in requirements.tolerations:
+        _one_of("spec.tolerations.operator", toleration.operator, ("", "Equal", "Exists", "Lt", "Gt"))
+        _one_of("spec.tolerations.effect", toleration.effect, ("", *selectors.TAINT_EFFECTS))
+    for constraint in requirements.topology_spread_constraints:
+        _check_constraint(constraint)
+
+
+def _check_constraint(constraint: TopologySpreadConstraint) -> None:
+    where = "spec.topologySpreadConstraints"
+    _one_of(f"{where}.whenUnsatisfiable", constraint.when_unsatisfiable, ("DoNotSchedule", "ScheduleAnyway"))
+    _one_of(f"{where}.nodeAffinityPolicy", constraint.node_affinity_policy, ("Honor", "Ignore"))
+    _one_of(f"{where}.nodeTaintsPolicy", constraint.node_taints_policy, ("Honor", "Ignore"))
+    if constraint.max_skew < 1:
+        raise FieldError(f"{where}.maxSkew", constraint.max_skew, "an integer of at least 1")
+    if constraint.min_domains is not None and constraint.min_domains < 1:
+        raise FieldError(f"{where}.minDomains", constraint.min_domains, "an integer of at least 1")
+    _named(f"{where}.topologyKey", constraint.topology_key)
+    if constraint.label_selector is not None:
+        _check_expressions(where, constraint.label_selector.match_expressions, selectors.LABEL_OPERATORS)
+
+
+def _check_pod_term(field: str, term: PodAffinityTerm) -> None:
+    _named(f"spec.affinity.{field}.topologyKey", term.topology_key)
+    for selector in (term.label_selector, term.namespace_selector):
+        if selector is not None:
+            _check_expressions(field, selector.match_expressions, selectors.LABEL_OPERATORS)
+
+
+def _node_terms(affinity: Affinity) -> Iterable[NodeSelectorTerm]:
+    rules = affinity.node_affinity
+    if rules is None:
+        return
+    if rules.required_during_scheduling_ignored_during_execution is not None:
+        yield from rules.required_during_scheduling_ignored_during_execution.node_selector_terms
+    for preferred in rules.preferred_during_scheduling_ignored_during_execution:
+        yield preferred.preference
+
+
+def _pod_terms(side: PodAffinity | None) -> Iterable[PodAffinityTerm]:
+    if side is None:
+        return
+    yield from side.required_during_scheduling_ignored_during_execution
+    for weighted in side.preferred_during_scheduling_ignored_during_execution:
+        yield weighted.pod_affinity_term
+
+
+def _check_expressions(where: str, expressions: Iterable[Requirement], operators: tuple[str, ...]) -> None:
+    for each in expressions:
+        _one_of(f"spec.affinity.{where}.operator", each.operator, operators)
+
+
+def _one_of(field: str, value: str, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise FieldError(field, value, "one of " + ", ".join(each or '""' for each in accepted))
+
+
+def _named(field: str, value: str) -> None:
+    if not value:
+        raise FieldError(field, value, "a label key")
+
+
+def honoured(annotations: Mapping[str, str]) -> dict[str, str]:
+    """The annotations that some policy honours: those of the projects whose names Neaptide keeps."""
+    return {key: value for key, value in annotations.items() if _is_honoured(key)}
+
+
+@lru_cache(maxsize=1 << 12)
+def _is_honoured(key: str) -> bool:
+    return key.partition("/")[0].endswith(_HONOURED)
+
+
+_HONOURED = (
+    "neaptide.io",
+    "karpenter.sh",
+    "koordinator.sh",
+    "cluster-autoscaler.kubernetes.io",
+    "controller.kubernetes.io",
+    "descheduler.alpha.kubernetes.io",
+    "eks-node-viewer",
+)

@@ -1,0 +1,488 @@
+"""The cluster as columns: what every policy reads.
+
+Objects are applied one by one (`set`, `remove`) at a cost that depends on the change and not on the cluster; `what_if`
+takes back, byte for byte, everything that was written inside it. Matrices have a row per resource: `resources` names
+them; the first four are always cpu (milli), memory, ephemeral-storage (bytes) and pods (count).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+
+from neaptide.model import objects
+from neaptide.model.columns import (
+    FAILED,
+    NO_NODE,
+    ORPHAN,
+    PHASES,
+    SUCCEEDED,
+    UNKNOWN,
+    Ints,
+    Longs,
+    NodeColumns,
+    PodColumns,
+)
+from neaptide.model.problems import FieldError
+from neaptide.model.qos import band_of
+from neaptide.model.quantity import ACCEPTED, for_resource
+from neaptide.model.selectors import TAINT_EFFECTS
+from neaptide.model.shapes import Shape
+from neaptide.model.times import seconds
+from neaptide.model.undo import Undo
+from neaptide.model.vocabulary import Vocabulary
+from neaptide.model.workloads import Workloads
+
+POD_VALUES = (
+    "cls",
+    "owner",
+    "priority",
+    "band",
+    "phase",
+    "annotations",
+    "created",
+    "started",
+    "deleted",
+    "ready",
+    "gated",
+    "grace",
+)
+_PHASE = POD_VALUES.index("phase")
+_PHASE_ROWS = {name: row for row, name in enumerate(PHASES)}
+
+
+class ClusterSnapshot:
+    """One cluster. Attributes are read freely and changed through the methods only.
+
+    Attributes:
+        nodes, pods, classes, shapes: tables, see model/columns.py.
+        workloads: the owner chains, see model/workloads.py.
+        shape_facts: by row of `shapes`, what was parsed from the pods' specs.
+        label_sets, annotation_sets, taint_sets, namespaces: interned values that columns number.
+        others: every other object, by kind and then by `name` or `namespace/name`.
+        changed_nodes: rows of `nodes` in the order they changed, undone changes included; readers remember a position.
+    """
+
+    def __init__(self) -> None:
+        self._undo = Undo()
+        words = Vocabulary(self._undo)
+        self._words = words
+        self.resources = words.resources
+        self.label_sets, self.annotation_sets = words.label_sets, words.annotation_sets
+        self.taint_sets, self.namespaces = words.taint_sets, words.namespaces
+        self.shapes, self.shape_facts, self.classes = words.shapes, words.shape_facts, words.classes
+        self.workloads = Workloads(self._undo)
+        self.nodes = NodeColumns(self._undo, len(words.resources))
+        words.matrices += [(self.nodes, name) for name in ("allocatable", "capacity", "used")]
+        self.pods = PodColumns(self._undo)
+        self.others: dict[str, dict[str, Any]] = {}
+        self.changed_nodes: list[int] = []
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def set(self, item: objects.Object) -> None:
+        """Add an object or replace the one of its name. Raises FieldError, having changed nothing."""
+        if isinstance(item, objects.Pod):
+            self.set_pod(item)
+        elif isinstance(item, objects.Node):
+            self.set_node(item)
+        elif isinstance(item, objects.Workload):
+            self.workloads.set(item)
+        else:
+            known = self.others.setdefault(type(item).__name__, {})
+            self._undo.put(known, _key(item.metadata), item)
+
+    def remove(self, kind: str, name: str, namespace: str = "") -> None:
+        """Forget an object; one that is not known is no error."""
+        key = f"{namespace}/{name}" if namespace else name
+        if kind == "Pod":
+            self.remove_pod(key)
+        elif kind == "Node":
+            self.remove_node(name)
+        elif key in self.others.get(kind, {}):
+            self._undo.drop(self.others[kind], key)
+        else:
+            self.workloads.remove(kind, namespace, name)
+
+    def set_node(self, node: objects.Node) -> int:
+        """Add or replace a node; its row. Raises FieldError for what cannot be counted."""
+        allocatable = _amounts("status.allocatable", node.status.allocatable)
+        if not allocatable:
+            raise FieldError("status.allocatable", "", "amounts of cpu, memory and pods")
+        capacity = _amounts("status.capacity", node.status.capacity) or allocatable
+        for taint in node.spec.taints:
+            if taint.effect not in TAINT_EFFECTS:
+                raise FieldError("spec.taints.effect", taint.effect, "one of " + ", ".join(TAINT_EFFECTS))
+        created = seconds(node.metadata.creation_timestamp)
+        nodes, put, name = self.nodes, self._undo.put, node.metadata.name
+        row = nodes.by_name.get(name)
+        if row is None:
+            row = nodes.allocate()
+            put(nodes.by_name, name, row)
+        _place(self._undo, nodes.names, row, name)
+        _place(self._undo, nodes.uids, row, node.metadata.uid)
+        _place(self._undo, nodes.resource_versions, row, node.metadata.resource_version)
+        ready = next((each.status for each in node.status.conditions if each.type == "Ready"), "True")
+        put(nodes.ready, row, ready == "True")
+        put(nodes.unschedulable, row, node.spec.unschedulable)
+        put(nodes.labels, row, self._words.labels(node.metadata.labels))
+        put(nodes.annotations, row, self._words.annotations(node.metadata.annotations))
+        put(nodes.taints, row, self._words.taints(node.spec.taints))
+        put(nodes.created, row, created)
+        put(nodes.images, row, {name: each.size_bytes for each in node.status.images for name in each.names})
+        vector = self._words.vector(allocatable)
+        put(nodes.allocatable, (slice(None), row), vector)
+        vector = self._words.vector(capacity)
+        put(nodes.capacity, (slice(None), row), vector)
+        for pod in tuple(self.pods.orphans.get(name, ())):
+            self._undo.drop(self.pods.orphans[name], pod)
+            self._attach(pod, row)
+        self._touch(row)
+        return row
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node; its pods become orphans until they are removed or a node of that name appears."""
+        row = self.nodes.by_name.get(name)
+        if row is None:
+            return
+        for pod in tuple(self.pods_on(row)):
+            self._detach(pod)
+            self._make_orphan(pod, name)
+        self._undo.drop(self.nodes.by_name, name)
+        self._undo.put(self.nodes.names, row, "")
+        self._undo.put(self.nodes.images, row, {})
+        self.nodes.release(row)
+        self._touch(row)
+
+    def set_pod(self, pod: objects.Pod) -> int:
+        """Add or replace a pod; its row. Raises FieldError for what cannot be counted."""
+        values = self._pod_values(pod)
+        pods, key = self.pods, pod_key(pod.metadata)
+        row = pods.by_key.get(key)
+        if row is None:
+            row = pods.allocate()
+            self._undo.put(pods.by_key, key, row)
+        else:
+            self._leave(row)
+        pods.fill(row, POD_VALUES, values)
+        for texts, text in zip(pods.texts, _pod_texts(key, pod), strict=True):
+            _place(self._undo, texts, row, text)
+        self._nominate(row, pod.status.nominated_node_name)
+        if pod.spec.node_name:
+            self._join(row, pod.spec.node_name)
+        return row
+
+    def add_pods(self, pods: Sequence[objects.Pod]) -> list[tuple[objects.Pod, FieldError]]:
+        """Add pods that are not there yet, all at once (a first list); those that cannot be counted, and why."""
+        refused: list[tuple[objects.Pod, FieldError]] = []
+        rows: list[tuple[objects.Pod, str, tuple[Any, ...]]] = []
+        fresh = set(self.pods.by_key)
+        for pod in pods:
+            key = pod_key(pod.metadata)
+            try:
+                values = self._pod_values(pod)
+            except FieldError as error:
+                refused.append((pod, error))
+                continue
+            if key in fresh:
+                self.set_pod(pod)
+            else:
+                fresh.add(key)
+                rows.append((pod, key, values))
+        if rows:
+            self._add_rows(rows)
+        return refused
+
+    def remove_pod(self, key: str) -> None:
+        """Forget a pod, by `namespace/name`."""
+        row = self.pods.by_key.get(key)
+        if row is None:
+            return
+        self._leave(row)
+        self._undo.drop(self.pods.by_key, key)
+        self._undo.put(self.pods.keys, row, "")
+        self._nominate(row, "")
+        self.pods.release(row)
+
+    def assign(self, pod: int, node: int) -> None:
+        """Put an unassigned pod on a node (rows), as a binding does."""
+        self._attach(pod, node)
+
+    def unassign(self, pod: int) -> None:
+        """Take a pod off its node (row), as an eviction does; it is pending then."""
+        self._leave(pod)
+
+    def set_price(self, node: int, price_per_hour: float) -> None:
+        """What a node costs in US dollars per hour; nan where unknown."""
+        self._undo.put(self.nodes.price, node, price_per_hour)
+
+    def set_cordon(self, node: int, *, unschedulable: bool) -> None:
+        """Cordon or uncordon a node."""
+        self._undo.put(self.nodes.unschedulable, node, unschedulable)
+        self._touch(node)
+
+    def set_node_usage(self, node: int, cpu: float, memory: float, time: float) -> None:
+        """What a node was measured to use (milli-CPU, bytes), and when; nan where unknown."""
+        for column, amount in (
+            (self.nodes.usage_cpu, cpu),
+            (self.nodes.usage_memory, memory),
+            (self.nodes.usage_time, time),
+        ):
+            self._undo.put(column, node, amount)
+
+    def set_pod_usage(self, pod: int, cpu: float, memory: float) -> None:
+        """What a pod was measured to use (milli-CPU, bytes); nan where unknown."""
+        self._undo.put(self.pods.usage_cpu, pod, cpu)
+        self._undo.put(self.pods.usage_memory, pod, memory)
+
+    def what_if(self) -> AbstractContextManager[None]:
+        """Every change made inside is taken back at the end, byte for byte, at the cost of the change. Nests."""
+        return self._rolled_back()
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def pods_on(self, node: int) -> Iterator[int]:
+        """Rows of the unfinished pods on a node."""
+        pod = int(self.nodes.first_pod[node])
+        while pod >= 0:
+            yield pod
+            pod = int(self.pods.next_on_node[pod])
+
+    def resource_row(self, resource: str) -> int | None:
+        """The row of a resource in the matrices; None where nothing has or asks for it."""
+        return self._words.resource_rows.get(resource)
+
+    def free(self) -> Longs:
+        """int64[resources, nodes.rows]: allocatable less the requests of the pods there; negative where over-committed."""
+        rows = self.nodes.rows
+        return self.nodes.allocatable[:, :rows] - self.nodes.used[:, :rows]
+
+    def pod_requests(self, pods: Any) -> Longs:  # noqa: ANN401 - whatever numpy takes as an index
+        """int64[resources, len(pods)]: what pods (rows) ask for."""
+        return self.shapes.request[:, self.classes.shape[self.pods.cls[pods]]]
+
+    def shape_of_pod(self, pod: int) -> Shape:
+        """What was parsed from a pod's spec."""
+        return self.shape_facts.values[int(self.classes.shape[self.pods.cls[pod]])]
+
+    def pod_labels(self, pod: int) -> dict[str, str]:
+        """A pod's labels."""
+        return self.label_sets.values[int(self.classes.labels[self.pods.cls[pod]])]
+
+    def pod_namespace(self, pod: int) -> str:
+        """A pod's namespace."""
+        return self.namespaces.values[int(self.classes.namespace[self.pods.cls[pod]])]
+
+    def pod_annotations(self, pod: int) -> dict[str, str]:
+        """The annotations of a pod that policies honour (see shapes.honoured)."""
+        return self.annotation_sets.values[int(self.pods.annotations[pod])]
+
+    def node_labels(self, node: int) -> dict[str, str]:
+        """A node's labels."""
+        return self.label_sets.values[int(self.nodes.labels[node])]
+
+    def node_annotations(self, node: int) -> dict[str, str]:
+        """The annotations of a node that policies honour."""
+        return self.annotation_sets.values[int(self.nodes.annotations[node])]
+
+    def node_taints(self, node: int) -> tuple[objects.Taint, ...]:
+        """A node's taints."""
+        return self.taint_sets.values[int(self.nodes.taints[node])]
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _pod_values(self, pod: objects.Pod) -> tuple[Any, ...]:
+        """A pod's values in the order of POD_VALUES. Raises FieldError before anything but interned values has changed."""
+        meta, spec, status = pod.metadata, pod.spec, pod.status
+        priority = self._priority(spec)
+        grace = spec.termination_grace_period_seconds
+        return (
+            self._words.class_of(pod),
+            self.workloads.owner_of(meta),
+            priority,
+            band_of(meta.labels, priority),
+            _PHASE_ROWS.get(status.phase, UNKNOWN),
+            self._words.annotations(meta.annotations),
+            seconds(meta.creation_timestamp),
+            seconds(status.start_time),
+            seconds(meta.deletion_timestamp),
+            _is_ready(status.conditions),
+            bool(spec.scheduling_gates),
+            30.0 if grace is None else grace,
+        )
+
+    def _add_rows(self, rows: list[tuple[objects.Pod, str, tuple[Any, ...]]]) -> None:
+        """New pods as one block of rows."""
+        pods, start = self.pods, self.pods.rows
+        block = pods.extend(len(rows))
+        for name, values in zip(POD_VALUES, zip(*(each[2] for each in rows), strict=True), strict=True):
+            self._undo.put(vars(pods)[name], block, values)
+        for texts, new in zip(
+            pods.texts, zip(*(_pod_texts(key, pod) for pod, key, _ in rows), strict=True), strict=True
+        ):
+            self._undo.extend(texts, new)
+        node_of, known = np.full(len(rows), NO_NODE, dtype=np.int32), self.nodes.by_name
+        for offset, (pod, key, values) in enumerate(rows):
+            self._undo.put(pods.by_key, key, start + offset)
+            if pod.status.nominated_node_name:
+                self._nominate(start + offset, pod.status.nominated_node_name)
+            if not pod.spec.node_name or values[_PHASE] in (SUCCEEDED, FAILED):
+                continue
+            node = known.get(pod.spec.node_name)
+            if node is None:
+                self._make_orphan(start + offset, pod.spec.node_name)
+            else:
+                node_of[offset] = node
+        bound = np.flatnonzero(node_of >= 0)
+        self._attach_block(bound + start, node_of[bound])
+
+    def _attach_block(self, pods: Longs, nodes: Ints) -> None:
+        """Attach many pods at once: chain the pods of each node, then put the chain before what the node had."""
+        order = np.argsort(nodes, kind="stable")
+        pods, nodes = pods[order], nodes[order]
+        shape = self.classes.shape[self.pods.cls[pods]]
+        for table, amounts in ((self.nodes.used, self.shapes.request), (self.nodes.scoring, self.shapes.scoring)):
+            for row in range(len(table)):
+                self._undo.put(table, row, _summed(table[row], nodes, amounts[row, shape]))
+        last = np.append(nodes[1:] != nodes[:-1], True) if len(nodes) else np.zeros(0, dtype=np.bool_)
+        first = np.roll(last, 1)
+        heads = self.nodes.first_pod[nodes]
+        followed = last & (heads >= 0)
+        self._undo.put(self.pods.previous_on_node, heads[followed], pods[followed])
+        self._undo.put(self.pods.node, pods, nodes)
+        self._undo.put(self.pods.next_on_node, pods, np.where(last, heads, np.roll(pods, -1)))
+        self._undo.put(self.pods.previous_on_node, pods, np.where(first, -1, np.roll(pods, 1)))
+        self._undo.put(self.nodes.first_pod, nodes[first], pods[first])
+        self.changed_nodes.extend(nodes[first].tolist())
+
+    def _priority(self, spec: objects.PodSpec) -> int:
+        if spec.priority is not None:
+            return spec.priority
+        known = self.others.get("PriorityClass", {})
+        named = known.get(spec.priority_class_name) if spec.priority_class_name else None
+        if named is None and not spec.priority_class_name:
+            named = next((each for each in known.values() if each.global_default), None)
+        return named.value if named else 0
+
+    def _join(self, pod: int, name: str) -> None:
+        """A bound pod counts on its node, unless it has finished; where the node is unknown it waits for it."""
+        node = self.nodes.by_name.get(name)
+        if self.pods.phase[pod] in (SUCCEEDED, FAILED):
+            return
+        if node is None:
+            self._make_orphan(pod, name)
+        else:
+            self._attach(pod, node)
+
+    def _leave(self, pod: int) -> None:
+        """Take a pod off its node, or out of the orphans."""
+        if self.pods.node[pod] >= 0:
+            self._detach(pod)
+        elif self.pods.node[pod] == ORPHAN:
+            for waiting in self.pods.orphans.values():
+                if pod in waiting:
+                    self._undo.drop(waiting, pod)
+        self._undo.put(self.pods.node, pod, NO_NODE)
+
+    def _nominate(self, pod: int, node: str) -> None:
+        if node:
+            self._undo.put(self.pods.nominated, pod, node)
+        elif pod in self.pods.nominated:
+            self._undo.drop(self.pods.nominated, pod)
+
+    def _make_orphan(self, pod: int, name: str) -> None:
+        if name not in self.pods.orphans:
+            self._undo.put(self.pods.orphans, name, {})
+        self._undo.put(self.pods.orphans[name], pod, None)
+        self._undo.put(self.pods.node, pod, ORPHAN)
+
+    def _attach(self, pod: int, node: int) -> None:
+        put, pods, nodes = self._undo.put, self.pods, self.nodes
+        head = int(nodes.first_pod[node])
+        put(pods.node, pod, node)
+        put(pods.next_on_node, pod, head)
+        put(pods.previous_on_node, pod, -1)
+        if head >= 0:
+            put(pods.previous_on_node, head, pod)
+        put(nodes.first_pod, node, pod)
+        self._count(pod, node, 1)
+
+    def _detach(self, pod: int) -> None:
+        put, pods = self._undo.put, self.pods
+        node, before, after = int(pods.node[pod]), int(pods.previous_on_node[pod]), int(pods.next_on_node[pod])
+        if before >= 0:
+            put(pods.next_on_node, before, after)
+        else:
+            put(self.nodes.first_pod, node, after)
+        if after >= 0:
+            put(pods.previous_on_node, after, before)
+        put(pods.next_on_node, pod, -1)
+        put(pods.previous_on_node, pod, -1)
+        self._count(pod, node, -1)
+
+    def _count(self, pod: int, node: int, sign: int) -> None:
+        shape = self.classes.shape[self.pods.cls[pod]]
+        for table, amounts in ((self.nodes.used, self.shapes.request), (self.nodes.scoring, self.shapes.scoring)):
+            self._undo.add(table, (slice(None), node), amounts[:, shape] * sign if sign < 0 else amounts[:, shape])
+        self._touch(node)
+
+    def _touch(self, node: int) -> None:
+        self.changed_nodes.append(node)
+
+    @contextmanager
+    def _rolled_back(self) -> Iterator[None]:
+        start = len(self.changed_nodes)
+        try:
+            with self._undo.mark():
+                yield
+        finally:
+            self.changed_nodes.extend(self.changed_nodes[start:])
+
+
+def pod_key(meta: objects.Metadata) -> str:
+    """`namespace/name`: how a snapshot names a pod."""
+    return f"{meta.namespace or 'default'}/{meta.name}"
+
+
+def _pod_texts(key: str, pod: objects.Pod) -> tuple[str, str, str, str]:
+    """A pod's texts in the order of `PodColumns.texts`."""
+    return key, pod.metadata.uid, pod.metadata.resource_version, pod.spec.scheduler_name or "default-scheduler"
+
+
+def _is_ready(conditions: tuple[objects.Condition, ...]) -> bool:
+    for each in conditions:
+        if each.type == "Ready":
+            return each.status == "True"
+    return False
+
+
+def _summed(row: Longs, index: Ints, amounts: Longs) -> Longs:
+    total = row.copy()
+    np.add.at(total, index, amounts)
+    return total
+
+
+def _key(meta: objects.Metadata) -> str:
+    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
+
+
+def _place(undo: Undo, texts: list[str], row: int, text: str) -> None:
+    """Write text at a row that may lie one beyond the end."""
+    if row == len(texts):
+        undo.append(texts, text)
+    else:
+        undo.put(texts, row, text)
+
+
+def _amounts(field: str, quantities: Mapping[str, str]) -> dict[str, int]:
+    amounts = {}
+    for resource, text in quantities.items():
+        try:
+            amount = for_resource(resource, text)
+        except ValueError as error:
+            raise FieldError(f"{field}[{resource}]", text, ACCEPTED) from error
+        if amount < 0:
+            raise FieldError(f"{field}[{resource}]", text, "a quantity that is not negative")
+        amounts[resource] = amount
+    return amounts

@@ -1,0 +1,109 @@
+"""Workloads and the chains of owners: Pod to ReplicaSet to Deployment, Pod to Job to CronJob."""
+
+import numpy as np
+
+from neaptide.model.actions import Ref
+from neaptide.model.columns import Ints, WorkloadColumns
+from neaptide.model.objects import Metadata, OwnerReference, Workload
+from neaptide.model.problems import FieldError
+from neaptide.model.undo import Undo
+
+HASH_LABEL = "pod-template-hash"
+
+
+class Workloads:
+    """The workloads of a snapshot. A row is named by (kind, namespace, name), whether its object was seen or only named.
+
+    Attributes:
+        columns: `parent` and `known` by row.
+        refs: the name of every row.
+        objects: the object of every row, None where only a reference to it was seen.
+    """
+
+    def __init__(self, undo: Undo) -> None:
+        self.columns = WorkloadColumns(undo)
+        self.refs: list[Ref] = []
+        self.objects: list[Workload | None] = []
+        self._rows: dict[tuple[str, str, str], int] = {}
+        self._undo = undo
+
+    def set(self, workload: Workload) -> int:
+        """Add or replace a workload; its row. Raises FieldError where its owners form a cycle."""
+        meta = workload.metadata
+        parent = self.owner_of(meta)
+        row = self._row(workload.kind, meta.namespace or "default", meta.name)
+        if self._is_above(row, parent):
+            raise FieldError("metadata.ownerReferences", meta.name, "owners that do not lead back to the object itself")
+        self._undo.put(self.columns.parent, row, parent)
+        self._undo.put(self.columns.known, row, True)
+        self._undo.put(self.objects, row, workload)
+        return row
+
+    def remove(self, kind: str, namespace: str, name: str) -> None:
+        """Forget a workload's object; its row stays, for pods may still name it."""
+        row = self._rows.get((kind, namespace, name))
+        if row is not None:
+            self._undo.put(self.columns.known, row, False)
+            self._undo.put(self.objects, row, None)
+
+    def owner_of(self, meta: Metadata) -> int:
+        """The row of the workload that controls an object, -1 for none; made on first mention."""
+        owner = _controller(meta.owner_references)
+        if owner is None or owner.kind == "Node":
+            return -1
+        namespace = meta.namespace or "default"
+        row = self._rows.get((owner.kind, namespace, owner.name))
+        if row is None:
+            row = self._row(owner.kind, namespace, owner.name)
+            suffix = "-" + meta.labels.get(HASH_LABEL, "")
+            if owner.kind == "ReplicaSet" and len(suffix) > 1 and owner.name.endswith(suffix):
+                # A Deployment names its ReplicaSets so; the ReplicaSet's own object, once seen, has the last word.
+                deployment = self._row("Deployment", namespace, owner.name.removesuffix(suffix))
+                self._undo.put(self.columns.parent, row, deployment)
+        return row
+
+    def find(self, kind: str, namespace: str, name: str) -> int | None:
+        """The row of a workload that was seen or named."""
+        return self._rows.get((kind, namespace, name))
+
+    def root(self, row: int) -> int:
+        """The top of a workload's chain; -1 for -1."""
+        while row >= 0 and self.columns.parent[row] >= 0:
+            row = int(self.columns.parent[row])
+        return row
+
+    def roots(self) -> Ints:
+        """int32[rows]: the top of every workload's chain."""
+        parent = self.columns.parent[: self.columns.rows]
+        top = np.arange(self.columns.rows, dtype=np.int32)
+        while True:
+            above = parent[top]
+            climbing = above >= 0
+            if not climbing.any():
+                return top
+            top = np.where(climbing, above, top).astype(np.int32)
+
+    def _row(self, kind: str, namespace: str, name: str) -> int:
+        key = (kind, namespace, name)
+        row = self._rows.get(key)
+        if row is None:
+            row = self.columns.allocate()
+            self._undo.put(self._rows, key, row)
+            self._undo.append(self.refs, Ref(kind, name, namespace))
+            self._undo.append(self.objects, None)
+        return row
+
+    def _is_above(self, row: int, below: int) -> bool:
+        while below >= 0:
+            if below == row:
+                return True
+            below = int(self.columns.parent[below])
+        return False
+
+
+def _controller(owners: tuple[OwnerReference, ...]) -> OwnerReference | None:
+    """The owner that controls an object: the one marked so, else the only one."""
+    for owner in owners:
+        if owner.controller:
+            return owner
+    return owners[0] if len(owners) == 1 and owners[0].controller is None else None
