@@ -55,10 +55,13 @@ class Action(Struct, frozen=True, gc=False, kw_only=True, tag_field="kind"):
 
 
 class Evict(Action, frozen=True, tag="Evict"):
-    """Evict a pod through the eviction API; its controller starts it again. `workload` is counted against its budget."""
+    """Evict a pod from a node through the eviction API; its controller starts it again.
+
+    `workload` is the top of its owner chain, None for a bare pod; budgets count by it.
+    """
 
     node: str
-    workload: Ref
+    workload: Ref | None
     grace_seconds: float | None = None
 
 
@@ -76,6 +79,10 @@ class SetNodeResources(Action, frozen=True, tag="SetNodeResources"):
     """Set extended resources in a node's status; None removes one."""
 
     resources: dict[str, int | None]
+
+    def concerns(self) -> tuple[Ref, ...]:
+        """None: a node's reclaimed resources belong to one policy alone, and change nothing for who owns the node."""
+        return ()
 
 
 AnyAction = Evict | Suspend | Resume | SetNodeResources

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from neaptide.model.actions import AnyAction, Outcome, Plan
+from neaptide.model.actions import AnyAction, Outcome, Plan, Ref
 from neaptide.model.snapshot import ClusterSnapshot
 
 
@@ -20,6 +20,9 @@ class World(Protocol):
 
     def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:
         """Carry actions out in order, each after re-checking its preconditions; one outcome for every action."""
+
+    def disruptions(self) -> Sequence[Ref]:
+        """The workloads of the pods that nodes evicted on their own since the last call, once per pod."""
 
 
 class Offering(Struct, frozen=True, gc=False):

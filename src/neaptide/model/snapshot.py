@@ -5,6 +5,7 @@ takes back, byte for byte, everything that was written inside it. Matrices have 
 them; the first four are always cpu (milli), memory, ephemeral-storage (bytes) and pods (count).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from neaptide.model import objects
+from neaptide.model.actions import Ref
 from neaptide.model.columns import (
     FAILED,
     NO_NODE,
@@ -289,6 +291,30 @@ class ClusterSnapshot:
     def node_taints(self, node: int) -> tuple[objects.Taint, ...]:
         """A node's taints."""
         return self.taint_sets.values[int(self.nodes.taints[node])]
+
+    def pod_ref(self, pod: int) -> Ref:
+        """A pod's name as actions and reasons give it."""
+        namespace, _, name = self.pods.keys[pod].partition("/")
+        return Ref("Pod", name, namespace, self.pods.uids[pod])
+
+    def node_ref(self, node: int) -> Ref:
+        """A node's name as actions and reasons give it."""
+        return Ref("Node", self.nodes.names[node], uid=self.nodes.uids[node])
+
+    def workload_of(self, pod: int) -> Ref | None:
+        """The top of a pod's owner chain; None for a bare pod."""
+        root = self.workloads.root(int(self.pods.owner[pod]))
+        return self.workloads.refs[root] if root >= 0 else None
+
+    def digest(self) -> str:
+        """A fingerprint of nodes, pods and what runs where; equal for equal clusters that were built alike."""
+        total = hashlib.blake2b(digest_size=16)
+        for table in (self.nodes, self.pods):
+            for name, content in table.bytes().items():
+                total.update(name.encode())
+                total.update(content)
+        total.update("\0".join(self.nodes.names + self.pods.keys).encode())
+        return total.hexdigest()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
