@@ -16,7 +16,7 @@ def pod(number: int, rng: random.Random, *, workloads: int, nodes: int) -> dict[
         "name": "main",
         "image": f"example.com/team-{owner % 12}/service-{owner:04d}:v1.{owner % 30}.0",
         "args": ["--listen=:8080", "--metrics=:9090", f"--shard={owner}"],
-        "env": [{"name": f"SETTING_{i}", "value": f"value-{owner}-{i}-" + "x" * 24} for i in range(12)],
+        "env": [{"name": f"SETTING_{i}", "value": f"value-{owner}-{i}-" + "x" * 24} for i in range(4)],
         "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}, {"name": "metrics", "containerPort": 9090, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": "2", "memory": "4Gi"}},
         "volumeMounts": mounts,

@@ -16,7 +16,6 @@ from neaptide.model.protocols import Policy, World
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate, settle
 
-
 DEFAULT_BUDGETS = Budgets()
 
 

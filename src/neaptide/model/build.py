@@ -4,11 +4,13 @@ from collections.abc import Iterable
 
 from neaptide.model import objects
 from neaptide.model.manifests import Found, describe
+from neaptide.model.metrics import apply_metrics
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 
 _ORDER: tuple[type[objects.Object], ...] = (objects.PriorityClass, objects.Namespace, objects.Workload, objects.Node)
-"""Pods come last: their priority comes from PriorityClasses, their place from nodes."""
+"""Pods come after all these: their priority comes from PriorityClasses, their place from nodes. Metrics come last."""
+_METRICS = (objects.PodMetrics, objects.NodeMetrics)
 
 
 def build(found: Iterable[Found]) -> tuple[ClusterSnapshot, list[LeftOut]]:
@@ -23,7 +25,10 @@ def build(found: Iterable[Found]) -> tuple[ClusterSnapshot, list[LeftOut]]:
             continue
         seen.add(name)
         try:
-            snapshot.set(item)
+            if isinstance(item, _METRICS):
+                apply_metrics(snapshot, item)
+            else:
+                snapshot.set(item)
         except FieldError as error:
             left_out.append(error.left_out(file, name))
     return snapshot, left_out
@@ -32,5 +37,5 @@ def build(found: Iterable[Found]) -> tuple[ClusterSnapshot, list[LeftOut]]:
 def _rank(found: Found) -> int:
     return next(
         (rank for rank, kind in enumerate(_ORDER) if isinstance(found.item, kind)),
-        len(_ORDER) + isinstance(found.item, objects.Pod),
+        len(_ORDER) + isinstance(found.item, objects.Pod) + 2 * isinstance(found.item, _METRICS),
     )

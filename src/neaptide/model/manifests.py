@@ -39,6 +39,8 @@ KINDS: dict[str, type[objects.Object]] = {
     "StorageClass": objects.StorageClass,
     "CSINode": objects.CSINode,
     "NodePool": objects.NodePool,
+    "PodMetrics": objects.PodMetrics,
+    "NodeMetrics": objects.NodeMetrics,
 }
 """The kinds that are read; objects of other kinds are skipped, for a dump may hold anything."""
 
@@ -64,27 +66,24 @@ class _List(msgspec.Struct, gc=False):
 
 def from_json(data: bytes, file: str) -> tuple[list[Found], list[LeftOut]]:
     """The objects of a JSON document: one object, a `List`, or a `PodList`, `NodeList` and so on."""
-    left_out: list[LeftOut] = []
+    kind = _kind_of_list(data)
+    if kind is not None:
+        try:
+            items = _LIST_DECODERS[kind].decode(data).items
+            return [Found(file, item) for item in items], []
+        except msgspec.MsgspecError:
+            pass  # some item does not fit: look at each alone
     try:
         document = msgspec.json.decode(data, type=_List)
     except msgspec.MsgspecError as error:
         return [], [LeftOut(file, "", "", _excerpt(data), f"a JSON object or list of objects ({error})")]
-    if document.items is None:
-        raws, kind = [msgspec.Raw(data)], ""
-    else:
-        raws, kind = document.items, document.kind.removesuffix("List")
-    known = KINDS.get(kind)
-    if known is not None and known is not objects.Workload:
-        try:
-            decoder = msgspec.json.Decoder(known)
-            return [Found(file, decoder.decode(raw)) for raw in raws], left_out
-        except msgspec.MsgspecError:
-            pass  # some item does not fit: look at each alone
-    found = []
+    raws = [msgspec.Raw(data)] if document.items is None else document.items
+    kind = "" if document.items is None else document.kind.removesuffix("List")
+    found: list[Found] = []
+    left_out: list[LeftOut] = []
     for position, raw in enumerate(raws):
         try:
-            name = msgspec.json.decode(raw, type=_Kind).kind or kind
-            item = _fitting(raw, name)
+            item = _fitting(raw, msgspec.json.decode(raw, type=_Kind).kind or kind)
         except msgspec.MsgspecError:
             item = _patiently(msgspec.json.decode(raw), kind, file, position, left_out)
         if item is not None:
@@ -117,6 +116,27 @@ def describe(item: objects.Object) -> str:
     kind = item.kind if isinstance(item, objects.Workload) else type(item).__name__
     meta = item.metadata
     return f"{kind} {meta.namespace}/{meta.name}" if meta.namespace else f"{kind} {meta.name}"
+
+
+class _PodList(msgspec.Struct, gc=False):
+    items: list[objects.Pod]
+
+
+class _NodeList(msgspec.Struct, gc=False):
+    items: list[objects.Node]
+
+
+_LIST_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "PodList": msgspec.json.Decoder(_PodList),
+    "NodeList": msgspec.json.Decoder(_NodeList),
+}
+_KIND = re.compile(rb'"kind"\s*:\s*"(PodList|NodeList)"')
+
+
+def _kind_of_list(data: bytes) -> str | None:
+    """PodList or NodeList where a document says so near its beginning, as the API server's lists do."""
+    match = _KIND.search(data[:200])
+    return match[1].decode() if match else None
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

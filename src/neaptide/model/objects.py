@@ -245,10 +245,16 @@ class NodeSpec(_Object, frozen=True):
     provider_id: str = field(name="providerID", default="")
 
 
+class NodeCondition(_Object, frozen=True):
+    type: str = ""
+    status: str = ""
+    last_heartbeat_time: str | None = None
+
+
 class NodeStatus(_Object, frozen=True):
     allocatable: dict[str, str] = field(default_factory=dict)
     capacity: dict[str, str] = field(default_factory=dict)
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[NodeCondition, ...] = ()
     images: tuple[ContainerImage, ...] = ()
 
 
@@ -393,6 +399,30 @@ class NodePool(_Object, frozen=True):
     spec: NodePoolSpec = NodePoolSpec()
 
 
+# -- what metrics.k8s.io measures --------------------------------------------------------------------------------------
+
+
+class ContainerMetrics(_Object, frozen=True):
+    name: str = ""
+    usage: dict[str, str] = field(default_factory=dict)
+
+
+class PodMetrics(_Object, frozen=True):
+    """A pod's usage, of the pod of the same name; `timestamp` ends the window it was measured over."""
+
+    metadata: Metadata = Metadata()
+    timestamp: str | None = None
+    containers: tuple[ContainerMetrics, ...] = ()
+
+
+class NodeMetrics(_Object, frozen=True):
+    """A node's usage, of the node of the same name; `timestamp` ends the window it was measured over."""
+
+    metadata: Metadata = Metadata()
+    timestamp: str | None = None
+    usage: dict[str, str] = field(default_factory=dict)
+
+
 Object = (
     Pod
     | Node
@@ -405,4 +435,6 @@ Object = (
     | StorageClass
     | CSINode
     | NodePool
+    | PodMetrics
+    | NodeMetrics
 )

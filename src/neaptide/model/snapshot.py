@@ -348,18 +348,15 @@ class ClusterSnapshot:
             pods.texts, zip(*(_pod_texts(key, pod) for pod, key, _ in rows), strict=True), strict=True
         ):
             self._undo.extend(texts, new)
-        node_of, known = np.full(len(rows), NO_NODE, dtype=np.int32), self.nodes.by_name
-        for offset, (pod, key, values) in enumerate(rows):
-            self._undo.put(pods.by_key, key, start + offset)
+        self._undo.update(pods.by_key, zip((key for _, key, _ in rows), range(start, pods.rows), strict=True))
+        known = self.nodes.by_name
+        names = ["" if values[_PHASE] in (SUCCEEDED, FAILED) else pod.spec.node_name for pod, _, values in rows]
+        node_of = np.array([known.get(name, ORPHAN) if name else NO_NODE for name in names], dtype=np.int32)
+        for offset in np.flatnonzero(node_of == ORPHAN).tolist():
+            self._make_orphan(start + offset, names[offset])
+        for offset, (pod, _, _) in enumerate(rows):
             if pod.status.nominated_node_name:
                 self._nominate(start + offset, pod.status.nominated_node_name)
-            if not pod.spec.node_name or values[_PHASE] in (SUCCEEDED, FAILED):
-                continue
-            node = known.get(pod.spec.node_name)
-            if node is None:
-                self._make_orphan(start + offset, pod.spec.node_name)
-            else:
-                node_of[offset] = node
         bound = np.flatnonzero(node_of >= 0)
         self._attach_block(bound + start, node_of[bound])
 

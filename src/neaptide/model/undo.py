@@ -4,7 +4,7 @@ Arrays, lists and dicts are written through one `Undo`, so that rolling back cos
 every byte as it was, including arrays that grew in between (the smaller array itself comes back).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,14 @@ class Undo:
         if self._marks:
             self._replaced.append((array, key, array[key].copy()))
         array[key] += amounts
+
+    def update(self, container: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
+        """`container.update(items)`, recorded."""
+        if self._marks:
+            for key, value in items:
+                self.put(container, key, value)
+        else:
+            container.update(items)
 
     def drop(self, container: dict[Any, Any], key: Any) -> None:  # noqa: ANN401 - any hashable
         """`del container[key]`, recorded."""

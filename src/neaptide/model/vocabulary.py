@@ -13,6 +13,7 @@ from neaptide.model.undo import Undo
 
 FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 CPU, MEMORY, STORAGE, PODS = range(4)
+NO_ANNOTATIONS = 0
 
 
 class Vocabulary:
@@ -24,6 +25,7 @@ class Vocabulary:
         self.resource_rows = {name: row for row, name in enumerate(self.resources)}
         self.label_sets: Interner[dict[str, str]] = Interner(undo)
         self.annotation_sets: Interner[dict[str, str]] = Interner(undo)
+        self.annotation_sets.add((), {})
         self.taint_sets: Interner[tuple[objects.Taint, ...]] = Interner(undo)
         self.namespaces: Interner[str] = Interner(undo)
         self.shapes = ShapeColumns(undo, len(FIRST_RESOURCES))
@@ -69,7 +71,8 @@ class Vocabulary:
 
     def annotations(self, annotations: dict[str, str]) -> int:
         """The number of the honoured part of an object's annotations."""
-        return _intern(self.annotation_sets, honoured(annotations))
+        kept = honoured(annotations) if annotations else annotations
+        return _intern(self.annotation_sets, kept) if kept else NO_ANNOTATIONS
 
     def taints(self, taints: tuple[objects.Taint, ...]) -> int:
         """The number of a list of taints."""
