@@ -381,6 +381,8 @@ class ClusterSnapshot:
 
     def _priority(self, spec: objects.PodSpec) -> int:
         if spec.priority is not None:
+            if not -(2**31) <= spec.priority < 2**31:
+                raise FieldError("spec.priority", spec.priority, "a 32-bit integer")
             return spec.priority
         known = self.others.get("PriorityClass", {})
         named = known.get(spec.priority_class_name) if spec.priority_class_name else None

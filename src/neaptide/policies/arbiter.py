@@ -111,9 +111,12 @@ class _Case:
     def objection(self, action: AnyAction) -> Reason | None:
         """Why an action may not be carried out now."""
         for ref in action.concerns():
-            owner = self._owner(str(nameless(ref)))
+            name = str(nameless(ref))
+            owner = self._owner(name)
             if owner not in (None, action.policy):
                 return Reason("OwnedByOther", f"{ref} belongs to the policy {owner}")
+            if name in self.taken:
+                return Reason("AlreadyPlanned", f"another action on {ref} is planned in this cycle")
         if isinstance(action, Evict):
             return self._eviction(action)
         if isinstance(action, Suspend | Resume):
