@@ -60,9 +60,9 @@ def _tables_of_document(document: dict[str, Any], title: str) -> "list[Table]":
     tables = []
     for key, value in _flatten(document):
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            tables.append(_table_of_rows(value, key.replace("_", " "), ()))
+            tables.append(_table_of_rows(value, f"{key.replace('_', ' ')} ({len(value)})", ()))
         else:
-            facts.append({"": key.replace("_", " "), " ": value})
+            facts.append({"": key.replace("_", " "), " ": "none" if value == [] else value})
     return [_table_of_rows(facts, title, ()), *tables] if facts else tables
 
 
