@@ -27,7 +27,7 @@ ONE_CORE = 1000
 
 
 class CpuEvictSettings(NamedTuple):
-    """`tasks` are BECPUEvict and CPUEvict; each needs its percentages. `limit` is evictByRealLimit or evictByAllocatable."""
+    """`tasks` are BECPUEvict and CPUEvict; each needs its percentages. `policy` is evictByRealLimit or evictByAllocatable."""
 
     tasks: tuple[str, ...] = ("BECPUEvict",)
     satisfaction_lower_percent: int | None = None
