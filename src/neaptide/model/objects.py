@@ -149,6 +149,7 @@ class ClaimSource(_Object, frozen=True):
 
 class CSISource(_Object, frozen=True):
     driver: str = ""
+    volume_handle: str = ""
 
 
 class EphemeralSource(_Object, frozen=True):
@@ -163,6 +164,10 @@ class EmptyDirSource(_Object, frozen=True):
     medium: str = ""
 
 
+class ImageSource(_Object, frozen=True):
+    reference: str = ""
+
+
 class Volume(_Object, frozen=True):
     """The volume sources that matter for where a pod can go, and for whether it can be moved."""
 
@@ -170,6 +175,7 @@ class Volume(_Object, frozen=True):
     persistent_volume_claim: ClaimSource | None = None
     ephemeral: EphemeralSource | None = None
     csi: CSISource | None = None
+    image: ImageSource | None = None
     host_path: HostPathSource | None = None
     empty_dir: EmptyDirSource | None = None
 
@@ -336,6 +342,10 @@ class ClaimSpec(_Object, frozen=True):
     volume_name: str = ""
     storage_class_name: str | None = None
     access_modes: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    selector: LabelSelector | None = None
+    volume_mode: str = "Filesystem"
+    volume_attributes_class_name: str = ""
 
 
 class ClaimStatus(_Object, frozen=True):
@@ -352,23 +362,47 @@ class VolumeNodeAffinity(_Object, frozen=True):
     required: NodeSelector | None = None
 
 
+class ClaimReference(_Object, frozen=True):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+
+
 class VolumeSpec(_Object, frozen=True):
+    capacity: dict[str, str] = field(default_factory=dict)
     storage_class_name: str = ""
     access_modes: tuple[str, ...] = ()
     node_affinity: VolumeNodeAffinity | None = None
+    claim_ref: ClaimReference | None = None
+    volume_mode: str = "Filesystem"
+    volume_attributes_class_name: str = ""
     csi: CSISource | None = None
+
+
+class VolumeStatus(_Object, frozen=True):
+    phase: str = ""
 
 
 class PersistentVolume(_Object, frozen=True):
     metadata: Metadata = Metadata()
     spec: VolumeSpec = VolumeSpec()
+    status: VolumeStatus = VolumeStatus()
+
+
+class TopologySelectorLabel(_Object, frozen=True):
+    key: str = ""
+    values: tuple[str, ...] = ()
+
+
+class TopologySelectorTerm(_Object, frozen=True):
+    match_label_expressions: tuple[TopologySelectorLabel, ...] = ()
 
 
 class StorageClass(_Object, frozen=True):
     metadata: Metadata = Metadata()
     provisioner: str = ""
     volume_binding_mode: str = "Immediate"
-    allowed_topologies: tuple[dict[str, object], ...] = ()
+    allowed_topologies: tuple[TopologySelectorTerm, ...] = ()
 
 
 class CSIAllocatable(_Object, frozen=True):
@@ -387,6 +421,15 @@ class CSINodeSpec(_Object, frozen=True):
 class CSINode(_Object, frozen=True):
     metadata: Metadata = Metadata()
     spec: CSINodeSpec = CSINodeSpec()
+
+
+class ServiceSpec(_Object, frozen=True):
+    selector: dict[str, str] = field(default_factory=dict)
+
+
+class Service(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: ServiceSpec = ServiceSpec()
 
 
 class NodePoolSpec(_Object, frozen=True):
@@ -434,6 +477,7 @@ Object = (
     | PersistentVolume
     | StorageClass
     | CSINode
+    | Service
     | NodePool
     | PodMetrics
     | NodeMetrics

@@ -3,6 +3,7 @@
 Sources: k8s.io/apimachinery/pkg/labels (selector.go), k8s.io/component-helpers/scheduling/corev1.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from neaptide.model.objects import LabelSelector, NodeSelector, NodeSelectorTerm, Requirement, Taint, Toleration
@@ -10,6 +11,7 @@ from neaptide.model.objects import LabelSelector, NodeSelector, NodeSelectorTerm
 LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 NODE_OPERATORS = (*LABEL_OPERATORS, "Gt", "Lt")
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,99}")
 
 
 def requirement_matches(requirement: Requirement, labels: Mapping[str, str]) -> bool:
@@ -76,8 +78,15 @@ def untolerated(taints: Sequence[Taint], tolerations: Sequence[Toleration], effe
 def _compares(requirement: Requirement, value: str | None) -> bool:
     if value is None or len(requirement.values) != 1:
         return False
-    try:
-        found, bound = int(value), int(requirement.values[0])
-    except ValueError:
+    found, bound = _integer(value), _integer(requirement.values[0])
+    if found is None or bound is None:
         return False
     return found > bound if requirement.operator == "Gt" else found < bound
+
+
+def _integer(text: str) -> int | None:
+    """A 64-bit integer as Go reads it: unlike Python, no spaces, underscores or other alphabets' digits."""
+    if not _INTEGER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None

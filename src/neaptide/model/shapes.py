@@ -111,11 +111,16 @@ def shape_of(pod: Pod, requirements: Requirements) -> Shape:
         kubernetes_qos(pod.spec),
         tuple(
             (port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)  # noqa: S104 - the API's "any address"
-            for container in (*pod.spec.init_containers, *pod.spec.containers)
+            for container in (*_sidecars(pod), *pod.spec.containers)
             for port in container.ports
             if port.host_port
         ),
     )
+
+
+def _sidecars(pod: Pod) -> Iterable[Container]:
+    """Init containers that keep running; the ports of the others are free again when the pod runs."""
+    return (each for each in pod.spec.init_containers if each.restart_policy == "Always")
 
 
 def _volumes(pod: Pod) -> tuple[Volume, ...]:
@@ -124,8 +129,8 @@ def _volumes(pod: Pod) -> tuple[Volume, ...]:
     for volume in pod.spec.volumes:
         if volume.ephemeral is not None:
             claim = ClaimSource(f"{pod.metadata.name}-{volume.name}")
-            kept.append(Volume(name=volume.name, persistent_volume_claim=claim))
-        elif volume.persistent_volume_claim or volume.csi or volume.host_path or volume.empty_dir:
+            kept.append(Volume(name=volume.name, persistent_volume_claim=claim, ephemeral=volume.ephemeral))
+        elif volume.persistent_volume_claim or volume.csi or volume.image or volume.host_path or volume.empty_dir:
             kept.append(volume)
     return tuple(kept)
 
