@@ -1,0 +1,101 @@
+"""The command line as a table. A command's module is imported when the command runs, and not before."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cyclopts import App, CycloptsError, Parameter
+
+from neaptide import __version__
+from neaptide.cli.exits import INTERRUPTED, OK, USAGE, UsageError
+
+
+class Command(NamedTuple):
+    """One command: its words, where its function is, a line of help, and examples as they are typed."""
+
+    words: str
+    function: str
+    help: str
+    examples: tuple[str, ...]
+
+
+COMMANDS = (
+    Command(
+        "plan",
+        "neaptide.cli.plan:plan",
+        "Show what the policies would do with a cluster, and what that saves. Changes nothing.",
+        (
+            "kubectl get nodes,pods,deploy,rs,sts,ds,jobs,pdb -A -o json >dump.json",
+            "neaptide plan dump.json",
+            "neaptide plan dump.json --set reclaim.cpuReclaimThresholdPercent=70",
+            "kubectl get nodes,pods -A -o json | neaptide plan - --policy reclaim",
+            "neaptide plan manifests/ --prices prices.yaml --output json",
+        ),
+    ),
+    Command(
+        "explain pod",
+        "neaptide.cli.explain_pod:explain_pod",
+        "Say why a pod is where it is, where else it could be and why not elsewhere.",
+        (
+            "neaptide explain pod default/web-0 --dump dump.json",
+            "neaptide explain pod web-0 --journal journal/",
+        ),
+    ),
+    Command(
+        "explain node",
+        "neaptide.cli.explain_node:explain_node",
+        "Say what a node holds, what of it is requested, used and reclaimed, and what the policies make of it.",
+        (
+            "neaptide explain node node-1 --dump dump.json",
+            "neaptide explain node node-1 --journal journal/ --output json",
+        ),
+    ),
+    Command(
+        "prices check",
+        "neaptide.cli.prices:check",
+        "Read a price catalogue, print the prices that can be used and say what is wrong with the others.",
+        ("neaptide prices check prices.csv", "neaptide prices check prices.yaml --output json"),
+    ),
+)
+_GROUPS = {
+    "explain": "Say why: why here, why not there, what was decided and what became of it.",
+    "prices": "What nodes cost.",
+}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code. Whatever is wrong with the input ends as one sentence on standard error."""
+    try:
+        code = _app()(list(arguments), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except (UsageError, CycloptsError) as error:
+        print(f"neaptide: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:  # the reader of our output (`head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code if isinstance(code, int) else OK
+
+
+def _app() -> App:
+    app = App(
+        name="neaptide",
+        version=f"neaptide {__version__}",
+        help="Runs online services and offline jobs on the same Kubernetes nodes, safely, on as little capacity as possible.",
+        help_epilogue="\nEvery command has --help with examples.",
+        help_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=lambda value: value or None),
+        result_action="return_value",
+    )
+    groups = {name: App(name=name, help=text) for name, text in _GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
+    for command in COMMANDS:
+        above, _, name = command.words.rpartition(" ")
+        examples = "\n".join(("Examples:", *(f"  {each}" for each in command.examples), ""))
+        parent = groups[above] if above else app
+        parent.command(command.function, name=name, help=command.help, help_epilogue=examples)
+    return app

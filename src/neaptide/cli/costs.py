@@ -1,0 +1,120 @@
+"""What a cluster costs per hour: by its nodes' prices, and how little its pods could cost at best."""
+
+from math import fsum
+
+import numpy as np
+
+from neaptide.cli.dump import Dump
+from neaptide.model.columns import Bools, Floats, Longs
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.vocabulary import CPU, MEMORY
+from neaptide.placement.nodes import Nodes
+from neaptide.pricing.bound import lower_bound
+from neaptide.pricing.catalogue import Catalogue
+from neaptide.pricing.nodes import capacity_type, label_problem, node_price
+
+GPU = "nvidia.com/gpu"
+_RECLAIMED = ("kubernetes.io/batch-", "kubernetes.io/mid-", "neaptide.io/ot-")
+"""What is lent by other pods and not bought with a node: no bound may rest on it."""
+
+
+def set_prices(dump: Dump, catalogue: Catalogue) -> None:
+    """Price every node of a dump by its label or the catalogue; a label that states no price is reported as left out."""
+    snapshot = dump.snapshot
+    gpus = snapshot.resource_row(GPU)
+    for node in snapshot.nodes.indices().tolist():
+        labels, capacity = snapshot.node_labels(node), snapshot.nodes.capacity[:, node]
+        price = node_price(
+            catalogue,
+            labels,
+            cpu_milli=int(capacity[CPU]),
+            memory_bytes=int(capacity[MEMORY]),
+            gpu=0 if gpus is None else int(capacity[gpus]),
+        )
+        snapshot.set_price(node, np.nan if price is None else price)
+        name = snapshot.nodes.names[node]
+        problem = label_problem(labels, file=dump.node_files.get(name, ""), node=name)
+        if problem is not None:
+            dump.left_out.append(problem)
+
+
+def money_now(snapshot: ClusterSnapshot) -> float | None:
+    """US dollars per hour of all nodes; None where there is no node, or the price of one is unknown."""
+    nodes = snapshot.nodes.indices()
+    prices = snapshot.nodes.price[nodes]
+    return fsum(prices) if len(nodes) and np.isfinite(prices).all() else None
+
+
+def bound_of(snapshot: ClusterSnapshot) -> float | None:
+    """US dollars per hour below which no set of nodes, of the kinds that are there and have a price, can host the pods on nodes.
+
+    Nodes of one instance type, capacity type, zone and price are a kind. What its DaemonSets and static pods take is left
+    out on both sides; reclaimed resources are not counted; a pod may go to any kind whose labels and taints admit it, or
+    where one of its class is already. Never above the cost of the nodes that are there. None where it is not known.
+    """
+    pods = snapshot.pods.indices()
+    pods = pods[snapshot.pods.node[pods] >= 0]
+    nodes = snapshot.nodes.indices()
+    if not len(nodes):
+        return None
+    tied = _tied_to_nodes(snapshot, pods)
+    kind_of, price = _kinds(snapshot)
+    classes, class_of, counts = np.unique(snapshot.pods.cls[pods[~tied]], return_inverse=True, return_counts=True)
+    bought = [row for row, name in enumerate(snapshot.resources) if not name.startswith(_RECLAIMED)]
+    requests = snapshot.shapes.request[:, snapshot.classes.shape[classes]][bought].T
+    eligible = _admitted(snapshot, classes, kind_of, len(price))
+    eligible[class_of, kind_of[snapshot.pods.node[pods[~tied]]]] = True
+    capacity = np.zeros((len(price), len(bought)), dtype=np.int64)
+    np.maximum.at(capacity, kind_of[nodes], _room(snapshot, pods[tied])[bought][:, nodes].T)
+    return lower_bound(np.ascontiguousarray(requests), counts, eligible, capacity, price)
+
+
+def _tied_to_nodes(snapshot: ClusterSnapshot, pods: Longs) -> Bools:
+    """Which pods come with a node and would not follow its others: those of DaemonSets, and static ones (`<name>-<node>`)."""
+    refs, names = snapshot.workloads.refs, snapshot.nodes.names
+    owner, node = snapshot.pods.owner, snapshot.pods.node
+    return np.array(
+        [
+            refs[owner[pod]].kind == "DaemonSet"
+            if owner[pod] >= 0
+            else snapshot.pods.keys[pod].endswith("-" + names[node[pod]])
+            for pod in pods
+        ],
+        dtype=np.bool_,
+    )
+
+
+def _kinds(snapshot: ClusterSnapshot) -> tuple[Longs, Floats]:
+    """The kind of every row of the nodes (0 for a free row, which nobody asks for), and the price of every kind."""
+    numbers: dict[tuple[str, str, str, float | None], int] = {}
+    kind_of = np.zeros(snapshot.nodes.rows, dtype=np.int64)
+    for node in snapshot.nodes.indices().tolist():
+        labels, price = snapshot.node_labels(node), float(snapshot.nodes.price[node])
+        instance_type = labels.get("node.kubernetes.io/instance-type", "")
+        zone = labels.get("topology.kubernetes.io/zone", "")
+        key = (instance_type, capacity_type(labels), zone, None if np.isnan(price) else price)
+        kind_of[node] = numbers.setdefault(key, len(numbers))
+    return kind_of, np.array([np.nan if price is None else price for *_, price in numbers])
+
+
+def _admitted(snapshot: ClusterSnapshot, classes: Longs, kind_of: Longs, kinds: int) -> Bools:
+    """[classes, kinds]: whether the labels and taints of any node of a kind admit a class."""
+    nodes = Nodes(snapshot)
+    nodes.refresh(range(snapshot.nodes.rows))
+    admitted = np.zeros((len(classes), kinds), dtype=np.bool_)
+    for row, cls in enumerate(classes):
+        shape = int(snapshot.classes.shape[cls])
+        requirements = snapshot.shape_facts.values[shape].requirements
+        passes = nodes.matching(shape, requirements) & nodes.tolerable(shape, requirements)
+        admitted[row, kind_of[np.flatnonzero(passes)]] = True
+    return admitted
+
+
+def _room(snapshot: ClusterSnapshot, tied: Longs) -> Longs:
+    """[resources, rows]: what a node has for other pods than those tied to it, and what these take where that is more."""
+    rows = snapshot.nodes.rows
+    taken = np.zeros((len(snapshot.resources), rows), dtype=np.int64)
+    np.add.at(taken.T, snapshot.pods.node[tied], snapshot.pod_requests(tied).T)
+    largest = np.maximum(snapshot.nodes.allocatable[:, :rows], snapshot.nodes.used[:, :rows])
+    room: Longs = np.maximum(largest - taken, 0)
+    return room

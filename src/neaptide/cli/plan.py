@@ -1,0 +1,206 @@
+"""`neaptide plan`: what the policies would do with a cluster that was written down, and what that saves."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from neaptide.cli.costs import bound_of, money_now, set_prices
+from neaptide.cli.dump import Dump, read_dump
+from neaptide.cli.exits import OK, PARTIAL, USAGE, UsageError
+from neaptide.cli.output import Output, emit
+from neaptide.cli.settings import settings
+from neaptide.loop import LoopMemory, Setting, plan_all
+from neaptide.model.actions import AnyAction, Evict, Outcome, Plan
+from neaptide.model.problems import LeftOut
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
+from neaptide.policies.registry import POLICIES
+from neaptide.pricing.catalogue import Catalogue
+from neaptide.pricing.load import load, shipped
+from neaptide.pricing.parse import CatalogueError
+
+
+class Money(msgspec.Struct, frozen=True):
+    """US dollars per hour; None where unknown."""
+
+    now: float | None
+    planned: float | None
+    lower_bound: float | None
+
+
+class Nodes(msgspec.Struct, frozen=True):
+    """How many nodes there are, and would be."""
+
+    now: int
+    planned: int
+
+
+class PlannedAction(msgspec.Struct, frozen=True):
+    """One action; `money_per_hour` is the change it makes, None where unknown."""
+
+    policy: str
+    kind: str
+    target: str
+    reason: str
+    money_per_hour: float | None
+    risk: float
+
+
+class PlanDocument(msgspec.Struct, frozen=True):
+    """What `neaptide plan --output json` prints; the form is stable (docs/cli.md)."""
+
+    money_per_hour: Money
+    nodes: Nodes
+    evictions: int
+    actions: list[PlannedAction]
+    left_out: list[LeftOut]
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What the policies wanted, what the arbiter let through and what it refused."""
+
+    plans: list[Plan]
+    approved: list[AnyAction]
+    refused: list[Outcome]
+
+
+def plan(
+    dump: str,
+    /,
+    *,
+    policy: tuple[str, ...] = (),
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    prices: str | None = None,
+    usage: tuple[str, ...] = (),
+    now: str | None = None,
+    output: Output = "table",
+) -> int:
+    """Print the plan.
+
+    Args:
+        dump: a file or a directory of cluster objects as JSON or YAML, or - for standard input.
+        policy: plan with this policy only; may be repeated. By default with all.
+        set_: policy.field=value sets a field of a policy; may be repeated.
+        prices: a price catalogue (YAML or CSV); by default the public list prices that come with the package.
+        usage: a further file with PodMetrics and NodeMetrics; may be repeated.
+        now: the time to plan for, as 2026-11-21T08:00:00Z; by default the newest time in the dump.
+        output: table for people; json or yaml for programs.
+    """
+    chosen = settings(POLICIES, policy, set_)
+    catalogue, unpriced = _catalogue(prices)
+    cluster = read_dump(dump, usage=usage, now=now)
+    cluster.left_out.extend(unpriced)
+    set_prices(cluster, catalogue)
+    decided = decide(cluster.snapshot, chosen, cluster.now)
+    document = document_of(cluster, decided.approved)
+    if output == "table":
+        _print_tables(document, decided)
+    else:
+        emit(document, output)
+    return _conclude(cluster, dump)
+
+
+def decide(snapshot: ClusterSnapshot, chosen: Sequence[Setting], now: float) -> Decided:
+    """One cycle's decisions, without a memory of cycles before and without acting."""
+    plans, _ = plan_all(snapshot, chosen, LoopMemory(), now)
+    approved, refused = arbitrate(plans, snapshot, Budgets(), ArbiterMemory(), now)
+    return Decided(plans, approved, refused)
+
+
+def document_of(cluster: Dump, actions: Sequence[AnyAction]) -> PlanDocument:
+    """The stable form of a plan. No action that there is adds or removes a node, so their number stays."""
+    snapshot = cluster.snapshot
+    now = money_now(snapshot)
+    changes = [action.expected.money_per_hour for action in actions]
+    known = [change for change in changes if change is not None]
+    planned = None if now is None or len(known) < len(changes) else now + sum(known)
+    nodes = len(snapshot.nodes.indices())
+    return PlanDocument(
+        Money(now, planned, bound_of(snapshot)),
+        Nodes(nodes, nodes),
+        sum(isinstance(action, Evict) for action in actions),
+        [_row(action) for action in actions],
+        cluster.left_out,
+    )
+
+
+def _row(action: AnyAction) -> PlannedAction:
+    return PlannedAction(
+        action.policy,
+        type(action).__name__,
+        str(action.target),
+        action.reason.message,
+        action.expected.money_per_hour,
+        action.expected.risk,
+    )
+
+
+def _catalogue(path: str | None) -> tuple[Catalogue, list[LeftOut]]:
+    if path is None:
+        return shipped(), []
+    try:
+        return load(path)
+    except CatalogueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _print_tables(document: PlanDocument, decided: Decided) -> None:
+    """The document, then what the arbiter refused, and how much the policies left alone and why."""
+    money, nodes = document.money_per_hour, document.nodes
+    sums = [
+        {"": "US dollars per hour", "now": money.now, "planned": money.planned, "lower bound": money.lower_bound},
+        {"": "nodes", "now": nodes.now, "planned": nodes.planned},
+        {"": "evictions", "planned": document.evictions},
+    ]
+    refused = [
+        {"policy": each.action.policy, "target": str(each.action.target), "reason": each.reason.message}
+        for each in decided.refused
+    ]
+    tables: dict[str, Sequence[Any]] = {
+        "plan": sums,
+        "actions": document.actions,
+        "refused by the arbiter": refused,
+        "left alone by the policies": _left_alone(decided.plans),
+        "left out of the input": document.left_out,
+    }
+    for title, rows in tables.items():
+        if rows:
+            emit(rows, "table", title=title)
+
+
+def _left_alone(plans: Iterable[Plan]) -> list[dict[str, Any]]:
+    counts = Counter((plan.policy, each.reason.code) for plan in plans for each in plan.declined)
+    return [{"policy": policy, "reason": code, "objects": count} for (policy, code), count in counts.most_common()]
+
+
+def _conclude(cluster: Dump, path: str) -> int:
+    """Say on standard error what the reader should know of the input; the exit code."""
+    snapshot = cluster.snapshot
+    for note in notes(snapshot):
+        print(f"neaptide: {path}: {note}", file=sys.stderr)
+    if cluster.left_out:
+        print(f"neaptide: {path}: {len(cluster.left_out)} left out, the first: {cluster.left_out[0]}", file=sys.stderr)
+    if not cluster.objects:
+        return USAGE
+    return PARTIAL if cluster.left_out or not len(snapshot.nodes.indices()) else OK
+
+
+def notes(snapshot: ClusterSnapshot) -> list[str]:
+    """What a dump lacks and a plan would need, in sentences."""
+    found = []
+    nodes, pods = len(snapshot.nodes.indices()), snapshot.pods.indices()
+    owners = snapshot.pods.owner[pods]
+    running = set(snapshot.workloads.roots()[owners[owners >= 0]].tolist())
+    top = [row for row, item in enumerate(snapshot.workloads.objects) if item and snapshot.workloads.root(row) == row]
+    idle = len(set(top) - running)
+    if not nodes:
+        found.append(
+            f"it holds no node that can be used ({len(pods)} pods, {len(top)} workloads), so nothing can be planned"
+        )
+    if idle:
+        found.append(f"{idle} of {len(top)} workloads have no pods in it: nothing is planned for these")
+    return found
