@@ -9,6 +9,7 @@ from neaptide.simulator.traces.cpu_usage import load_cpu_usage
 from neaptide.simulator.traces.dlrm import load_dlrm
 from neaptide.simulator.traces.genai import load_genai
 from neaptide.simulator.traces.llm_requests import load_llm_requests
+from neaptide.simulator.traces.openb import load_openb
 
 
 class Loaded(Protocol):
@@ -23,4 +24,5 @@ LOADERS: list[tuple[str, Callable[[Path], Loaded]]] = [
     ("dlrm", load_dlrm),
     ("genai", load_genai),
     ("llm_requests", load_llm_requests),
+    ("openb", load_openb),
 ]

@@ -1,0 +1,99 @@
+"""Placing pods with GPUs one by one, each by its policy's scores, which are kept per class and refreshed only for nodes that changed."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neaptide.placement.gpu.policy import GpuPolicy
+from neaptide.placement.gpu.state import GpuNodes, GpuPods, PodClasses, empty_state, models_of
+from neaptide.placement.gpu.steps import CHOOSE, FIT, REFUSED, TAKE
+from neaptide.placement.gpu.twins import HAVE_NUMBA
+
+
+class Placed(NamedTuple):
+    """Where a pod went: the node's index, and the indices of its devices as bits of one number."""
+
+    node: int
+    devices: int
+
+
+class GpuScheduler:
+    """Places pods of known classes on nodes that start empty. Ties go to the node that comes first, unless the policy is random."""
+
+    def __init__(
+        self,
+        nodes: GpuNodes,
+        classes: PodClasses,
+        policy: GpuPolicy,
+        *,
+        history: GpuPods,
+        seed: int,
+        compiled: bool = HAVE_NUMBA,
+    ) -> None:
+        """Take the nodes as empty.
+
+        Args:
+            nodes: where pods can go.
+            classes: the classes of the pods that will come.
+            policy: scores nodes and picks devices.
+            history: pods from which the policy learns what is typical.
+            seed: of the draws of a random policy.
+            compiled: numba's kernels; else their numpy twins.
+        """
+        models = models_of(nodes)
+        self.state = empty_state(nodes, models)
+        self._classes = classes
+        self._knowledge = policy.knowledge(history, models)
+        self._random = np.random.default_rng(seed) if policy.random else None
+        self._fit, self._score, self._choose, self._devices, self._take = (
+            twins.pick(compiled=compiled) for twins in (FIT, policy.score, CHOOSE, policy.devices, TAKE)
+        )
+        count = len(nodes.names)
+        self._all = np.arange(count)
+        self._scores = np.full((len(classes.request), count), REFUSED, dtype=np.int16)
+        self._changed = np.zeros(8 * count, dtype=np.int64)  # the nodes that took a pod, in order
+        self._changes = 0
+        self._seen = [-count] * len(classes.request)  # how many changes each class's scores have in them
+
+    def place(self, pod_class: int) -> Placed | None:
+        """Place one pod of this class; None where it fits on no node."""
+        request = self._classes.request[pod_class]
+        scores = self._scores[pod_class]
+        self._refresh(pod_class)
+        node = self._choose(scores, self._draw())
+        if node == REFUSED:
+            return None
+        state = self.state
+        devices = self._devices(node, *state, request, self._draw(), *self._knowledge)
+        self._take(node, devices, state.cpu_free, state.memory_free, state.gpu_free, state.kinds, request)
+        self._note_change(node)
+        return Placed(node, devices)
+
+    def _draw(self) -> float:
+        return self._random.random() if self._random else 0.0
+
+    def _refresh(self, pod_class: int) -> None:
+        stale = self._changes - self._seen[pod_class]
+        if stale == 0:
+            return
+        rows = self._all if stale >= self._all.size else self._changed[self._seen[pod_class] : self._changes]
+        self._seen[pod_class] = self._changes
+        request, scores, state = self._classes.request[pod_class], self._scores[pod_class], self.state
+        rows = self._fit(
+            rows,
+            state.cpu_free,
+            state.memory_free,
+            state.gpu_free,
+            state.model,
+            request,
+            self._classes.allowed[pod_class],
+            scores,
+        )
+        self._score(rows, *state, request, scores, *self._knowledge)
+
+    def _note_change(self, node: int) -> None:
+        if self._changes == self._changed.size:
+            self._changes = 0
+            self._seen = [-self._all.size] * len(self._seen)
+        self._changed[self._changes] = node
+        self._changes += 1
