@@ -21,6 +21,7 @@ from neaptide.model.columns import (
     PHASES,
     SUCCEEDED,
     UNKNOWN,
+    Floats,
     Ints,
     Longs,
     NodeColumns,
@@ -52,6 +53,9 @@ POD_VALUES = (
 )
 _PHASE = POD_VALUES.index("phase")
 _PHASE_ROWS = {name: row for row, name in enumerate(PHASES)}
+
+Rows = int | Longs
+Amount = float | Floats
 
 
 class ClusterSnapshot:
@@ -224,8 +228,8 @@ class ClusterSnapshot:
         self._undo.put(self.nodes.unschedulable, node, unschedulable)
         self._touch(node)
 
-    def set_node_usage(self, node: int, cpu: float, memory: float, time: float) -> None:
-        """What a node was measured to use (milli-CPU, bytes), and when; nan where unknown."""
+    def set_node_usage(self, node: Rows, cpu: Amount, memory: Amount, time: Amount) -> None:
+        """What a node, or many at once, were measured to use (milli-CPU, bytes), and when; nan where unknown."""
         for column, amount in (
             (self.nodes.usage_cpu, cpu),
             (self.nodes.usage_memory, memory),
@@ -233,10 +237,28 @@ class ClusterSnapshot:
         ):
             self._undo.put(column, node, amount)
 
-    def set_pod_usage(self, pod: int, cpu: float, memory: float) -> None:
-        """What a pod was measured to use (milli-CPU, bytes); nan where unknown."""
+    def set_pod_usage(self, pod: Rows, cpu: Amount, memory: Amount) -> None:
+        """What a pod, or many at once, were measured to use (milli-CPU, bytes); nan where unknown."""
         self._undo.put(self.pods.usage_cpu, pod, cpu)
         self._undo.put(self.pods.usage_memory, pod, memory)
+
+    def set_pod_status(self, pod: int, *, phase: int, ready: bool, started: float) -> None:
+        """What a kubelet reports of an unfinished pod: its phase (a row of PHASES), readiness, and when it started."""
+        self.pods.fill(pod, ("phase", "ready", "started"), (phase, ready, started))
+
+    def set_pod_deleted(self, pod: int, time: float) -> None:
+        """When a pod's deletion was asked for; it stays until it is removed."""
+        self._undo.put(self.pods.deleted, pod, time)
+        if self.pods.node[pod] >= 0:
+            self._touch(int(self.pods.node[pod]))
+
+    def set_node_resources(self, node: int, resources: Mapping[str, int | None]) -> None:
+        """Set resources in a node's capacity and allocatable, as a patch of its status does; None removes one."""
+        self._words.vector(dict.fromkeys(resources, 0))  # rows for those that were not seen before
+        for name, amount in resources.items():
+            for matrix in (self.nodes.allocatable, self.nodes.capacity):
+                self._undo.put(matrix, (self._words.resource_rows[name], node), amount or 0)
+        self._touch(node)
 
     def what_if(self) -> AbstractContextManager[None]:
         """Every change made inside is taken back at the end, byte for byte, at the cost of the change. Nests."""
