@@ -11,32 +11,68 @@ def pod(number: int, rng: random.Random, *, workloads: int, nodes: int) -> dict[
     name = f"service-{owner:04d}-{owner * 7919 % 0xFFFFF:05x}-{number:05x}"
     token = f"kube-api-access-{number:05x}"
     cpu, memory = f"{100 + 50 * (owner % 20)}m", f"{128 * (1 + owner % 16)}Mi"
-    mounts = [{"name": "config", "mountPath": "/etc/service"}, {"name": token, "readOnly": True, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]
+    mounts = [
+        {"name": "config", "mountPath": "/etc/service"},
+        {"name": token, "readOnly": True, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"},
+    ]
     container = {
         "name": "main",
         "image": f"example.com/team-{owner % 12}/service-{owner:04d}:v1.{owner % 30}.0",
         "args": ["--listen=:8080", "--metrics=:9090", f"--shard={owner}"],
         "env": [{"name": f"SETTING_{i}", "value": f"value-{owner}-{i}-" + "x" * 24} for i in range(4)],
-        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}, {"name": "metrics", "containerPort": 9090, "protocol": "TCP"}],
+        "ports": [
+            {"name": "http", "containerPort": 8080, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": 9090, "protocol": "TCP"},
+        ],
         "resources": {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": "2", "memory": "4Gi"}},
         "volumeMounts": mounts,
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 10, "failureThreshold": 3},
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": 8080, "scheme": "HTTP"},
+            "periodSeconds": 10,
+            "failureThreshold": 3,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"},
+            "periodSeconds": 5,
+            "failureThreshold": 2,
+        },
         "terminationMessagePath": "/dev/termination-log",
         "imagePullPolicy": "IfNotPresent",
         "securityContext": {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
-    labels = {"app.kubernetes.io/name": f"service-{owner:04d}", "app.kubernetes.io/part-of": f"team-{owner % 12}", "pod-template-hash": f"{owner * 7919 % 0xFFFFF:05x}"}
-    fields = {f"f:{key}": {} for key in ("name", "image", "args", "env", "ports", "resources", "volumeMounts", "livenessProbe")}
+    labels = {
+        "app.kubernetes.io/name": f"service-{owner:04d}",
+        "app.kubernetes.io/part-of": f"team-{owner % 12}",
+        "pod-template-hash": f"{owner * 7919 % 0xFFFFF:05x}",
+    }
+    fields = {
+        f"f:{key}": {}
+        for key in ("name", "image", "args", "env", "ports", "resources", "volumeMounts", "livenessProbe")
+    }
     stamp = f"2026-10-{1 + number % 28:02d}T{number % 24:02d}:{number % 60:02d}:00Z"
-    conditions = [{"type": kind, "status": "True", "lastTransitionTime": stamp, "lastProbeTime": None} for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")]
-    affinity = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app.kubernetes.io/name": f"service-{owner:04d}"}}}}]}}
+    conditions = [
+        {"type": kind, "status": "True", "lastTransitionTime": stamp, "lastProbeTime": None}
+        for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+    ]
+    affinity = {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 100,
+                    "podAffinityTerm": {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": f"service-{owner:04d}"}},
+                    },
+                }
+            ]
+        }
+    }
     return {
         "metadata": {
             "name": name, "generateName": name[:-5], "namespace": f"team-{owner % 12}", "uid": f"{rng.getrandbits(128):032x}", "resourceVersion": str(10_000_000 + number),
             "creationTimestamp": stamp, "labels": labels, "annotations": {"checksum/config": f"{owner:064x}", "prometheus.io/scrape": "true"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name[:-6], "uid": f"{owner:032x}", "controller": True, "blockOwnerDeletion": True}],
-            "managedFields": [{"manager": manager, "operation": "Update", "apiVersion": "v1", "time": stamp, "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {'f:containers': {'k:{"name":"main"}': fields}}}} for manager in ("kube-controller-manager", "kubelet")],
+            "managedFields": [{"manager": manager, "operation": "Update", "apiVersion": "v1", "time": stamp, "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:containers": {'k:{"name":"main"}': fields}}}} for manager in ("kube-controller-manager", "kubelet")],
         },
         "spec": {
             "volumes": [{"name": "config", "configMap": {"name": f"service-{owner:04d}", "defaultMode": 420}}, {"name": token, "projected": {"sources": [{"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}, {"configMap": {"name": "kube-root-ca.crt"}}], "defaultMode": 420}}],
@@ -56,4 +92,7 @@ def podlist(count: int, *, workloads: int = 400, nodes: int = 1000, seed: int = 
     """A PodList of `count` pods as JSON."""
     rng = random.Random(seed)
     items = [pod(number, rng, workloads=workloads, nodes=nodes) for number in range(count)]
-    return json.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items},
+        separators=(",", ":"),
+    ).encode()

@@ -121,7 +121,7 @@ FIELDS = [
     ),
     *("requiredDuringSchedulingIgnoredDuringExecution", "topologySpreadConstraints", "maxSkew", "creationTimestamp"),
 ]
-LEAVES = (None, True, 0, -1, 2**70, 1.5, "", "100m", "-1", "\ud7ff", "Running", [], {})
+LEAVES: tuple[Any, ...] = (None, True, 0, -1, 2**70, 1.5, "", "100m", "-1", "\ud7ff", "Running", [], {})
 
 
 def junk(rng: random.Random, depth: int = 0) -> Any:

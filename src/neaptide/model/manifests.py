@@ -10,10 +10,11 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-import yaml
 
 from neaptide.model import objects
+from neaptide.model.collector import collector_paused
 from neaptide.model.problems import LeftOut
+from neaptide.model.yaml_text import YamlError, documents
 
 KINDS: dict[str, type[objects.Object]] = {
     "Pod": objects.Pod,
@@ -38,6 +39,7 @@ KINDS: dict[str, type[objects.Object]] = {
     "PersistentVolume": objects.PersistentVolume,
     "StorageClass": objects.StorageClass,
     "CSINode": objects.CSINode,
+    "Service": objects.Service,
     "NodePool": objects.NodePool,
     "PodMetrics": objects.PodMetrics,
     "NodeMetrics": objects.NodeMetrics,
@@ -69,8 +71,8 @@ def from_json(data: bytes, file: str) -> tuple[list[Found], list[LeftOut]]:
     kind = _kind_of_list(data)
     if kind is not None:
         try:
-            items = _LIST_DECODERS[kind].decode(data).items
-            return [Found(file, item) for item in items], []
+            with collector_paused():
+                return [Found(file, item) for item in _LIST_DECODERS[kind].decode(data).items], []
         except msgspec.MsgspecError:
             pass  # some item does not fit: look at each alone
     try:
@@ -96,10 +98,10 @@ def from_yaml(text: str, file: str) -> tuple[list[Found], list[LeftOut]]:
     found: list[Found] = []
     left_out: list[LeftOut] = []
     try:
-        documents = list(yaml.load_all(text, Loader=_LOADER))
-    except (yaml.YAMLError, ValueError) as error:
-        return [], [LeftOut(file, "", "", " ".join(str(error).split()), "YAML documents")]
-    for document in documents:
+        parsed = documents(text)
+    except YamlError as error:
+        return [], [LeftOut(file, "", "", str(error), "YAML documents")]
+    for document in parsed:
         kind = str(document.get("kind", "")) if isinstance(document, dict) else ""
         listed = isinstance(document, dict) and isinstance(document.get("items"), list)
         for position, raw in enumerate(document["items"] if listed else [document]):
@@ -137,9 +139,6 @@ def _kind_of_list(data: bytes) -> str | None:
     """PodList or NodeList where a document says so near its beginning, as the API server's lists do."""
     match = _KIND.search(data[:200])
     return match[1].decode() if match else None
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _fitting(raw: msgspec.Raw, kind: str) -> objects.Object | None:

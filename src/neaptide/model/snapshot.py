@@ -14,6 +14,7 @@ import numpy as np
 
 from neaptide.model import objects
 from neaptide.model.actions import Ref
+from neaptide.model.collector import collector_paused
 from neaptide.model.columns import (
     FAILED,
     NO_NODE,
@@ -51,7 +52,7 @@ POD_VALUES = (
     "gated",
     "grace",
 )
-_PHASE = POD_VALUES.index("phase")
+_CLS, _PHASE, _DELETED = (POD_VALUES.index(name) for name in ("cls", "phase", "deleted"))
 _PHASE_ROWS = {name: row for row, name in enumerate(PHASES)}
 
 Rows = int | Longs
@@ -165,39 +166,53 @@ class ClusterSnapshot:
         """Add or replace a pod; its row. Raises FieldError for what cannot be counted."""
         values = self._pod_values(pod)
         pods, key = self.pods, pod_key(pod.metadata)
-        row = pods.by_key.get(key)
+        row, stays = pods.by_key.get(key), False
         if row is None:
             row = pods.allocate()
             self._undo.put(pods.by_key, key, row)
         else:
-            self._leave(row)
+            stays = self._stays(row, pod.spec.node_name, values)
+            if not stays:
+                self._leave(row)
         pods.fill(row, POD_VALUES, values)
         for texts, text in zip(pods.texts, _pod_texts(key, pod), strict=True):
             _place(self._undo, texts, row, text)
         self._nominate(row, pod.status.nominated_node_name)
-        if pod.spec.node_name:
+        if pod.spec.node_name and not stays:
             self._join(row, pod.spec.node_name)
         return row
+
+    def _stays(self, row: int, node_name: str, values: tuple[Any, ...]) -> bool:
+        """Whether a pod's new state counts on the same node as before, by the same amounts: most events are such."""
+        node = self.pods.node[row]
+        return bool(
+            node >= 0
+            and self.nodes.names[node] == node_name
+            and self.pods.cls[row] == values[_CLS]
+            and np.isnan(self.pods.deleted[row]) == np.isnan(values[_DELETED])
+            and values[_PHASE] not in (SUCCEEDED, FAILED)
+        )
 
     def add_pods(self, pods: Sequence[objects.Pod]) -> list[tuple[objects.Pod, FieldError]]:
         """Add pods that are not there yet, all at once (a first list); those that cannot be counted, and why."""
         refused: list[tuple[objects.Pod, FieldError]] = []
         rows: list[tuple[objects.Pod, str, tuple[Any, ...]]] = []
         fresh = set(self.pods.by_key)
-        for pod in pods:
-            key = pod_key(pod.metadata)
-            try:
-                values = self._pod_values(pod)
-            except FieldError as error:
-                refused.append((pod, error))
-                continue
-            if key in fresh:
-                self.set_pod(pod)
-            else:
-                fresh.add(key)
-                rows.append((pod, key, values))
-        if rows:
-            self._add_rows(rows)
+        with collector_paused():
+            for pod in pods:
+                key = pod_key(pod.metadata)
+                try:
+                    values = self._pod_values(pod)
+                except FieldError as error:
+                    refused.append((pod, error))
+                    continue
+                if key in fresh:
+                    self.set_pod(pod)
+                else:
+                    fresh.add(key)
+                    rows.append((pod, key, values))
+            if rows:
+                self._add_rows(rows)
         return refused
 
     def remove_pod(self, key: str) -> None:

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-import yaml
 
 from neaptide.model.problems import LeftOut
+from neaptide.model.yaml_text import YamlError, texts
 from neaptide.pricing.catalogue import Catalogue, GpuPrice, InstancePrice, UnitPrice
 from neaptide.pricing.rows import GPU, INSTANCE, UNIT, parse_row, show
 
 _SECTIONS = {"instance_types": INSTANCE, "units": UNIT, "gpus": GPU}
-_DEEPEST = 50
 _DEFAULTS = ("capacity_type", "zone", "source", "date")
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # scalars stay text: what is a number is for the field to say
 _REQUIRED_COLUMNS = [name for name, field in INSTANCE.fields.items() if field.required]
 
 
@@ -107,10 +105,9 @@ def parse_yaml(text: str, file: str) -> tuple[Catalogue, list[LeftOut]]:
         CatalogueError: the text is no YAML, or neither a list nor a mapping.
     """
     try:
-        _refuse_deep(text)
-        document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - BaseLoader makes nothing but text, lists and mappings
-    except yaml.YAMLError as error:
-        raise CatalogueError(LeftOut(file, "", "", " ".join(str(error).split()), "a YAML document")) from error
+        document = texts(text)
+    except YamlError as error:
+        raise CatalogueError(LeftOut(file, "", "", str(error), "a YAML document")) from error
     if isinstance(document, list):
         document = {"instance_types": document}
     if not isinstance(document, dict):
@@ -124,16 +121,6 @@ def parse_yaml(text: str, file: str) -> tuple[Catalogue, list[LeftOut]]:
         elif key not in defaults:
             rows.report("", show(key), show(section), ", ".join((*_SECTIONS, *_DEFAULTS)))
     return rows.catalogue(), rows.left_out
-
-
-def _refuse_deep(text: str) -> None:
-    """Raise a YAMLError before a document is so deep that the loader, which recurses in C, brings down the process."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise yaml.YAMLError(f"lists and mappings are {_DEEPEST} deep at most")
 
 
 def _add_section(rows: _Collector, section: str, entries: object, defaults: Mapping[str, object]) -> None:
