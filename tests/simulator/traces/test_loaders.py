@@ -13,6 +13,7 @@ from neaptide.simulator.traces.cpu_usage import load_cpu_usage
 from neaptide.simulator.traces.dlrm import load_dlrm
 from neaptide.simulator.traces.genai import load_genai
 from neaptide.simulator.traces.llm_requests import load_llm_requests
+from neaptide.simulator.traces.registry import LOADERS
 from neaptide.simulator.traces.rows import TraceError
 
 
@@ -48,7 +49,17 @@ CASES = {
         "memory_request",
     ),
 }
+# openb is a node list and one of several workloads: its test stands on its own.
 each_loader = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def test_every_loader_of_the_registry_is_tested() -> None:
+    assert {name for name, _ in LOADERS} == CASES.keys() | {"openb"}
+
+
+@pytest.mark.parametrize(("name", "load"), LOADERS, ids=[name for name, _ in LOADERS])
+def test_every_loader_reads_its_folder_of_the_public_traces(name: str, load: Any, traces: Path) -> None:
+    assert all(left_out.object.startswith("line ") for left_out in load(traces / name).bad)
 
 
 @each_loader

@@ -1,0 +1,1 @@
+"""Tables that the package ships; SOURCE.md says where they are from."""
