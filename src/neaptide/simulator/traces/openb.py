@@ -17,40 +17,25 @@ DEFAULT_WORKLOAD = "openb_pod_list_default.csv"
 _MIB = 2**20
 
 
-class OpenbPods(NamedTuple):
-    """A workload's pods in order of the file, as columns of one length.
+class Openb(NamedTuple):
+    """The nodes with GPU, and a workload's pods; all that is about pods has the length of `pods`.
 
     Attributes:
-        names: each once.
-        cpu_milli, memory_mib, num_gpu, gpu_milli: int64, requested; `gpu_milli` of each device.
-        gpu_spec: accepted models joined by `|`; empty for any.
+        nodes: in order of the file.
+        pods: in order of the file.
         qos: LS, BE, Burstable, Guaranteed; empty where the file has none.
-        phase: Running, Succeeded, Failed, Pending when the trace was taken; empty where the file has none.
-        created, scheduled, deleted: float64, seconds since the start of the trace; NaN where unknown.
+        phase: how the pod ended: Running, Succeeded, Failed, Pending; empty where the file has none.
+        created, scheduled, deleted: seconds since the start of the trace; NaN where unknown.
+        bad: rows that were left out.
     """
 
-    names: list[str]
-    cpu_milli: NDArray[np.int64]
-    memory_mib: NDArray[np.int64]
-    num_gpu: NDArray[np.int64]
-    gpu_milli: NDArray[np.int64]
-    gpu_spec: list[str]
+    nodes: GpuNodes
+    pods: GpuPods
     qos: list[str]
     phase: list[str]
     created: NDArray[np.float64]
     scheduled: NDArray[np.float64]
     deleted: NDArray[np.float64]
-
-    def requests(self) -> GpuPods:
-        """What placement looks at."""
-        return GpuPods(self.names, self.cpu_milli, self.memory_mib * _MIB, self.num_gpu, self.gpu_milli, self.gpu_spec)
-
-
-class Openb(NamedTuple):
-    """The nodes with GPU, a workload's pods, and the rows that were left out."""
-
-    nodes: GpuNodes
-    pods: OpenbPods
     bad: list[LeftOut]
 
 
@@ -98,20 +83,24 @@ def load_openb(directory: Path, workload: str = DEFAULT_WORKLOAD) -> Openb:
         found = ", ".join(sorted(path.name for path in directory.glob("*pod_list*"))) or "none"
         raise TraceError(f"{directory / workload}: there is no such file; workloads found beside it: {found}")
     rows, bad_pods = _checked(path, read_rows(path, _POD_COLUMNS, optional=_OPTIONAL), "name", _wrong_gpu)
-    pods = OpenbPods(
+    pods = GpuPods(
         names=rows["name"],
-        cpu_milli=np.array(rows["cpu_milli"], np.int64),
-        memory_mib=np.array(rows["memory_mib"], np.int64),
+        cpu=np.array(rows["cpu_milli"], np.int64),
+        memory=np.array(rows["memory_mib"], np.int64) * _MIB,
         num_gpu=np.array(rows["num_gpu"], np.int64),
         gpu_milli=np.array(rows["gpu_milli"], np.int64),
         gpu_spec=rows["gpu_spec"],
+    )
+    return Openb(
+        nodes=nodes,
+        pods=pods,
         qos=rows["qos"],
         phase=rows["pod_phase"],
         created=np.array(rows["creation_time"], np.float64),
         scheduled=np.array(rows["scheduled_time"], np.float64),
         deleted=np.array(rows["deletion_time"], np.float64),
+        bad=bad_nodes + bad_pods,
     )
-    return Openb(nodes, pods, bad_nodes + bad_pods)
 
 
 def load_arrivals(path: Path, names: list[str]) -> tuple[NDArray[np.int64], list[LeftOut]]:
