@@ -1,0 +1,126 @@
+"""Actions carried out in the simulated cluster, each after its preconditions were looked at again."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from neaptide.model.actions import AnyAction, Evict, Outcome, Reason, Ref, Resume, SetNodeResources, Suspend
+from neaptide.model.columns import PHASES
+from neaptide.simulator.budgets import DisruptionBudgets
+from neaptide.simulator.cluster import Cause, Cluster
+from neaptide.simulator.machines import Machines
+
+
+@runtime_checkable
+class Suspendable(Protocol):
+    """A controller whose pods can be stopped and its starts held."""
+
+    suspended: bool
+
+    def suspend(self, cause: Cause) -> None: ...
+    def resume(self) -> None: ...
+
+
+Find = Callable[[Ref], object | None]
+"""The controller of a workload."""
+
+
+class Actuator:
+    """Does what an API server and its controllers would do with an action."""
+
+    def __init__(self, cluster: Cluster, machines: Machines, budgets: DisruptionBudgets, find: Find) -> None:
+        self._cluster, self._machines, self._budgets, self._find = cluster, machines, budgets, find
+
+    def carry_out(self, action: AnyAction) -> Outcome:
+        """Do one action, or say why not."""
+        state = self._state(action.target)
+        if state is None:
+            return Outcome(action, "Refused", Reason("NotFound", f"404: {action.target} is not there"))
+        if action.target.uid and action.target.uid != state.get("metadata.uid"):
+            return Outcome(action, "Refused", Reason("Conflict", f"409: {action.target} is another object by now"))
+        for condition in action.preconditions:
+            if state.get(condition.field) != condition.equals:
+                found = state.get(condition.field, "unknown")
+                message = f"409: {condition.field} is {found}, not {condition.equals}"
+                return Outcome(action, "Refused", Reason("Conflict", message))
+        match action:
+            case Evict():
+                refusal = self._evict(action)
+            case Suspend() | Resume():
+                refusal = self._switch(action)
+            case SetNodeResources():
+                self._machines.set_resources(action.target.name, action.resources)
+                refusal = None
+        if refusal is not None:
+            return Outcome(action, "Refused", refusal)
+        return Outcome(action, "Done", action.reason)
+
+    def _evict(self, action: Evict) -> Reason | None:
+        snapshot = self._cluster.snapshot
+        pod = snapshot.pods.by_key[f"{action.target.namespace}/{action.target.name}"]
+        node = int(snapshot.pods.node[pod])
+        if node < 0 or snapshot.nodes.names[node] != action.node:
+            return Reason("Moved", f"the pod is no longer on node {action.node}")
+        if not np.isnan(snapshot.pods.deleted[pod]):
+            return Reason("Terminating", "the pod is going already")
+        refusal = self._budgets.refusal(pod)
+        if refusal is None:
+            self._cluster.stop(pod, _cause(action), grace=action.grace_seconds)
+        return refusal
+
+    def _switch(self, action: Suspend | Resume) -> Reason | None:
+        controller = self._find(action.target)
+        if not isinstance(controller, Suspendable):
+            return Reason("NotSuspendable", f"a {action.target.kind} cannot be suspended")
+        if controller.suspended == isinstance(action, Suspend):
+            return Reason("Unchanged", f"it is {'suspended' if controller.suspended else 'not suspended'} already")
+        if isinstance(action, Suspend):
+            controller.suspend(_cause(action, code="Suspended"))
+        else:
+            controller.resume()
+        return None
+
+    def _state(self, target: Ref) -> Mapping[str, str] | None:
+        """The fields that a precondition can name; None where the object is not there."""
+        if target.kind == "Pod":
+            return self._pod_state(target)
+        if target.kind == "Node":
+            return self._node_state(target)
+        row = self._cluster.snapshot.workloads.find(target.kind, target.namespace, target.name)
+        workload = None if row is None else self._cluster.snapshot.workloads.objects[row]
+        if workload is None:
+            return None
+        return {
+            "metadata.uid": workload.metadata.uid,
+            "spec.suspend": str(bool(workload.spec.suspend)).lower(),
+            "spec.replicas": str(workload.spec.replicas),
+            "spec.parallelism": str(workload.spec.parallelism),
+        }
+
+    def _pod_state(self, target: Ref) -> Mapping[str, str] | None:
+        table = self._cluster.snapshot.pods
+        pod = table.by_key.get(f"{target.namespace or 'default'}/{target.name}")
+        if pod is None:
+            return None
+        node = int(table.node[pod])
+        return {
+            "metadata.uid": table.uids[pod],
+            "metadata.resourceVersion": table.resource_versions[pod],
+            "spec.nodeName": self._cluster.snapshot.nodes.names[node] if node >= 0 else "",
+            "status.phase": PHASES[int(table.phase[pod])],
+        }
+
+    def _node_state(self, target: Ref) -> Mapping[str, str] | None:
+        machine = self._machines.by_name.get(target.name)
+        if machine is None:
+            return None
+        allocatable = {f"status.allocatable[{key}]": text for key, text in machine.node.status.allocatable.items()}
+        return allocatable | {
+            "metadata.uid": machine.node.metadata.uid,
+            "spec.unschedulable": str(machine.node.spec.unschedulable).lower(),
+        }
+
+
+def _cause(action: AnyAction, *, code: str = "") -> Cause:
+    return Cause(action.policy, code or action.reason.code, action.reason.message)

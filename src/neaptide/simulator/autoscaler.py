@@ -1,0 +1,199 @@
+"""Nodes on demand, as cluster-autoscaler does it: buys what the waiting pods need at the lowest price, returns empty nodes.
+
+What to buy is tried out inside `what_if`: the nodes that are coming are taken as there, then every offering is tried on the
+pods that still find no place. The one that places them at the lowest price for what they ask for wins.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from neaptide.model.protocols import Offering
+from neaptide.simulator.cluster import Cluster
+from neaptide.simulator.controllers.daemonset import DaemonSetController
+from neaptide.simulator.machines import POOL_LABEL, Machines, node_of
+from neaptide.simulator.scheduling import Placer, Scheduler
+
+MAX_ROUNDS = 8
+"""Different offerings that one pass may choose."""
+BYTES_PER_CORE = 4 * 2**30
+
+
+class AutoscalerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When nodes are bought and given back; times in seconds."""
+
+    enabled: bool = True
+    period: float = 10.0
+    empty_seconds: float = 600.0
+    """A node that has had no pods but those of DaemonSets for so long is given back."""
+    unready_seconds: float = 1200.0
+    """So is a node that does not answer."""
+    nodes_per_pass: int = 100
+
+
+class Option(NamedTuple):
+    """What buying `nodes` of an offering would do: the pods (rows) that it places, and how much of the demand they are."""
+
+    offering: Offering
+    nodes: int
+    pods: tuple[int, ...]
+    worth: float
+
+    def rank(self) -> tuple[bool, float, int, str]:
+        """Cheapest for what it places; unknown prices last."""
+        price = self.offering.price_per_hour
+        cost = self.nodes * (0.0 if price is None else price) / self.worth
+        return price is None, cost, self.nodes, self.offering.instance_type
+
+
+class Autoscaler:
+    """Runs every `period` seconds."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        machines: Machines,
+        scheduler: Scheduler,
+        placer: Placer,
+        daemon_sets: Callable[[], Sequence[DaemonSetController]],
+        settings: AutoscalerSettings,
+    ) -> None:
+        self._cluster, self._machines, self._scheduler, self._placer = cluster, machines, scheduler, placer
+        self._daemon_sets, self._settings = daemon_sets, settings
+        self._hopeless: dict[int, int] = {}
+        """Classes of pods that no offering places, and how many nodes there were when that was found."""
+        self._left: list[int] = []
+        self._down_since: dict[str, float] = {}
+
+    def run(self) -> None:
+        """One pass: buy, then give back."""
+        self._buy()
+        self._give_back()
+
+    def _buy(self) -> None:
+        waiting = self._scheduler.unschedulable()
+        if not waiting:
+            self._hopeless = {}
+            return
+        room, table = sum(self._machines.sizes()), self._cluster.snapshot.pods
+        waiting = [pod for pod in waiting if self._hopeless.get(int(table.cls[pod])) != room]
+        if not waiting:
+            return
+        for option in self._options(waiting):
+            for _ in range(option.nodes):
+                self._machines.create(option.offering)
+        # Whom nothing helps now is not asked about again until the number of nodes has changed.
+        left = {int(table.cls[pod]) for pod in self._left}
+        self._hopeless = dict.fromkeys(left, sum(self._machines.sizes()))
+
+    def _options(self, waiting: list[int]) -> list[Option]:
+        """What to buy so that pods find a place; those that still do not are `_left`."""
+        snapshot = self._cluster.snapshot
+        chosen: list[Option] = []
+        bought = np.zeros(len(self._machines.pools), dtype=np.int64)
+        with snapshot.what_if():
+            for machine in self._machines.coming.values():
+                snapshot.set_node(machine.node)
+            left = self._unplaced(waiting)
+            for _ in range(MAX_ROUNDS):
+                options = [
+                    option
+                    for offering in self._machines.offerings()
+                    if (option := self._try(offering, left, bought)) is not None
+                ]
+                if not left or not options:
+                    break
+                best = min(options, key=Option.rank)
+                chosen.append(best)
+                bought[self._pool(best.offering)] += best.nodes
+                placed = set(best.pods)
+                left = [pod for pod in left if pod not in placed]
+        self._left = left
+        return chosen
+
+    def _unplaced(self, pods: list[int]) -> list[int]:
+        if not self._machines.coming:
+            return pods
+        return [placed.pod for placed in self._placer.schedule(pods) if placed.node is None]
+
+    def _try(self, offering: Offering, pods: list[int], bought: np.ndarray) -> Option | None:
+        """Buy nodes of one offering, more as long as that places more pods."""
+        pool = self._pool(offering)
+        spec = self._machines.pools[pool]
+        most = min(spec.maximum - self._machines.sizes()[pool] - int(bought[pool]), self._settings.nodes_per_pass)
+        snapshot, left = self._cluster.snapshot, list(pods)
+        placed: list[int] = []
+        new: set[int] = set()
+        used: set[int] = set()
+        with snapshot.what_if():
+            while left and len(new) < most:
+                more = min(max(self._nodes_for(left, offering), 1), most - len(new))
+                new |= {self._add(pool, offering, len(new) + each) for each in range(more)}
+                found = {each.pod: each.node for each in self._placer.schedule(left) if each.node is not None}
+                if not found:
+                    break
+                used |= new.intersection(found.values())
+                placed += found
+                left = [pod for pod in left if pod not in found]
+        return Option(offering, len(used), tuple(placed), self._worth(placed)) if used else None
+
+    def _add(self, pool: int, offering: Offering, number: int) -> int:
+        """A node of an offering with the pods of DaemonSets on it, as far as room goes; its row."""
+        spec, snapshot = self._machines.pools[pool], self._cluster.snapshot
+        node = node_of(spec, offering, f"{spec.name}-{offering.instance_type}-option-{number}", "", 0.0)
+        row = snapshot.set_node(node)
+        for daemon_set in self._daemon_sets():
+            if daemon_set.admits(node.metadata.labels, node.spec.taints, node.metadata.name):
+                daemon_set.reserve(row)
+        return row
+
+    def _nodes_for(self, pods: list[int], offering: Offering) -> int:
+        """The fewest nodes that could hold what pods ask for."""
+        snapshot = self._cluster.snapshot
+        asked = snapshot.pod_requests(pods).sum(axis=1)
+        return max(
+            (
+                -(-int(amount) // offering.allocatable[name])
+                for name, amount in zip(snapshot.resources, asked.tolist(), strict=True)
+                if offering.allocatable.get(name)
+            ),
+            default=1,
+        )
+
+    def _worth(self, pods: list[int]) -> float:
+        """What pods ask for in cores, 4 GiB of memory counting as one."""
+        requests = self._cluster.snapshot.pod_requests(pods)[:2].sum(axis=1).astype(np.float64)
+        return float(requests[0] / 1000 + requests[1] / BYTES_PER_CORE) or float(len(pods))
+
+    def _pool(self, offering: Offering) -> int:
+        return next(row for row, pool in enumerate(self._machines.pools) if pool.name == offering.labels[POOL_LABEL])
+
+    def _give_back(self) -> None:
+        snapshot, nodes, now = self._cluster.snapshot, self._cluster.nodes, self._cluster.clock.now
+        table, count = snapshot.pods, snapshot.nodes.rows
+        pods = table.indices()
+        pods = pods[(table.node[pods] >= 0) & ~self._cluster.pods.daemon[pods]]
+        busy = np.bincount(table.node[pods], minlength=count) > 0
+        empty = snapshot.nodes.alive[:count] & ~busy
+        since = nodes.empty_since[:count]
+        nodes.empty_since[:count] = np.where(empty, np.where(np.isnan(since), now, since), np.nan)
+        due = np.flatnonzero(now - nodes.empty_since[:count] >= self._settings.empty_seconds)
+        names = [snapshot.nodes.names[row] for row in due.tolist()] + self._unready(now)
+        sizes = self._machines.sizes()
+        for name in sorted(names, key=self._dearest_first):
+            machine = self._machines.by_name[name]
+            if sizes[machine.pool] > self._machines.pools[machine.pool].minimum:
+                sizes[machine.pool] -= 1
+                self._machines.delete(name)
+
+    def _unready(self, now: float) -> list[str]:
+        snapshot = self._cluster.snapshot
+        down = [snapshot.nodes.names[row] for row in snapshot.nodes.indices() if not snapshot.nodes.ready[row]]
+        self._down_since = {name: self._down_since.get(name, now) for name in down}
+        return [name for name, since in self._down_since.items() if now - since >= self._settings.unready_seconds]
+
+    def _dearest_first(self, name: str) -> tuple[float, str]:
+        price = self._machines.by_name[name].offering.price_per_hour
+        return (-price if price is not None else -np.inf), name

@@ -1,0 +1,1 @@
+"""Who makes pods: simplified twins of the controller manager's controllers."""

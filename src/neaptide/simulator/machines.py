@@ -1,0 +1,347 @@
+"""Machines and the cloud that sells them: provisioning, billing, notices, crashes, and what the API learns of it, and when.
+
+A node object outlives its machine: it turns NotReady after `detect_seconds`, its pods are deleted `evict_seconds` later
+(the API's default tolerations), and it goes when the cloud says that the machine is gone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from neaptide.model import objects
+from neaptide.model.protocols import Offering
+from neaptide.model.quantity import for_resource
+from neaptide.model.times import timestamp
+from neaptide.pricing.billing import PER_SECOND, Billing, cost
+from neaptide.simulator.cluster import Cause, Cluster
+from neaptide.simulator.ledger import Bill
+
+POOL_LABEL = "karpenter.sh/nodepool"
+CAPACITY_TYPE_LABEL = "karpenter.sh/capacity-type"
+INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+UNREACHABLE = tuple(
+    objects.Taint(key="node.kubernetes.io/unreachable", effect=effect) for effect in ("NoSchedule", "NoExecute")
+)
+INTERRUPTED = objects.Taint(key="karpenter.sh/disrupted", effect="NoSchedule")
+
+
+class Pool(Struct, frozen=True, kw_only=True):
+    """Nodes of a kind that the autoscaler may buy and give back.
+
+    Attributes:
+        offerings: what may be bought, with the pool's labels on them (`POOL_LABEL` names the pool).
+        taints: of its nodes.
+        reserved: by resource, capacity less allocatable.
+        system_cpu, system_memory: what a node uses besides its pods (milli, bytes).
+        minimum, maximum: numbers of nodes.
+    """
+
+    name: str
+    offerings: tuple[Offering, ...]
+    taints: tuple[objects.Taint, ...] = ()
+    reserved: dict[str, int] = {}
+    system_cpu: int = 0
+    system_memory: int = 0
+    minimum: int = 0
+    maximum: int = 1_000_000
+
+
+class CloudSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast and how reliable the cloud is; times in seconds."""
+
+    provision_seconds: float = 90.0
+    provision_spread: float = 0.2
+    """Provisioning takes that part more or less, drawn evenly."""
+    spot_interruptions_per_hour: float = 0.0
+    """Of each spot node; the times between are exponential."""
+    notice_seconds: float = 120.0
+    drain_on_notice: bool = True
+    detect_seconds: float = 40.0
+    evict_seconds: float = 300.0
+    billing: Billing = PER_SECOND
+
+
+class Machine(Struct):
+    """One node: what was bought, since when it is paid for, and its object."""
+
+    name: str
+    pool: int
+    offering: Offering
+    launched: float
+    node: objects.Node
+    doomed: bool = False
+    """The cloud has given notice."""
+    billed: bool = False
+
+
+class Machines:
+    """Every machine, and the CloudProvider that makes and removes them."""
+
+    def __init__(self, cluster: Cluster, pools: Sequence[Pool], settings: CloudSettings) -> None:
+        self.cluster, self.pools, self.settings = cluster, tuple(pools), settings
+        self.by_name: dict[str, Machine] = {}
+        self.coming: dict[str, Machine] = {}
+        """Bought and not yet a node."""
+        self.node_joined: Callable[[int], None] = lambda _: None
+        self._pool_rows = {pool.name: row for row, pool in enumerate(self.pools)}
+
+    # -- the provider --------------------------------------------------------------------------------------------------
+
+    def offerings(self) -> Sequence[Offering]:
+        """What can be had now: of the pools that are not full."""
+        sizes = self.sizes()
+        return [
+            offering for row, pool in enumerate(self.pools) if sizes[row] < pool.maximum for offering in pool.offerings
+        ]
+
+    def create(self, offering: Offering) -> str:
+        """Buy a node for the pool that its labels name; it is paid for from now on."""
+        machine = self._machine(offering)
+        self.coming[machine.name] = machine
+        spread = self.settings.provision_spread * self.cluster.random.uniform(-1, 1)
+        self.cluster.clock.after(self.settings.provision_seconds * (1 + spread), lambda: self._arrived(machine))
+        return machine.name
+
+    def delete(self, node: str) -> None:
+        """Give a node back; pods that are still there are lost."""
+        machine = self.by_name.get(node) or self.coming.pop(node, None)
+        if machine is None:
+            return
+        if node in self.by_name:
+            self._vanish(machine, Cause("cloud", "NodeRemoved", f"node {node} was given back"))
+        else:
+            self._bill(machine)
+
+    # -- what happens to machines --------------------------------------------------------------------------------------
+
+    def start_with(self, offering: Offering) -> str:
+        """A node that is there from the beginning."""
+        machine = self._machine(offering)
+        self._join(machine)
+        return machine.name
+
+    def crash(self, name: str, *, recover_after: float | None = None) -> None:
+        """A machine stops; it comes back after a time, or hangs until somebody gives it back."""
+        machine = self.by_name.get(name)
+        if machine is None or not self._halt(machine):
+            return
+        clock, settings = self.cluster.clock, self.settings
+        clock.after(settings.detect_seconds, lambda: self._not_ready(machine))
+        clock.after(settings.detect_seconds + settings.evict_seconds, lambda: self._evict_all(machine))
+        if recover_after is not None:
+            clock.after(recover_after, lambda: self._recover(machine))
+
+    def interrupt(self, name: str) -> None:
+        """The cloud takes a spot node back: a notice, then its end."""
+        machine = self.by_name.get(name)
+        if machine is None or machine.doomed:
+            return
+        machine.doomed = True
+        machine.node = self._with(machine.node, unschedulable=True, taints=(*machine.node.spec.taints, INTERRUPTED))
+        self.cluster.snapshot.set_node(machine.node)
+        if self.settings.drain_on_notice:
+            cause = Cause("cloud", "SpotInterruption", f"node {name} ends in {self.settings.notice_seconds:g} s")
+            self._stop_pods(machine, cause)
+        self.cluster.clock.after(self.settings.notice_seconds, lambda: self._taken(machine))
+
+    def set_resources(self, name: str, resources: Mapping[str, int | None]) -> None:
+        """Set extended resources in a node's status; None removes one."""
+        machine, snapshot = self.by_name[name], self.cluster.snapshot
+        snapshot.set_node_resources(snapshot.nodes.by_name[name], resources)
+        texts = {each: str(amount) for each, amount in resources.items() if amount is not None}
+        status = machine.node.status
+        machine.node = replace(
+            machine.node,
+            status=replace(
+                status,
+                allocatable=_patched(status.allocatable, resources, texts),
+                capacity=_patched(status.capacity, resources, texts),
+            ),
+        )
+        self.cluster.room_grew()
+
+    def close(self) -> None:
+        """Bill what still runs."""
+        for machine in (*self.by_name.values(), *self.coming.values()):
+            self._bill(machine)
+
+    def sizes(self) -> list[int]:
+        """How many nodes every pool has, those that are coming included."""
+        counts = [0] * len(self.pools)
+        for machine in (*self.by_name.values(), *self.coming.values()):
+            counts[machine.pool] += 1
+        return counts
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _machine(self, offering: Offering) -> Machine:
+        row = self._pool_rows[offering.labels[POOL_LABEL]]
+        name = f"{self.pools[row].name}-{self.cluster.suffix(8)}"
+        now = self.cluster.clock.now
+        return Machine(name, row, offering, now, node_of(self.pools[row], offering, name, self.cluster.uid(), now))
+
+    def _arrived(self, machine: Machine) -> None:
+        if self.coming.pop(machine.name, None) is not None:
+            self._join(machine)
+
+    def _join(self, machine: Machine) -> None:
+        """A machine becomes a node, ready."""
+        cluster, pool, price = self.cluster, self.pools[machine.pool], machine.offering.price_per_hour
+        self.by_name[machine.name] = machine
+        row = cluster.snapshot.set_node(machine.node)
+        cluster.snapshot.set_price(row, float("nan") if price is None else price)
+        nodes = cluster.nodes
+        nodes.reserve(cluster.snapshot.nodes.rows)
+        nodes.clear(row)
+        nodes.pool[row], nodes.up[row] = machine.pool, True
+        nodes.cpu[row], nodes.memory[row] = cluster.snapshot.nodes.capacity[:2, row]
+        nodes.system_cpu[row], nodes.system_memory[row] = pool.system_cpu, pool.system_memory
+        nodes.idle[row] = nodes.best_effort_idle[row] = nodes.cpu[row] - pool.system_cpu
+        self._plan_interruption(machine)
+        self.node_joined(row)
+        cluster.room_grew()
+
+    def _plan_interruption(self, machine: Machine) -> None:
+        rate = self.settings.spot_interruptions_per_hour
+        if machine.offering.capacity_type == "spot" and rate > 0:
+            delay = self.cluster.random.exponential(3600 / rate)
+            self.cluster.clock.after(delay, lambda: self.interrupt(machine.name))
+
+    def _halt(self, machine: Machine) -> bool:
+        row = self.cluster.snapshot.nodes.by_name[machine.name]
+        if not self.cluster.nodes.up[row]:
+            return False
+        for pod in tuple(self.cluster.snapshot.pods_on(row)):
+            self.cluster.halt(pod)
+        self.cluster.nodes.up[row] = False
+        return True
+
+    def _taken(self, machine: Machine) -> None:
+        """The end of a spot node: the machine stops, it is no longer paid for, and the API notices later."""
+        if self.by_name.get(machine.name) is not machine:
+            return
+        self._halt(machine)
+        self._bill(machine)
+        cause = Cause("cloud", "SpotInterruption", f"node {machine.name} was taken back")
+        self.cluster.clock.after(self.settings.detect_seconds, lambda: self._vanish(machine, cause))
+
+    def _not_ready(self, machine: Machine) -> None:
+        if not self._is_down(machine):
+            return
+        down = self._with(machine.node, ready=False, taints=machine.node.spec.taints + UNREACHABLE)
+        row = self.cluster.snapshot.set_node(down)
+        for pod in self.cluster.snapshot.pods_on(row):
+            self.cluster.unready(pod)
+
+    def _evict_all(self, machine: Machine) -> None:
+        if self._is_down(machine):
+            self._stop_pods(machine, Cause("cloud", "NodeLost", f"node {machine.name} does not answer"))
+
+    def _recover(self, machine: Machine) -> None:
+        if not self._is_down(machine):
+            return
+        snapshot = self.cluster.snapshot
+        row = snapshot.set_node(machine.node)
+        nodes = self.cluster.nodes
+        nodes.up[row] = True
+        nodes.idle[row] = nodes.best_effort_idle[row] = nodes.cpu[row] - nodes.system_cpu[row]
+        for pod in tuple(snapshot.pods_on(row)):
+            self.cluster.restart(pod)
+        self.cluster.room_grew()
+
+    def _stop_pods(self, machine: Machine, cause: Cause) -> None:
+        """Stop the pods of a node, except those that a DaemonSet would start there again."""
+        row = self.cluster.snapshot.nodes.by_name[machine.name]
+        for pod in tuple(self.cluster.snapshot.pods_on(row)):
+            if not self.cluster.pods.daemon[pod]:
+                self.cluster.stop(pod, cause)
+
+    def _vanish(self, machine: Machine, cause: Cause) -> None:
+        """A node object goes with the pods that are left on it."""
+        if self.by_name.get(machine.name) is not machine:
+            return
+        snapshot = self.cluster.snapshot
+        row = snapshot.nodes.by_name[machine.name]
+        self._halt(machine)
+        self._bill(machine)
+        del self.by_name[machine.name]
+        for pod in tuple(snapshot.pods_on(row)):
+            self.cluster.lose(pod, cause)
+        snapshot.remove_node(machine.name)
+        self.cluster.nodes.clear(row)
+
+    def _is_down(self, machine: Machine) -> bool:
+        row = self.cluster.snapshot.nodes.by_name.get(machine.name)
+        return self.by_name.get(machine.name) is machine and row is not None and not self.cluster.nodes.up[row]
+
+    def _bill(self, machine: Machine) -> None:
+        if machine.billed:
+            return
+        machine.billed = True
+        end, offering = self.cluster.clock.now, machine.offering
+        dollars = cost(offering.price_per_hour, end - machine.launched, self.settings.billing)
+        self.cluster.ledger.bills.append(
+            Bill(
+                machine.name,
+                self.pools[machine.pool].name,
+                offering.instance_type,
+                offering.capacity_type,
+                machine.launched,
+                end,
+                offering.price_per_hour,
+                dollars,
+            )
+        )
+
+    @staticmethod
+    def _with(
+        node: objects.Node, *, ready: bool = True, unschedulable: bool | None = None, taints: tuple[objects.Taint, ...]
+    ) -> objects.Node:
+        condition = objects.NodeCondition(type="Ready", status="True" if ready else "Unknown")
+        held = node.spec.unschedulable if unschedulable is None else unschedulable
+        return replace(
+            node,
+            spec=replace(node.spec, taints=taints, unschedulable=held),
+            status=replace(node.status, conditions=(condition,)),
+        )
+
+
+def node_of(pool: Pool, offering: Offering, name: str, uid: str, now: float) -> objects.Node:
+    """The object of a new node."""
+    labels = offering.labels | {
+        HOSTNAME_LABEL: name,
+        INSTANCE_TYPE_LABEL: offering.instance_type,
+        CAPACITY_TYPE_LABEL: offering.capacity_type,
+        ZONE_LABEL: offering.zone,
+    }
+    meta = objects.Metadata(name=name, uid=uid, labels=labels, creation_timestamp=timestamp(now))
+    allocatable = {each: quantity(each, amount) for each, amount in offering.allocatable.items()}
+    capacity = {
+        each: quantity(each, amount + pool.reserved.get(each, 0)) for each, amount in offering.allocatable.items()
+    }
+    status = objects.NodeStatus(
+        allocatable=allocatable,
+        capacity=capacity,
+        conditions=(objects.NodeCondition(type="Ready", status="True"),),
+    )
+    return objects.Node(meta, objects.NodeSpec(taints=pool.taints), status)
+
+
+def quantity(resource: str, amount: int) -> str:
+    """An amount as a Kubernetes quantity."""
+    return f"{amount}m" if resource == "cpu" else str(amount)
+
+
+def amounts(quantities: Mapping[str, str]) -> dict[str, int]:
+    """Quantities as the integers that are counted."""
+    return {resource: for_resource(resource, text) for resource, text in quantities.items()}
+
+
+def _patched(
+    quantities: dict[str, str], resources: Mapping[str, int | None], texts: Mapping[str, str]
+) -> dict[str, str]:
+    kept = {each: text for each, text in quantities.items() if each not in resources}
+    return kept | dict(texts)

@@ -1,0 +1,242 @@
+"""A cluster in memory with its own clock: implements `model.protocols.World`, deterministic for a seed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import numpy as np
+from msgspec import Struct
+
+from neaptide.model.actions import AnyAction, Outcome, Ref
+from neaptide.model.columns import PENDING, RUNNING, Floats
+from neaptide.model.objects import Object, OwnerReference, PodDisruptionBudget
+from neaptide.model.protocols import Offering
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.simulator.actuator import Actuator
+from neaptide.simulator.agents import Agents, Rules, Stop
+from neaptide.simulator.autoscaler import Autoscaler, AutoscalerSettings
+from neaptide.simulator.budgets import DisruptionBudgets
+from neaptide.simulator.cluster import Cause, Cluster
+from neaptide.simulator.columns import total
+from neaptide.simulator.controllers.cronjob import CronJobController
+from neaptide.simulator.controllers.daemonset import DaemonSetController
+from neaptide.simulator.controllers.deployment import DeploymentController
+from neaptide.simulator.controllers.job import JobController, JobEnded
+from neaptide.simulator.controllers.statefulset import StatefulSetController
+from neaptide.simulator.ledger import Wait
+from neaptide.simulator.machines import CloudSettings, Machines, Pool
+from neaptide.simulator.scheduling import Placer, Scheduler
+from neaptide.simulator.templates import CronJob, Job, Service
+
+BANDS, QOS_CLASSES = 4, 5
+ServiceController = DeploymentController | StatefulSetController | DaemonSetController
+MakePlacer = Callable[[ClusterSnapshot], Placer]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How a world works; times in seconds since the epoch, durations in seconds."""
+
+    start: float
+    tick: float = 60.0
+    seed: int = 0
+    scheduler_period: float = 1.0
+    cloud: CloudSettings = CloudSettings()
+    autoscaler: AutoscalerSettings = AutoscalerSettings()
+    rules: Rules = Rules()
+
+
+class World:
+    """Everything that happens in a cluster, from event to event.
+
+    Nodes come first (`add_nodes`), then other objects (`add_objects`, `add_budgets`), services and jobs; `run_until` lets
+    time pass. `placer` makes what chooses nodes.
+    """
+
+    def __init__(self, settings: Settings, pools: Sequence[Pool], placer: MakePlacer) -> None:
+        self.settings = settings
+        self.cluster = Cluster(start=settings.start, tick=settings.tick, seed=settings.seed)
+        self.clock, self.ledger = self.cluster.clock, self.cluster.ledger
+        self.machines = Machines(self.cluster, pools, settings.cloud)
+        self.machines.node_joined = self._node_joined
+        chooser = placer(self.cluster.snapshot)
+        self.scheduler = Scheduler(self.cluster, chooser, period=settings.scheduler_period)
+        self.agents = Agents(settings.rules, self.cluster.snapshot, self.cluster.pods, self.cluster.nodes)
+        self.autoscaler = Autoscaler(
+            self.cluster, self.machines, self.scheduler, chooser, lambda: self._daemon_sets, settings.autoscaler
+        )
+        self.jobs: dict[tuple[str, str], JobController] = {}
+        self._services: dict[tuple[str, str, str], ServiceController] = {}
+        self._cron_jobs: dict[tuple[str, str], CronJobController] = {}
+        self._daemon_sets: list[DaemonSetController] = []
+        self._budgets = DisruptionBudgets(self.cluster)
+        self._actuator = Actuator(self.cluster, self.machines, self._budgets, self._find)
+        self._unreported = 0
+        self.unmeasured: dict[str, str] = {}
+        """By node, `missing` or `stale`: the nodes without fresh metrics."""
+        self.clock.every(settings.tick, self._tick)
+        if settings.autoscaler.enabled:
+            period = settings.autoscaler.period
+            self.clock.every(period, self.autoscaler.run, first=settings.start + period)
+
+    # -- the protocol --------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The world's time, in seconds since the epoch."""
+        return self.clock.now
+
+    def observe(self) -> ClusterSnapshot:
+        """The live snapshot, with the status of workloads and budgets brought up to date."""
+        changed, self.cluster.changed = self.cluster.changed, {}
+        for controller in changed:
+            controller.publish()
+        self._budgets.publish()
+        return self.cluster.snapshot
+
+    def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:
+        """Carry actions out in order, each after its preconditions; one outcome for every action."""
+        return [self._actuator.carry_out(action) for action in actions]
+
+    def disruptions(self) -> list[Ref]:
+        """The workloads of the pods that nodes evicted on their own since the last call, once per pod."""
+        fresh, self._unreported = self.ledger.evictions[self._unreported :], len(self.ledger.evictions)
+        return [each.workload for each in fresh if each.by in ("node", "kubelet", "cloud")]
+
+    # -- setting up ----------------------------------------------------------------------------------------------------
+
+    def add_nodes(self, offering: Offering, count: int) -> None:
+        """Nodes that are there from now on."""
+        for _ in range(count):
+            self.machines.start_with(offering)
+
+    def add_objects(self, objects: Iterable[Object]) -> None:
+        """PriorityClasses, namespaces, volumes and the like, as they are. Raises FieldError."""
+        for item in objects:
+            self.cluster.snapshot.set(item)
+
+    def add_budgets(self, budgets: Iterable[PodDisruptionBudget]) -> None:
+        """PodDisruptionBudgets. Raises FieldError."""
+        self._budgets.add(budgets)
+
+    def add_service(self, service: Service) -> None:
+        """Start a service now; its changes of scale come by themselves."""
+        key = (service.kind, service.namespace, service.name)
+        if service.kind == "DaemonSet":
+            self._services[key] = daemon_set = DaemonSetController(self.cluster, service)
+            self._daemon_sets.append(daemon_set)
+            return
+        kind = DeploymentController if service.kind == "Deployment" else StatefulSetController
+        self._services[key] = controller = kind(self.cluster, service)
+        for change in service.scale:
+            self.clock.at(self.settings.start + change.after, partial(controller.scale, change.replicas))
+
+    def add_job(self, job: Job) -> None:
+        """Have a job arrive when its time comes."""
+        self.clock.at(self.settings.start + job.after, partial(self._make_job, job))
+
+    def add_cron_job(self, cron: CronJob) -> None:
+        """Start a cron job now. Raises FieldError for a schedule or time zone that there is not."""
+        self._cron_jobs[cron.namespace, cron.name] = CronJobController(self.cluster, cron, self._make_job)
+
+    def run_until(self, time: float) -> None:
+        """Let time pass."""
+        self.clock.run_until(time)
+
+    def close(self) -> None:
+        """Count what is under way: usage up to now, bills of running nodes, jobs that have not ended."""
+        self.cluster.meter.settle(self.clock.now)
+        self.machines.close()
+        self.ledger.jobs += [job.record() for job in self.jobs.values()]
+        self.ledger.waits += self.open_waits()
+
+    def open_waits(self) -> list[Wait]:
+        """Waits of all pods that are wanted and have not started."""
+        held = [wait for job in self.jobs.values() for wait in job.open_waits()]
+        return self.cluster.open_waits() + held
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _make_job(self, job: Job, above: OwnerReference | None = None, ended: JobEnded | None = None) -> JobController:
+        key = (job.namespace, job.name)
+
+        def forget(controller: JobController) -> None:
+            self.jobs.pop(key, None)
+            if ended is not None:
+                ended(controller)
+
+        controller = JobController(self.cluster, job, above=above, ended=forget)
+        if not controller.state:
+            self.jobs[key] = controller
+        return controller
+
+    def _find(self, ref: Ref) -> object | None:
+        if ref.kind == "Job":
+            return self.jobs.get((ref.namespace, ref.name))
+        if ref.kind == "CronJob":
+            return self._cron_jobs.get((ref.namespace, ref.name))
+        return self._services.get((ref.kind, ref.namespace, ref.name))
+
+    def _node_joined(self, node: int) -> None:
+        for controller in self._daemon_sets:
+            controller.reconcile([node])
+
+    def _tick(self) -> None:
+        cluster, now = self.cluster, self.clock.now
+        cluster.meter.settle(now)
+        cluster.next_tick = now + cluster.tick
+        cluster.meter.share(now, self.agents.limits)
+        for stop in self.agents.evictions(now):
+            self._evict(stop)
+        cluster.finish_by(cluster.next_tick)
+        for controller in self._daemon_sets:
+            controller.retry()
+        missing, stale = (self._nodes_in(state) for state in ("missing", "stale"))
+        cluster.meter.measure(now, missing=missing, stale=stale)
+        self._write_row()
+
+    def _evict(self, stop: Stop) -> None:
+        by = "kubelet" if stop.hard else "node"
+        self.cluster.stop(stop.pod, Cause(by, stop.code, stop.message), grace=0.0 if stop.hard else None)
+
+    def _nodes_in(self, state: str) -> np.ndarray:
+        snapshot = self.cluster.snapshot
+        chosen = np.zeros(snapshot.nodes.rows, dtype=np.bool_)
+        for name, found in self.unmeasured.items():
+            row = snapshot.nodes.by_name.get(name)
+            if row is not None and found == state:
+                chosen[row] = True
+        return chosen
+
+    def _write_row(self) -> None:
+        """The ledger's row of this tick."""
+        cluster, snapshot, side = self.cluster, self.cluster.snapshot, self.cluster.pods
+        table, now = snapshot.pods, self.clock.now
+        rows = table.indices()
+        band, qos, bound = table.band[rows], snapshot.classes.qos[table.cls[rows]], table.node[rows] >= 0
+        waiting = (table.phase[rows] == PENDING) & np.isnan(table.deleted[rows])
+        requested, given = side.cpu_request[rows], side.given[rows]
+        memory = side.memory_request[rows]
+        nodes = snapshot.nodes.indices()
+        machines = [each for each in self.machines.by_name.values() if not each.billed]
+        prices = [each.offering.price_per_hour for each in (*machines, *self.machines.coming.values())]
+        waits = now - side.wanted[rows[waiting]]
+
+        def by_band(amount: Floats, chosen: np.ndarray) -> Floats:
+            return total(amount[chosen], band[chosen], BANDS)
+
+        every = np.ones(len(rows), dtype=np.bool_)
+        self.ledger.tick(
+            time=now,
+            nodes=np.bincount(cluster.nodes.pool[nodes], minlength=len(self.machines.pools)).astype(np.float64),
+            not_ready=float((~snapshot.nodes.ready[nodes]).sum()),
+            money_per_hour=float(sum(np.nan if each is None else each for each in prices)),
+            cpu_capacity=float(snapshot.nodes.capacity[0, nodes].sum()),
+            memory_capacity=float(snapshot.nodes.capacity[1, nodes].sum()),
+            cpu_requested=by_band(requested, bound),
+            memory_requested=by_band(memory, bound),
+            cpu_used=by_band(given, every),
+            memory_used=by_band(side.memory_used[rows], every),
+            cpu_requested_by_qos=total(requested[bound], qos[bound], QOS_CLASSES),
+            cpu_used_by_qos=total(given, qos, QOS_CLASSES),
+            pending=by_band(np.ones(len(rows)), waiting),
+            running=by_band(np.ones(len(rows)), table.phase[rows] == RUNNING),
+            longest_pending=float(waits.max(initial=0.0)),
+        )
