@@ -26,6 +26,8 @@ _GRAMMAR = re.compile(
     re.ASCII,
 )
 _LARGEST = 2**63 - 1
+LARGEST_AMOUNT = 2**53
+"""The most that a snapshot counts for one object, 9 PB: floats hold it exactly, and sums of many stay within an int64."""
 ACCEPTED = "a Kubernetes quantity such as 250m, 1.5, 2Gi, 1e3 or 128974848"
 
 

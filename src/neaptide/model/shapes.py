@@ -26,6 +26,7 @@ from neaptide.model.objects import (
     Volume,
 )
 from neaptide.model.problems import FieldError
+from neaptide.model.quantity import LARGEST_AMOUNT
 from neaptide.model.requests import Amounts, effective_requests, kubernetes_qos, scoring_requests, total_limits
 
 
@@ -103,9 +104,13 @@ def requirements_of(pod: Pod) -> tuple[bytes, Requirements]:
 def shape_of(pod: Pod, requirements: Requirements) -> Shape:
     """Parse and check a pod's requirements. Raises FieldError for what no scheduler could count."""
     _check(requirements)
+    requests = effective_requests(pod.spec, requirements.allocated) | {"pods": 1}
+    for resource, amount in requests.items():
+        if amount > LARGEST_AMOUNT:
+            raise FieldError(f"requests of {resource}, in sum", amount, f"at most {LARGEST_AMOUNT}")
     return Shape(
         requirements,
-        effective_requests(pod.spec, requirements.allocated) | {"pods": 1},
+        requests,
         total_limits(pod.spec),
         scoring_requests(pod.spec, requirements.allocated),
         kubernetes_qos(pod.spec),
