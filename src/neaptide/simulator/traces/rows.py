@@ -78,10 +78,9 @@ def bad_row(path: Path, line: int, field: str, value: object, accepted: str) -> 
 
 
 def _non_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
+    if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
-    return value
+    return int(text)
 
 
 def _finite(text: str) -> float:
