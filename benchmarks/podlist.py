@@ -45,7 +45,7 @@ def pod(number: int, rng: random.Random, *, workloads: int, nodes: int) -> dict[
         "app.kubernetes.io/part-of": f"team-{owner % 12}",
         "pod-template-hash": f"{owner * 7919 % 0xFFFFF:05x}",
     }
-    fields = {
+    fields: dict[str, dict[str, str]] = {
         f"f:{key}": {}
         for key in ("name", "image", "args", "env", "ports", "resources", "volumeMounts", "livenessProbe")
     }

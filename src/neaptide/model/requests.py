@@ -8,13 +8,29 @@ from collections.abc import Callable, Mapping
 
 from neaptide.model.objects import Container, PodSpec
 from neaptide.model.problems import FieldError
-from neaptide.model.quantity import ACCEPTED, for_resource
+from neaptide.model.quantity import ACCEPTED, LARGEST_AMOUNT, for_resource
 
 DEFAULT_MILLI_CPU = 100
 DEFAULT_MEMORY = 200 * 2**20
 
 Amounts = dict[str, int]
 _AmountsOf = Callable[[Container], Amounts]
+
+
+def amounts_in(field: str, quantities: Mapping[str, str], limits: Mapping[str, str] = {}) -> Amounts:
+    """Quantities as integers; of `limits` those that have no quantity count. Raises FieldError."""
+    amounts = {}
+    for resource, text in ({**limits, **quantities} if limits else quantities).items():
+        try:
+            amount = for_resource(resource, text)
+        except ValueError as error:
+            raise FieldError(f"{field}[{resource}]", text, ACCEPTED) from error
+        if amount < 0:
+            raise FieldError(f"{field}[{resource}]", text, "a quantity that is not negative")
+        if amount > LARGEST_AMOUNT:
+            raise FieldError(f"{field}[{resource}]", text, f"a quantity of at most {LARGEST_AMOUNT}")
+        amounts[resource] = amount
+    return amounts
 
 
 def effective_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]] = {}) -> Amounts:
@@ -32,19 +48,19 @@ def effective_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]]
         total.update(
             {
                 resource: amount
-                for resource, amount in _amounts(
+                for resource, amount in amounts_in(
                     "spec.resources", spec.resources.requests, spec.resources.limits
                 ).items()
                 if resource in ("cpu", "memory") or resource.startswith("hugepages-")
             }
         )
-    _add(total, _amounts("spec.overhead", spec.overhead, {}))
+    _add(total, amounts_in("spec.overhead", spec.overhead))
     return {resource: amount for resource, amount in total.items() if amount}
 
 
 def scoring_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]] = {}) -> tuple[int, int]:
     """(milli-CPU, bytes) for scores: a container that names no request counts 100m and 200Mi. Raises FieldError."""
-    pod_level = _amounts("spec.resources", spec.resources.requests, spec.resources.limits) if spec.resources else {}
+    pod_level = amounts_in("spec.resources", spec.resources.requests, spec.resources.limits) if spec.resources else {}
 
     def counted(container: Container) -> Amounts:
         amounts = _container(container, allocated.get(container.name, {}))
@@ -55,16 +71,16 @@ def scoring_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]] =
 
     total = _aggregate(spec, counted)
     total.update({resource: amount for resource, amount in pod_level.items() if resource in total})
-    overhead = _amounts("spec.overhead", spec.overhead, {})
+    overhead = amounts_in("spec.overhead", spec.overhead)
     return tuple(total.get(each, 0) + overhead.get(each, 0) for each in ("cpu", "memory"))  # type: ignore[return-value] # two names, two amounts
 
 
 def total_limits(spec: PodSpec) -> Amounts:
     """The sum of the containers' limits; a resource that some container leaves unlimited is absent. Raises FieldError."""
     running = [*spec.containers, *(each for each in spec.init_containers if each.restart_policy == "Always")]
-    limits = [_amounts(f"container {each.name!r} limits", each.resources.limits, {}) for each in running]
+    limits = [amounts_in(f"container {each.name!r} limits", each.resources.limits) for each in running]
     if spec.resources is not None and spec.resources.limits:
-        return _amounts("spec.resources.limits", spec.resources.limits, {})
+        return amounts_in("spec.resources.limits", spec.resources.limits)
     if not limits:
         return {}
     common = set.intersection(*(set(each) for each in limits))
@@ -106,22 +122,8 @@ def _aggregate(spec: PodSpec, amounts_of: _AmountsOf) -> Amounts:
 
 def _container(container: Container, allocated: Mapping[str, str]) -> Amounts:
     where = f"container {container.name!r} resources"
-    amounts = _amounts(where, container.resources.requests, container.resources.limits)
-    _raise_to(amounts, _amounts(f"{where} in status", allocated, {}))
-    return amounts
-
-
-def _amounts(where: str, requests: Mapping[str, str], limits: Mapping[str, str]) -> Amounts:
-    """Quantities to integers; a resource with a limit only counts at its limit."""
-    amounts = {}
-    for resource, text in (limits | requests if limits else requests).items():  # type: ignore[operator] # both are dicts
-        try:
-            amount = for_resource(resource, text)
-        except ValueError as error:
-            raise FieldError(f"{where}[{resource}]", text, ACCEPTED) from error
-        if amount < 0:
-            raise FieldError(f"{where}[{resource}]", text, "a quantity that is not negative")
-        amounts[resource] = amount
+    amounts = amounts_in(where, container.resources.requests, container.resources.limits)
+    _raise_to(amounts, amounts_in(f"{where} in status", allocated))
     return amounts
 
 

@@ -23,14 +23,14 @@ from neaptide.model.columns import (
     SUCCEEDED,
     UNKNOWN,
     Floats,
-    Ints,
     Longs,
     NodeColumns,
     PodColumns,
 )
+from neaptide.model.occupancy import Occupancy
 from neaptide.model.problems import FieldError
 from neaptide.model.qos import band_of
-from neaptide.model.quantity import ACCEPTED, for_resource
+from neaptide.model.requests import amounts_in
 from neaptide.model.selectors import TAINT_EFFECTS
 from neaptide.model.shapes import Shape
 from neaptide.model.times import seconds
@@ -84,7 +84,8 @@ class ClusterSnapshot:
         words.matrices += [(self.nodes, name) for name in ("allocatable", "capacity", "used")]
         self.pods = PodColumns(self._undo)
         self.others: dict[str, dict[str, Any]] = {}
-        self.changed_nodes: list[int] = []
+        self._occupancy = Occupancy(self._undo, self.nodes, self.pods, words)
+        self.changed_nodes = self._occupancy.changed_nodes
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -114,10 +115,10 @@ class ClusterSnapshot:
 
     def set_node(self, node: objects.Node) -> int:
         """Add or replace a node; its row. Raises FieldError for what cannot be counted."""
-        allocatable = _amounts("status.allocatable", node.status.allocatable)
+        allocatable = amounts_in("status.allocatable", node.status.allocatable)
         if not allocatable:
             raise FieldError("status.allocatable", "", "amounts of cpu, memory and pods")
-        capacity = _amounts("status.capacity", node.status.capacity) or allocatable
+        capacity = amounts_in("status.capacity", node.status.capacity) or allocatable
         for taint in node.spec.taints:
             if taint.effect not in TAINT_EFFECTS:
                 raise FieldError("spec.taints.effect", taint.effect, "one of " + ", ".join(TAINT_EFFECTS))
@@ -144,8 +145,8 @@ class ClusterSnapshot:
         put(nodes.capacity, (slice(None), row), vector)
         for pod in tuple(self.pods.orphans.get(name, ())):
             self._undo.drop(self.pods.orphans[name], pod)
-            self._attach(pod, row)
-        self._touch(row)
+            self._occupancy.attach(pod, row)
+        self.changed_nodes.append(row)
         return row
 
     def remove_node(self, name: str) -> None:
@@ -154,13 +155,13 @@ class ClusterSnapshot:
         if row is None:
             return
         for pod in tuple(self.pods_on(row)):
-            self._detach(pod)
-            self._make_orphan(pod, name)
+            self._occupancy.detach(pod)
+            self._occupancy.make_orphan(pod, name)
         self._undo.drop(self.nodes.by_name, name)
         self._undo.put(self.nodes.names, row, "")
         self._undo.put(self.nodes.images, row, {})
         self.nodes.release(row)
-        self._touch(row)
+        self.changed_nodes.append(row)
 
     def set_pod(self, pod: objects.Pod) -> int:
         """Add or replace a pod; its row. Raises FieldError for what cannot be counted."""
@@ -173,13 +174,13 @@ class ClusterSnapshot:
         else:
             stays = self._stays(row, pod.spec.node_name, values)
             if not stays:
-                self._leave(row)
+                self._occupancy.leave(row)
         pods.fill(row, POD_VALUES, values)
         for texts, text in zip(pods.texts, _pod_texts(key, pod), strict=True):
             _place(self._undo, texts, row, text)
         self._nominate(row, pod.status.nominated_node_name)
         if pod.spec.node_name and not stays:
-            self._join(row, pod.spec.node_name)
+            self._occupancy.join(row, pod.spec.node_name)
         return row
 
     def _stays(self, row: int, node_name: str, values: tuple[Any, ...]) -> bool:
@@ -220,7 +221,7 @@ class ClusterSnapshot:
         row = self.pods.by_key.get(key)
         if row is None:
             return
-        self._leave(row)
+        self._occupancy.leave(row)
         self._undo.drop(self.pods.by_key, key)
         self._undo.put(self.pods.keys, row, "")
         self._nominate(row, "")
@@ -228,11 +229,11 @@ class ClusterSnapshot:
 
     def assign(self, pod: int, node: int) -> None:
         """Put an unassigned pod on a node (rows), as a binding does."""
-        self._attach(pod, node)
+        self._occupancy.attach(pod, node)
 
     def unassign(self, pod: int) -> None:
         """Take a pod off its node (row), as an eviction does; it is pending then."""
-        self._leave(pod)
+        self._occupancy.leave(pod)
 
     def set_price(self, node: int, price_per_hour: float) -> None:
         """What a node costs in US dollars per hour; nan where unknown."""
@@ -241,7 +242,7 @@ class ClusterSnapshot:
     def set_cordon(self, node: int, *, unschedulable: bool) -> None:
         """Cordon or uncordon a node."""
         self._undo.put(self.nodes.unschedulable, node, unschedulable)
-        self._touch(node)
+        self.changed_nodes.append(node)
 
     def set_node_usage(self, node: Rows, cpu: Amount, memory: Amount, time: Amount) -> None:
         """What a node, or many at once, were measured to use (milli-CPU, bytes), and when; nan where unknown."""
@@ -265,7 +266,7 @@ class ClusterSnapshot:
         """When a pod's deletion was asked for; it stays until it is removed."""
         self._undo.put(self.pods.deleted, pod, time)
         if self.pods.node[pod] >= 0:
-            self._touch(int(self.pods.node[pod]))
+            self.changed_nodes.append(int(self.pods.node[pod]))
 
     def set_node_resources(self, node: int, resources: Mapping[str, int | None]) -> None:
         """Set resources in a node's capacity and allocatable, as a patch of its status does; None removes one."""
@@ -273,7 +274,7 @@ class ClusterSnapshot:
         for name, amount in resources.items():
             for matrix in (self.nodes.allocatable, self.nodes.capacity):
                 self._undo.put(matrix, (self._words.resource_rows[name], node), amount or 0)
-        self._touch(node)
+        self.changed_nodes.append(node)
 
     def what_if(self) -> AbstractContextManager[None]:
         """Every change made inside is taken back at the end, byte for byte, at the cost of the change. Nests."""
@@ -283,10 +284,7 @@ class ClusterSnapshot:
 
     def pods_on(self, node: int) -> Iterator[int]:
         """Rows of the unfinished pods on a node."""
-        pod = int(self.nodes.first_pod[node])
-        while pod >= 0:
-            yield pod
-            pod = int(self.pods.next_on_node[pod])
+        return self._occupancy.pods_on(node)
 
     def resource_row(self, resource: str) -> int | None:
         """The row of a resource in the matrices; None where nothing has or asks for it."""
@@ -390,31 +388,12 @@ class ClusterSnapshot:
         names = ["" if values[_PHASE] in (SUCCEEDED, FAILED) else pod.spec.node_name for pod, _, values in rows]
         node_of = np.array([known.get(name, ORPHAN) if name else NO_NODE for name in names], dtype=np.int32)
         for offset in np.flatnonzero(node_of == ORPHAN).tolist():
-            self._make_orphan(start + offset, names[offset])
+            self._occupancy.make_orphan(start + offset, names[offset])
         for offset, (pod, _, _) in enumerate(rows):
             if pod.status.nominated_node_name:
                 self._nominate(start + offset, pod.status.nominated_node_name)
         bound = np.flatnonzero(node_of >= 0)
-        self._attach_block(bound + start, node_of[bound])
-
-    def _attach_block(self, pods: Longs, nodes: Ints) -> None:
-        """Attach many pods at once: chain the pods of each node, then put the chain before what the node had."""
-        order = np.argsort(nodes, kind="stable")
-        pods, nodes = pods[order], nodes[order]
-        shape = self.classes.shape[self.pods.cls[pods]]
-        for table, amounts in ((self.nodes.used, self.shapes.request), (self.nodes.scoring, self.shapes.scoring)):
-            for row in range(len(table)):
-                self._undo.put(table, row, _summed(table[row], nodes, amounts[row, shape]))
-        last = np.append(nodes[1:] != nodes[:-1], True) if len(nodes) else np.zeros(0, dtype=np.bool_)
-        first = np.roll(last, 1)
-        heads = self.nodes.first_pod[nodes]
-        followed = last & (heads >= 0)
-        self._undo.put(self.pods.previous_on_node, heads[followed], pods[followed])
-        self._undo.put(self.pods.node, pods, nodes)
-        self._undo.put(self.pods.next_on_node, pods, np.where(last, heads, np.roll(pods, -1)))
-        self._undo.put(self.pods.previous_on_node, pods, np.where(first, -1, np.roll(pods, 1)))
-        self._undo.put(self.nodes.first_pod, nodes[first], pods[first])
-        self.changed_nodes.extend(nodes[first].tolist())
+        self._occupancy.attach_block(bound + start, node_of[bound])
 
     def _priority(self, spec: objects.PodSpec) -> int:
         if spec.priority is not None:
@@ -427,70 +406,11 @@ class ClusterSnapshot:
             named = next((each for each in known.values() if each.global_default), None)
         return named.value if named else 0
 
-    def _join(self, pod: int, name: str) -> None:
-        """A bound pod counts on its node, unless it has finished; where the node is unknown it waits for it."""
-        node = self.nodes.by_name.get(name)
-        if self.pods.phase[pod] in (SUCCEEDED, FAILED):
-            return
-        if node is None:
-            self._make_orphan(pod, name)
-        else:
-            self._attach(pod, node)
-
-    def _leave(self, pod: int) -> None:
-        """Take a pod off its node, or out of the orphans."""
-        if self.pods.node[pod] >= 0:
-            self._detach(pod)
-        elif self.pods.node[pod] == ORPHAN:
-            for waiting in self.pods.orphans.values():
-                if pod in waiting:
-                    self._undo.drop(waiting, pod)
-        self._undo.put(self.pods.node, pod, NO_NODE)
-
     def _nominate(self, pod: int, node: str) -> None:
         if node:
             self._undo.put(self.pods.nominated, pod, node)
         elif pod in self.pods.nominated:
             self._undo.drop(self.pods.nominated, pod)
-
-    def _make_orphan(self, pod: int, name: str) -> None:
-        if name not in self.pods.orphans:
-            self._undo.put(self.pods.orphans, name, {})
-        self._undo.put(self.pods.orphans[name], pod, None)
-        self._undo.put(self.pods.node, pod, ORPHAN)
-
-    def _attach(self, pod: int, node: int) -> None:
-        put, pods, nodes = self._undo.put, self.pods, self.nodes
-        head = int(nodes.first_pod[node])
-        put(pods.node, pod, node)
-        put(pods.next_on_node, pod, head)
-        put(pods.previous_on_node, pod, -1)
-        if head >= 0:
-            put(pods.previous_on_node, head, pod)
-        put(nodes.first_pod, node, pod)
-        self._count(pod, node, 1)
-
-    def _detach(self, pod: int) -> None:
-        put, pods = self._undo.put, self.pods
-        node, before, after = int(pods.node[pod]), int(pods.previous_on_node[pod]), int(pods.next_on_node[pod])
-        if before >= 0:
-            put(pods.next_on_node, before, after)
-        else:
-            put(self.nodes.first_pod, node, after)
-        if after >= 0:
-            put(pods.previous_on_node, after, before)
-        put(pods.next_on_node, pod, -1)
-        put(pods.previous_on_node, pod, -1)
-        self._count(pod, node, -1)
-
-    def _count(self, pod: int, node: int, sign: int) -> None:
-        shape = self.classes.shape[self.pods.cls[pod]]
-        for table, amounts in ((self.nodes.used, self.shapes.request), (self.nodes.scoring, self.shapes.scoring)):
-            self._undo.add(table, (slice(None), node), amounts[:, shape] * sign if sign < 0 else amounts[:, shape])
-        self._touch(node)
-
-    def _touch(self, node: int) -> None:
-        self.changed_nodes.append(node)
 
     @contextmanager
     def _rolled_back(self) -> Iterator[None]:
@@ -519,12 +439,6 @@ def _is_ready(conditions: tuple[objects.Condition, ...]) -> bool:
     return False
 
 
-def _summed(row: Longs, index: Ints, amounts: Longs) -> Longs:
-    total = row.copy()
-    np.add.at(total, index, amounts)
-    return total
-
-
 def _key(meta: objects.Metadata) -> str:
     return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
 
@@ -535,16 +449,3 @@ def _place(undo: Undo, texts: list[str], row: int, text: str) -> None:
         undo.append(texts, text)
     else:
         undo.put(texts, row, text)
-
-
-def _amounts(field: str, quantities: Mapping[str, str]) -> dict[str, int]:
-    amounts = {}
-    for resource, text in quantities.items():
-        try:
-            amount = for_resource(resource, text)
-        except ValueError as error:
-            raise FieldError(f"{field}[{resource}]", text, ACCEPTED) from error
-        if amount < 0:
-            raise FieldError(f"{field}[{resource}]", text, "a quantity that is not negative")
-        amounts[resource] = amount
-    return amounts
