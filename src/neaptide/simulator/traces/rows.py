@@ -1,6 +1,6 @@
 """Reading a table of comma-separated values, one record a line, with a report of every row that was wrong.
 
-`read_rows(path, {"cpu_milli": COUNT, "name": TEXT})` gives the columns of the rows that were right, and a `LeftOut` for each other.
+`read_rows(path, {"value": NUMBER, "name": TEXT})` gives the columns of the rows that were right, and a `LeftOut` for each other.
 A wrong row is left out of the columns as a whole; a wrong file (absent, cut short, without a column) is a `TraceError`.
 """
 
@@ -77,12 +77,6 @@ def bad_row(path: Path, line: int, field: str, value: object, accepted: str) -> 
     return LeftOut(str(path), f"line {line}", field, str(value), accepted)
 
 
-def _non_negative(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(text)
-    return int(text)
-
-
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -96,7 +90,6 @@ def _non_empty(text: str) -> str:
     return text
 
 
-COUNT = Parser(_non_negative, "a whole number, 0 or more")
 NUMBER = Parser(_finite, "a finite number")
 TEXT = Parser(str, "any text")
 NAME = Parser(_non_empty, "a text that is not empty")
