@@ -1,10 +1,20 @@
 """What filters and scores read: the snapshot, and what was derived from it, kept in step with it."""
 
+from typing import NamedTuple
+
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.classes import PodClass
 from neaptide.placement.nodes import Nodes
+from neaptide.placement.preferences import Preferences
 from neaptide.placement.topology import Topology
 from neaptide.placement.volumes import Volumes
+
+
+class Pod(NamedTuple):
+    """A pod to place: its row in the snapshot's `pods`, or -1 for any pod of its class, and its class."""
+
+    row: int
+    cls: PodClass
 
 
 class View:
@@ -25,6 +35,7 @@ class View:
         self._namespaces = dict(snapshot.others.get("Namespace", {}))
         self.nodes.refresh(range(snapshot.nodes.rows))
         self.topology = Topology(snapshot, self.nodes)
+        self._preferences: Preferences | None = None
 
     def refresh(self) -> None:
         """Catch up with the snapshot, at a cost that depends on what has changed."""
@@ -37,10 +48,21 @@ class View:
         if namespaces != self._namespaces:
             self._namespaces = dict(namespaces)
             if self.topology.asks_namespaces:
-                self.topology = Topology(snapshot, self.nodes)
+                self.topology, self._preferences = Topology(snapshot, self.nodes), None
         if touched:
             self.topology.refresh(touched)
 
-    def meet(self, pod: int) -> PodClass:
-        """The class of a pod, given by its row."""
-        return self.topology.classes.meet(int(self.snapshot.pods.cls[pod]))
+    @property
+    def preferences(self) -> Preferences:
+        """The preferred affinity terms of the classes met so far; kept from the first time they are asked for."""
+        if self._preferences is None:
+            self._preferences = Preferences(self.topology)
+        return self._preferences
+
+    def pod(self, row: int) -> Pod:
+        """A pod to place, given by its row."""
+        return Pod(row, self.topology.classes.meet(int(self.snapshot.pods.cls[row])))
+
+    def any_pod(self, cls: int) -> Pod:
+        """Any pod of a class, given by its row in the snapshot's `classes`."""
+        return Pod(-1, self.topology.classes.meet(cls))

@@ -53,12 +53,18 @@ class Volumes:
 
     def claims(self, met: PodClass) -> list[Claim]:
         """The claims that pods of a class use, in the order of their volumes."""
-        known = self._snapshot.others.get("PersistentVolumeClaim", {})
         return [
-            Claim(source.claim_name, each.ephemeral is not None, known.get(f"{met.namespace}/{source.claim_name}"))
+            Claim(source.claim_name, each.ephemeral is not None, self._claim(met.namespace, source.claim_name))
             for each in met.requirements.volumes
             if (source := each.persistent_volume_claim) is not None
         ]
+
+    def _claim(self, namespace: str, name: str) -> PersistentVolumeClaim | None:
+        known = self._snapshot.others.get("PersistentVolumeClaim", {})
+        found: PersistentVolumeClaim | None = known.get(f"{namespace}/{name}")
+        if found is None and namespace == "default":
+            found = known.get(name)  # a manifest may leave this namespace out
+        return found
 
     def volume(self, name: str) -> PersistentVolume | None:
         """A persistent volume by name."""

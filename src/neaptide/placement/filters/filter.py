@@ -1,23 +1,20 @@
 """What a filter is."""
 
-from typing import NamedTuple
+from typing import ClassVar
 
 from msgspec import Struct
 
 from neaptide.model.columns import Bools
-from neaptide.placement.classes import PodClass
-from neaptide.placement.view import View
+from neaptide.placement.view import Pod, View
 
 
-class Pod(NamedTuple):
-    """A pod to place: its row in the snapshot's `pods`, or -1 for any pod of its class, and its class."""
+class Filter(Struct, frozen=True, rename="camel", tag_field="name", forbid_unknown_fields=True):
+    """A rule that says which nodes cannot take a pod, and why in kube-scheduler's words. Fields are its parameters.
 
-    row: int
-    cls: PodClass
+    `fixed`: whether what the filter says of a class stays the same whichever pods are placed.
+    """
 
-
-class Filter(Struct, frozen=True, tag_field="name", forbid_unknown_fields=True):
-    """A rule that says which nodes cannot take a pod, and why in kube-scheduler's words. Fields are its parameters."""
+    fixed: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -4,9 +4,9 @@ import numpy as np
 
 from neaptide.model.columns import Bools
 from neaptide.placement.counts import totals
-from neaptide.placement.filters.filter import Filter, Pod
+from neaptide.placement.filters.filter import Filter
 from neaptide.placement.topology import Together, Topology
-from neaptide.placement.view import View
+from neaptide.placement.view import Pod, View
 
 AFFINITY = "node(s) didn't match pod affinity rules"
 ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"

@@ -1,10 +1,12 @@
 """Node selector and required node affinity."""
 
+from typing import ClassVar
+
 from neaptide.model.columns import Bools
 from neaptide.model.objects import NodeSelectorTerm
-from neaptide.placement.filters.filter import Filter, Pod
+from neaptide.placement.filters.filter import Filter
 from neaptide.placement.nodes import NAME_FIELD
-from neaptide.placement.view import View
+from neaptide.placement.view import Pod, View
 
 REASON = "node(s) didn't match Pod's node affinity/selector"
 CONFLICT = "pod affinity terms conflict"
@@ -12,6 +14,8 @@ CONFLICT = "pod affinity terms conflict"
 
 class NodeAffinity(Filter, frozen=True, tag="NodeAffinity"):
     """A node must have the labels of the node selector and meet a term of the required node affinity."""
+
+    fixed: ClassVar[bool] = True
 
     def refusal(self, view: View, pod: Pod) -> str | None:
         names = self.named(view, pod)

@@ -7,8 +7,8 @@ import numpy as np
 from neaptide.model.columns import Bools
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.classes import PodClass
-from neaptide.placement.filters.filter import Filter, Pod
-from neaptide.placement.view import View
+from neaptide.placement.filters.filter import Filter
+from neaptide.placement.view import Pod, View
 
 REASON = "node(s) didn't have free ports for the requested pod ports"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - the API's spelling; nothing listens here

@@ -2,8 +2,8 @@
 
 from neaptide.model.columns import Bools
 from neaptide.model.vocabulary import PODS
-from neaptide.placement.filters.filter import Filter, Pod
-from neaptide.placement.view import View
+from neaptide.placement.filters.filter import Filter
+from neaptide.placement.view import Pod, View
 
 FULL = "Too many pods"
 

@@ -7,8 +7,8 @@ import numpy as np
 from neaptide.model.columns import Bools
 from neaptide.model.objects import CSINode
 from neaptide.placement.classes import PodClass
-from neaptide.placement.filters.filter import Filter, Pod
-from neaptide.placement.view import View
+from neaptide.placement.filters.filter import Filter
+from neaptide.placement.view import Pod, View
 
 REASON = "node(s) exceed max volume count"
 

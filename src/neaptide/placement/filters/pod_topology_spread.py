@@ -4,9 +4,9 @@ import numpy as np
 
 from neaptide.model.columns import Bools
 from neaptide.placement.counts import totals
-from neaptide.placement.filters.filter import Filter, Pod
+from neaptide.placement.filters.filter import Filter
 from neaptide.placement.topology import Spread
-from neaptide.placement.view import View
+from neaptide.placement.view import Pod, View
 
 REASON = "node(s) didn't match pod topology spread constraints"
 NO_KEY = "node(s) didn't match pod topology spread constraints (missing required label)"

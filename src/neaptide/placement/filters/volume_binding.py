@@ -3,9 +3,9 @@
 import numpy as np
 
 from neaptide.model.columns import Bools
-from neaptide.placement.filters.filter import Filter, Pod
+from neaptide.placement.filters.filter import Filter
 from neaptide.placement.filters.volume_restrictions import not_found
-from neaptide.placement.view import View
+from neaptide.placement.view import Pod, View
 from neaptide.placement.volumes import Claim, is_bound
 
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"

@@ -6,8 +6,8 @@ import numpy as np
 
 from neaptide.model.columns import Bools
 from neaptide.placement.classes import PodClass
-from neaptide.placement.filters.filter import Filter, Pod
-from neaptide.placement.view import View
+from neaptide.placement.filters.filter import Filter
+from neaptide.placement.view import Pod, View
 
 REASON = (
     "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"

@@ -1,12 +1,14 @@
 """Zone and region labels of bound volumes."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from neaptide.model.columns import Bools
 from neaptide.model.objects import PersistentVolume
-from neaptide.placement.filters.filter import Filter, Pod
+from neaptide.placement.filters.filter import Filter
 from neaptide.placement.filters.volume_restrictions import not_found
-from neaptide.placement.view import View
+from neaptide.placement.view import Pod, View
 from neaptide.placement.volumes import class_name
 
 REASON = "node(s) had no available volume zone"
@@ -18,6 +20,8 @@ _SEPARATOR = "__"
 
 class VolumeZone(Filter, frozen=True, tag="VolumeZone"):
     """A node that is in some zone or region must be in one that the labels of each bound volume name."""
+
+    fixed: ClassVar[bool] = True
 
     def refusal(self, view: View, pod: Pod) -> str | None:
         for claim in view.volumes.claims(pod.cls):

@@ -1,0 +1,25 @@
+"""PreferNoSchedule taints."""
+
+from neaptide.model.columns import Longs
+from neaptide.model.selectors import tolerates
+from neaptide.placement.scores.score import Score, normalized
+from neaptide.placement.view import Pod, View
+
+EFFECT = "PreferNoSchedule"
+
+
+class TaintToleration(Score, frozen=True, tag="TaintToleration"):
+    """The fewer PreferNoSchedule taints of a node the pod doesn't tolerate, the better."""
+
+    weight: int = 3
+
+    def scores(self, view: View, pod: Pod, rows: Longs) -> Longs:
+        tolerations = pod.cls.requirements.tolerations
+        raw = view.nodes.by_taints(
+            lambda taints: sum(
+                each.effect == EFFECT and not any(tolerates(toleration, each) for toleration in tolerations)
+                for each in taints
+            ),
+            rows,
+        )
+        return normalized(raw, reverse=True)
