@@ -1,0 +1,147 @@
+"""A run from its start to its end: the world, the loop at its period, and what came out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from neaptide.loop import Cycle, LoopMemory, Setting, run_once
+from neaptide.model.problems import FieldError
+from neaptide.model.protocols import Policy
+from neaptide.policies.registry import POLICIES
+from neaptide.pricing.catalogue import Catalogue
+from neaptide.simulator.ledger import Bill, Eviction, JobRecord, Timeline, Wait
+from neaptide.simulator.scenario import Scenario, converted
+from neaptide.simulator.setup import build
+from neaptide.simulator.world import MakePlacer, World
+
+
+class Summary(Struct, frozen=True):
+    """A run in a row of numbers. Money is None where a price was unknown; waits are in seconds."""
+
+    nodes_mean: float
+    nodes_most: float
+    money: float | None
+    cpu_use_mean: float
+    """Of capacity, 0 to 1."""
+    jobs_arrived: int
+    jobs_finished: int
+    offline_cpu_seconds: float
+    lost_cpu_seconds: float
+    longest_wait: float
+    """Of pods of jobs, those that still wait included."""
+    mean_wait: float
+    contention_minutes: float
+    evictions: int
+    events: int
+
+
+class Result(Struct, frozen=True):
+    """What came out of a run."""
+
+    scenario: str
+    start: float
+    end: float
+    pools: tuple[str, ...]
+    timeline: Timeline
+    summary: Summary
+    evictions: tuple[Eviction, ...]
+    waits: tuple[Wait, ...]
+    jobs: tuple[JobRecord, ...]
+    bills: tuple[Bill, ...]
+
+
+def run(
+    scenario: Scenario,
+    *,
+    placer: MakePlacer,
+    catalogue: Catalogue | None = None,
+    policies: Sequence[Policy] = POLICIES,
+    record: Callable[[Cycle], object] = lambda _: None,
+    progress: Callable[[float], object] = lambda _: None,
+) -> Result:
+    """Run a scenario.
+
+    Args:
+        scenario: what happens.
+        placer: what chooses nodes.
+        catalogue: prices for offerings that name none.
+        policies: those that the scenario may name.
+        record: gets every cycle of the loop.
+        progress: gets the part that is done (0 to 1), at every hour of the run.
+
+    Raises:
+        FieldError: something in the scenario cannot be used.
+    """
+    settings = policy_settings(scenario, policies)
+    world = build(scenario, placer, catalogue)
+    start, end = world.settings.start, world.settings.start + scenario.duration
+    if settings:
+        _attach_loop(world, scenario, settings, record)
+    hour = start
+    while hour < end:
+        hour = min(hour + 3600, end)
+        world.run_until(hour)
+        progress((hour - start) / scenario.duration)
+    world.close()
+    return _result(scenario, world)
+
+
+def policy_settings(scenario: Scenario, policies: Sequence[Policy]) -> list[Setting]:
+    """The policies that a scenario names, in the order of the registry. Raises FieldError."""
+    known = {policy.name: policy for policy in policies}
+    chosen = {}
+    for row, each in enumerate(scenario.policies):
+        if each.name not in known:
+            raise FieldError(f"policies[{row}].name", each.name, "one of " + ", ".join(known))
+        policy = known[each.name]
+        spec: Any = converted(each.spec, policy.spec_type, f"policies[{row}].spec")
+        chosen[each.name] = Setting(policy, spec, each.mode)
+    return [chosen[name] for name in known if name in chosen]
+
+
+def _attach_loop(world: World, scenario: Scenario, settings: list[Setting], record: Callable[[Cycle], object]) -> None:
+    memory = LoopMemory()
+
+    def cycle() -> None:
+        nonlocal memory
+        _, memory = run_once(world, settings, memory, budgets=scenario.budgets, record=record)
+
+    world.clock.every(scenario.loop_period, cycle, first=world.now() + min(scenario.tick, scenario.loop_period))
+
+
+def _result(scenario: Scenario, world: World) -> Result:
+    ledger, timeline = world.ledger, world.ledger.timeline()
+    waits = [wait.seconds for wait in ledger.waits if wait.offline]
+    dollars = [bill.dollars for bill in ledger.bills]
+    known = [each for each in dollars if each is not None]
+    used, capacity = timeline.cpu_used.sum(axis=1), timeline.cpu_capacity
+    nodes = timeline.nodes.sum(axis=1)
+    summary = Summary(
+        nodes_mean=float(nodes.mean()),
+        nodes_most=float(nodes.max()),
+        money=sum(known) if len(known) == len(dollars) else None,
+        cpu_use_mean=float(used.sum() / capacity.sum()) if capacity.any() else 0.0,
+        jobs_arrived=len(ledger.jobs),
+        jobs_finished=round(ledger.totals["jobs_finished"]),
+        offline_cpu_seconds=ledger.totals["offline_cpu_seconds"],
+        lost_cpu_seconds=ledger.totals["lost_cpu_seconds"],
+        longest_wait=max(waits, default=0.0),
+        mean_wait=float(np.mean(waits)) if waits else 0.0,
+        contention_minutes=ledger.totals["contention_minutes"],
+        evictions=len(ledger.evictions),
+        events=world.clock.events,
+    )
+    return Result(
+        scenario.name,
+        world.settings.start,
+        world.now(),
+        tuple(pool.name for pool in world.machines.pools),
+        timeline,
+        summary,
+        tuple(ledger.evictions),
+        tuple(ledger.waits),
+        tuple(ledger.jobs),
+        tuple(ledger.bills),
+    )
