@@ -29,7 +29,7 @@ def _score(
             idle += free
         cpu_left = (cpu[row] - request[CPU]) / LARGEST_CPU * 0.5
         gpu_left = (idle - request[NUM] * request[MILLI]) / LARGEST_GPU * 0.5
-        out[row] = max(0, np.int64((1.0 - (cpu_left + gpu_left)) * 100))
+        out[row] = max(0, int((1.0 - (cpu_left + gpu_left)) * 100))
 
 
 def _score_numpy(

@@ -30,7 +30,7 @@ def _score(
         for free in gpu[row]:
             idle += free
         product = cpu[row] / LARGEST_CPU * wanted_cpu + idle / LARGEST_GPU * wanted_gpu
-        out[row] = max(0, np.int64(100 * (1 - product / 2)))
+        out[row] = max(0, int(100 * (1 - product / 2)))
 
 
 def _score_numpy(

@@ -8,7 +8,7 @@ is floor(100 * sigmoid(reduction / 1000)). Popularity is a count and sums are in
 """
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,9 @@ class Typical(NamedTuple):
     counts: Ints
     covered: int
     steps: Ints
+
+
+_Typical = tuple[Ints, Ints, Bools, Ints, Ints, int, Ints]  # the fields of Typical, as kernels take them
 
 
 def typical_pods(history: GpuPods, models: list[str]) -> Typical:
@@ -129,7 +132,7 @@ def _best(
                 _move(able, usable, millis, free, free - milli)
                 after = _used(cpu - request[CPU], able, usable, nums, accepted[model], cpus, counts)
                 _move(able, usable, millis, free - milli, free)
-                score = np.searchsorted(steps, covered * milli - before + after, side="right")
+                score = int(np.searchsorted(steps, covered * milli - before + after, side="right"))
                 if score > best:
                     best = score
                     chosen = 1 << device
@@ -141,7 +144,7 @@ def _best(
             _move(able, usable, millis, gpu[device], gpu[device] - milli)
             taken += milli
     after = _used(cpu - request[CPU], able, usable, nums, accepted[model], cpus, counts)
-    return np.searchsorted(steps, covered * taken - before + after, side="right"), chosen
+    return int(np.searchsorted(steps, covered * taken - before + after, side="right")), chosen
 
 
 def _score(
@@ -154,7 +157,7 @@ def _score(
     _kinds: Ints,
     request: Ints,
     out: Scores,
-    *typical: Any,
+    *typical: *_Typical,
 ) -> None:
     able = np.empty_like(typical[0])
     usable = np.empty_like(typical[0])
@@ -172,7 +175,7 @@ def _devices(
     _kinds: Ints,
     request: Ints,
     _draw: float,
-    *typical: Any,
+    *typical: *_Typical,
 ) -> int:
     able = np.empty_like(typical[0])
     usable = np.empty_like(typical[0])
@@ -223,7 +226,7 @@ def _score_numpy(
     _kinds: Ints,
     request: Ints,
     out: Scores,
-    *typical: Any,
+    *typical: *_Typical,
 ) -> None:
     if not shares(request):
         out[rows] = _scores_numpy(rows, tightest_numpy(gpu[rows], request), cpu, gpu, model, request, *typical)
@@ -244,7 +247,7 @@ def _devices_numpy(
     _kinds: Ints,
     request: Ints,
     _draw: float,
-    *typical: Any,
+    *typical: *_Typical,
 ) -> int:
     if not shares(request):
         return tightest(gpu[node], request)

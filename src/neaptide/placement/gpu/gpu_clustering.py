@@ -35,10 +35,8 @@ def _score(
         idle = 0
         for free in gpu[row]:
             idle += free
-        if kinds[row, kind] > 0:
-            base = 75 if present == 1 else 50
-        else:
-            base = 25 if present == 0 else 0
+        here = kinds[row, kind] > 0
+        base = (75 if present == 1 else 50) if here else (25 if present == 0 else 0)
         out[row] = base + max(0, 25 * (LARGEST_GPU - idle) // LARGEST_GPU)
 
 

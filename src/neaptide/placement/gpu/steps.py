@@ -11,7 +11,7 @@ REFUSED = -1  # stands among the scores for a node that does not fit
 @kernel
 def shares(request: Ints) -> bool:
     """Whether a pod asks for a part of one device."""
-    return request[NUM] == 1 and request[MILLI] < WHOLE
+    return bool(request[NUM] == 1 and request[MILLI] < WHOLE)
 
 
 def _fit(
@@ -42,7 +42,8 @@ def _fit_numpy(
         able = (gpu[rows] >= request[MILLI]).sum(axis=1)
         fits &= allowed[model[rows]] & (able >= request[NUM])
     out[rows[~fits]] = REFUSED
-    return rows[fits]
+    fitting: Ints = rows[fits]
+    return fitting
 
 
 def _choose(scores: Scores, draw: float) -> int:

@@ -1,14 +1,11 @@
 """Kernels in two versions of one signature: compiled by numba where it is installed, and in numpy everywhere."""
 
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple, TypeVar
 
-try:
-    import numba
-except ImportError:
-    numba = None
-
-HAVE_NUMBA = numba is not None
+HAVE_NUMBA = find_spec("numba") is not None
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,14 +17,17 @@ class Twins(NamedTuple):
     numpy: Callable[..., Any]
 
     def pick(self, *, compiled: bool) -> Callable[..., Any]:
+        """One of the two."""
         return self.kernel if compiled else self.numpy
 
 
 def kernel(function: Function) -> Function:
     """Compile with numba and keep the machine code on disk; without numba the function stays plain Python."""
-    if numba is None:
+    if not HAVE_NUMBA:
         return function
+    njit: Any = import_module("numba").njit
     try:
-        return numba.njit(cache=True)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # no directory that a cache could be written to
-        return numba.njit(function)  # type: ignore[no-any-return]
+        compiled: Function = njit(cache=True)(function)
+    except RuntimeError:  # there is no directory that a cache could be written to
+        compiled = njit(function)
+    return compiled
