@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cyclopts import App, CycloptsError, Parameter
 
 from neaptide import __version__
-from neaptide.cli.exits import INTERRUPTED, OK, USAGE, UsageError
+from neaptide.cli.exits import INTERRUPTED, OK, PARTIAL, USAGE, UsageError
 
 
 class Command(NamedTuple):
@@ -39,6 +39,7 @@ COMMANDS = (
         "Say why a pod is where it is, where else it could be and why not elsewhere.",
         (
             "neaptide explain pod default/web-0 --dump dump.json",
+            "neaptide explain pod web-0 --dump dump.json --node node-7",
             "neaptide explain pod web-0 --journal journal/",
         ),
     ),
@@ -63,18 +64,21 @@ _GROUPS = {
     "prices": "What nodes cost.",
 }
 
+_STANDARD_INPUT = "/dev/stdin"
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; its exit code. Whatever is wrong with the input ends as one sentence on standard error."""
+    tokens = [_STANDARD_INPUT if each == "-" else each for each in arguments]
     try:
-        code = _app()(list(arguments), exit_on_error=False, print_error=False)
+        code = _app()(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except (UsageError, CycloptsError) as error:
         print(f"neaptide: {error}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:  # the reader of our output (`head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return PARTIAL
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else OK

@@ -6,8 +6,6 @@ JSON and YAML are read, one object or a list to a document, whatever `kubectl ge
 import codecs
 import math
 import os
-import re
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,12 +18,7 @@ from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 
-STANDARD_INPUT = "-"
 SUFFIXES = (".json", ".yaml", ".yml")
-_DEEPEST = 500
-_SHALLOW = f"lists and mappings in each other at most {_DEEPEST} deep"
-_BRACKET = re.compile(rb"[\[{\]}]")
-_MARKERS = re.compile(rb"(?:[-?:]\s){%d}" % _DEEPEST)
 
 
 class Dump(NamedTuple):
@@ -47,7 +40,7 @@ class Dump(NamedTuple):
 
 
 def read_dump(path: str, *, usage: Iterable[str] = (), now: str | None = None) -> Dump:
-    """Read a cluster from a file, a directory or (`-`) standard input, and from further files with its usage.
+    """Read a cluster from a file (`/dev/stdin` is one) or a directory, and from further files with its usage.
 
     `now` is an RFC 3339 time; by default it is the newest time at which an object of the dump was made, started or
     measured, so that a dump gives the same answer every day. Raises UsageError where there is nothing to read.
@@ -83,13 +76,11 @@ def parse(data: bytes, file: str) -> tuple[list[Found], list[LeftOut]]:
     try:
         if suffix == ".json" or (suffix not in SUFFIXES and data.lstrip()[:1] in (b"{", b"[")):
             return from_json(data, file)
-        if _is_deep(data):
-            return [], [LeftOut(file, "", "", "lists in lists without end", _SHALLOW)]
         return from_yaml(data.decode(), file)
     except UnicodeDecodeError as error:
         return [], [LeftOut(file, "", "", repr(data[error.start : error.start + 20]), "text in UTF-8 or UTF-16")]
     except RecursionError:
-        return [], [LeftOut(file, "", "", "lists in lists without end", _SHALLOW)]
+        return [], [LeftOut(file, "", "", "lists in lists without end", "objects nested as those of Kubernetes are")]
 
 
 def newest_time(items: Iterable[objects.Object]) -> float:
@@ -127,9 +118,6 @@ def _time_of_flag(text: str) -> float:
 
 def _contents(path: str) -> Iterator[tuple[str, bytes | LeftOut]]:
     """File by file, what it holds or why it cannot be read."""
-    if path == STANDARD_INPUT:
-        yield "standard input", sys.stdin.buffer.read()
-        return
     if not Path(path).is_dir():
         try:
             data = Path(path).read_bytes()
@@ -157,16 +145,6 @@ def _manifests(directory: str) -> Iterator[str]:
 
 def _why(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _is_deep(data: bytes) -> bool:
-    """Whether YAML is nested so deeply that libyaml, which recurses in C and checks nothing, could overflow the stack."""
-    depth = 0
-    for bracket in _BRACKET.finditer(data):
-        depth += 1 if bracket[0] in b"[{" else -1
-        if depth > _DEEPEST:
-            return True
-    return _MARKERS.search(data) is not None
 
 
 def _as_utf8(data: bytes) -> bytes:

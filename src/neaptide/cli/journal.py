@@ -51,13 +51,14 @@ def decisions(directory: str, concerns: Concerns) -> tuple[list[Decision], list[
     for number, record in read(directory, NAME, on_corrupt=corrupt):
         try:
             cycle = msgspec.convert(record, Cycle)
-            found += _of_cycle(cycle, concerns)
+            found += of_cycle(cycle, concerns)
         except (msgspec.ValidationError, OverflowError, ValueError) as error:
             left_out.append(LeftOut(directory, f"record {number}", "", str(error), "a cycle of the loop"))
     return found, left_out
 
 
-def _of_cycle(cycle: Cycle, concerns: Concerns) -> Iterator[Decision]:
+def of_cycle(cycle: Cycle, concerns: Concerns) -> Iterator[Decision]:
+    """The decisions about an object in one cycle."""
     time = timestamp(cycle.time)
     for plan in cycle.plans:
         for each in plan.declined:

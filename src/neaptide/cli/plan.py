@@ -12,12 +12,13 @@ from neaptide.cli.costs import bound_of, money_now, set_prices
 from neaptide.cli.dump import Dump, read_dump
 from neaptide.cli.exits import OK, PARTIAL, USAGE, UsageError
 from neaptide.cli.output import Output, emit
+from neaptide.cli.preview import RECOMMENDED, preview
 from neaptide.cli.settings import settings
-from neaptide.loop import LoopMemory, Setting, plan_all
-from neaptide.model.actions import AnyAction, Evict, Outcome, Plan
+from neaptide.loop import Cycle
+from neaptide.model.actions import AnyAction, Evict, Plan
+from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.load import load, shipped
@@ -60,14 +61,6 @@ class PlanDocument(msgspec.Struct, frozen=True):
     left_out: list[LeftOut]
 
 
-class Decided(msgspec.Struct, frozen=True):
-    """What the policies wanted, what the arbiter let through and what it refused."""
-
-    plans: list[Plan]
-    approved: list[AnyAction]
-    refused: list[Outcome]
-
-
 def plan(
     dump: str,
     /,
@@ -95,20 +88,13 @@ def plan(
     cluster = read_dump(dump, usage=usage, now=now)
     cluster.left_out.extend(unpriced)
     set_prices(cluster, catalogue)
-    decided = decide(cluster.snapshot, chosen, cluster.now)
-    document = document_of(cluster, decided.approved)
+    cycle = preview(cluster, chosen)
+    document = document_of(cluster, [each.action for each in cycle.outcomes if each.result == RECOMMENDED])
     if output == "table":
-        _print_tables(document, decided)
+        _print_tables(document, cycle)
     else:
         emit(document, output)
     return _conclude(cluster, dump)
-
-
-def decide(snapshot: ClusterSnapshot, chosen: Sequence[Setting], now: float) -> Decided:
-    """One cycle's decisions, without a memory of cycles before and without acting."""
-    plans, _ = plan_all(snapshot, chosen, LoopMemory(), now)
-    approved, refused = arbitrate(plans, snapshot, Budgets(), ArbiterMemory(), now)
-    return Decided(plans, approved, refused)
 
 
 def document_of(cluster: Dump, actions: Sequence[AnyAction]) -> PlanDocument:
@@ -148,7 +134,7 @@ def _catalogue(path: str | None) -> tuple[Catalogue, list[LeftOut]]:
         raise UsageError(str(error)) from error
 
 
-def _print_tables(document: PlanDocument, decided: Decided) -> None:
+def _print_tables(document: PlanDocument, cycle: Cycle) -> None:
     """The document, then what the arbiter refused, and how much the policies left alone and why."""
     money, nodes = document.money_per_hour, document.nodes
     sums = [
@@ -158,13 +144,14 @@ def _print_tables(document: PlanDocument, decided: Decided) -> None:
     ]
     refused = [
         {"policy": each.action.policy, "target": str(each.action.target), "reason": each.reason.message}
-        for each in decided.refused
+        for each in cycle.outcomes
+        if each.result != RECOMMENDED
     ]
     tables: dict[str, Sequence[Any]] = {
         "plan": sums,
         "actions": document.actions,
         "refused by the arbiter": refused,
-        "left alone by the policies": _left_alone(decided.plans),
+        "left alone by the policies": _left_alone(cycle.plans),
         "left out of the input": document.left_out,
     }
     for title, rows in tables.items():
@@ -180,12 +167,13 @@ def _left_alone(plans: Iterable[Plan]) -> list[dict[str, Any]]:
 def _conclude(cluster: Dump, path: str) -> int:
     """Say on standard error what the reader should know of the input; the exit code."""
     snapshot = cluster.snapshot
-    for note in notes(snapshot):
+    for note in notes(snapshot) if cluster.objects else ():
         print(f"neaptide: {path}: {note}", file=sys.stderr)
     if cluster.left_out:
         print(f"neaptide: {path}: {len(cluster.left_out)} left out, the first: {cluster.left_out[0]}", file=sys.stderr)
     if not cluster.objects:
-        return USAGE
+        print(f"neaptide: {path}: no object that is read is there; accepted: {', '.join(KINDS)}", file=sys.stderr)
+        return USAGE if cluster.left_out else PARTIAL
     return PARTIAL if cluster.left_out or not len(snapshot.nodes.indices()) else OK
 
 

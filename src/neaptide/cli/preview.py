@@ -1,0 +1,38 @@
+"""One cycle of the loop over a dump: what is shown is what would be planned, for the loop is the same."""
+
+from collections.abc import Sequence
+
+from neaptide.cli.dump import Dump
+from neaptide.loop import Cycle, LoopMemory, Setting, run_once
+from neaptide.model.actions import AnyAction, Outcome, Ref
+from neaptide.model.snapshot import ClusterSnapshot
+
+RECOMMENDED = "Recommended"
+"""The result of an action that the arbiter lets through and the mode leaves at that."""
+
+
+class _Dumped:
+    """A world that was written down: it can be looked at, and nothing in it can be done."""
+
+    def __init__(self, dump: Dump) -> None:
+        self._dump = dump
+
+    def now(self) -> float:
+        return self._dump.now
+
+    def observe(self) -> ClusterSnapshot:
+        return self._dump.snapshot
+
+    def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:
+        if actions:
+            raise RuntimeError("nothing can be done in a dump: every mode is Recommend")
+        return []
+
+    def disruptions(self) -> Sequence[Ref]:
+        return ()
+
+
+def preview(dump: Dump, chosen: Sequence[Setting]) -> Cycle:
+    """What the policies want of a cluster, and what the arbiter says to it, without a memory of cycles before."""
+    cycle, _ = run_once(_Dumped(dump), chosen, LoopMemory())
+    return cycle
