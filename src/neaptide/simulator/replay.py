@@ -123,20 +123,26 @@ def replay(
     placed = np.array([scheduler.place(pod) is not None for pod in class_of], dtype=np.bool_)
     seconds = time.perf_counter() - began
 
-    asked = pods.total_milli()[come]
-    allocated = np.cumsum(asked * placed)
+    allocated = np.cumsum(pods.total_milli()[come] * placed)
     total = nodes.gpu_milli()
-    full = int(np.searchsorted(np.cumsum(asked), total))
+    full = until_full(nodes, pods, come)
     return ReplayResult(
         policy=chosen.name,
         seed=seed,
         arrivals=len(come),
         unscheduled=int((~placed).sum()),
         gpu_milli_total=total,
-        at_full_percent=100 * float(allocated[full]) / total if full < len(come) else None,
+        at_full_percent=100 * float(allocated[full - 1]) / total if full else None,
         final_percent=100 * float(allocated[-1]) / total if len(come) else 0.0,
         seconds=seconds,
     )
+
+
+def until_full(nodes: GpuNodes, pods: GpuPods, arrivals: Ints) -> int | None:
+    """How many arrivals it takes until they request all GPU of the nodes; None where they do not."""
+    requested = np.cumsum(pods.total_milli()[arrivals])
+    before = int(np.searchsorted(requested, nodes.gpu_milli()))
+    return before + 1 if before < len(arrivals) else None
 
 
 def draw_orders(nodes: GpuNodes, pods: GpuPods, seed: int) -> Orders:
