@@ -58,10 +58,21 @@ COMMANDS = (
         "Read a price catalogue, print the prices that can be used and say what is wrong with the others.",
         ("neaptide prices check prices.csv", "neaptide prices check prices.yaml --output json"),
     ),
+    Command(
+        "replay openb",
+        "neaptide.cli.replay:openb",
+        "Replay the published GPU packing experiment, on its data or on other workloads of the same form.",
+        (
+            "neaptide replay openb",
+            "neaptide replay openb --policy FGD --policy BestFit --seeds 42-51",
+            "neaptide replay openb --trace DIR --workload openb_pod_list_gpuspec20.csv --output json",
+        ),
+    ),
 )
 _GROUPS = {
     "explain": "Say why: why here, why not there, what was decided and what became of it.",
     "prices": "What nodes cost.",
+    "replay": "Published experiments, again.",
 }
 
 _STANDARD_INPUT = "/dev/stdin"
