@@ -136,6 +136,8 @@ def strategy_of_node(
 ) -> Strategy:
     """What holds on one node. `left_out` is about the node's own metadata; what the config holds is reported with it."""
     strategy = config.strategy
+    if not config.nodes and STRATEGY_ANNOTATION not in annotations and RATIO_LABELS.keys().isdisjoint(labels):
+        return Strategy(strategy)  # as on most nodes
     chosen = next((each for each in config.nodes if labels_match(each.selector, labels)), None)
     if chosen is not None:
         strategy = override(strategy, chosen.values, file=file, name=name).strategy

@@ -1,0 +1,158 @@
+"""What prod pods will not use at their peak, on every node, from the usage that earlier cycles saw.
+
+Histories belong to workloads (`Deployment default/web`), and to bare pods by their name; the totals of a node are two
+series more: what its prod pods use, and what is used beside pods.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neaptide.forecast.history import HistoryCheckpoint, HistorySettings, UsageHistory, restore_history
+from neaptide.forecast.peaks import (
+    Peaks,
+    PeakSettings,
+    PodPeaks,
+    peaks_of,
+    pod_reclaimable,
+    priority_reclaimable,
+    prod_reclaimable,
+    warm,
+    with_margin,
+)
+from neaptide.model.problems import FieldError
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.reclaim_formulas import BoolArray, FloatArray, IntArray
+from neaptide.policies.reclaim_readings import Pods, Readings
+
+_UNSEEN = -1
+
+
+class PredictorSettings(NamedTuple):
+    """When a prediction is trusted and what it takes for a peak; how fast history fades."""
+
+    peaks: PeakSettings
+    history: HistorySettings
+
+
+class _Trained(NamedTuple):
+    """A history with what follows from it."""
+
+    checkpoint: HistoryCheckpoint
+    history: UsageHistory
+    settings: PredictorSettings
+    peaks: Peaks
+
+
+class Predictor:
+    """Trains histories and reads peaks from them.
+
+    All that counts is in the checkpoints, which come in and go out. The last one's histories are kept beside it, so that
+    they need not be built again as long as cycle follows cycle.
+    """
+
+    def __init__(self) -> None:
+        self._last: _Trained | None = None
+
+    def train(
+        self,
+        checkpoint: HistoryCheckpoint | None,
+        settings: PredictorSettings,
+        snapshot: ClusterSnapshot,
+        pods: Pods,
+        readings: tuple[Readings, Readings],
+        fresh: BoolArray,
+        now: float,
+    ) -> HistoryCheckpoint:
+        """A history with what is used now, on nodes whose metric is `fresh` (by row)."""
+        last = self._trained(checkpoint, settings)
+        history = UsageHistory(settings.history) if last is None else last.history
+        self._last = None  # its history changes now
+        steady = np.flatnonzero(pods.steady & fresh[pods.node])
+        used = [each.pod_used[steady] for each in readings]
+        known = ~(np.isnan(used[0]) & np.isnan(used[1]))
+        keys, number = _series(snapshot, pods.row[steady[known]])
+        history.observe(history.rows(keys)[number], used[0][known], used[1][known], now)
+        nodes = np.flatnonzero(fresh)
+        system = [each.nodes.system[nodes] for each in readings]
+        prod = [_by_node(pods, steady, amount, len(fresh))[nodes] for amount in used]
+        system_keys, prod_keys = _node_keys(snapshot, nodes)
+        history.observe(history.rows(system_keys), system[0], system[1], now)
+        history.observe(history.rows(prod_keys), prod[0], prod[1], now)
+        history.forget(now)
+        trained = history.checkpoint()
+        self._last = _Trained(trained, history, settings, peaks_of(history, settings.peaks))
+        return trained
+
+    def reclaimable(
+        self,
+        checkpoint: HistoryCheckpoint | None,
+        settings: PredictorSettings,
+        snapshot: ClusterSnapshot,
+        pods: Pods,
+        readings: tuple[Readings, Readings],
+        now: float,
+    ) -> tuple[IntArray, IntArray]:
+        """CPU and memory that prod pods request and will not use, by node row; 0 where nothing is known."""
+        last = self._trained(checkpoint, settings)
+        nodes = snapshot.nodes.rows
+        if last is None:
+            return np.zeros(nodes, np.int64), np.zeros(nodes, np.int64)
+        steady = np.flatnonzero(pods.steady)
+        keys, number = _series(snapshot, pods.row[steady])
+        of_pod = _rows(last.history, keys)[number]
+        first_seen = _at(last.history.first_seen, of_pod)
+        trusted = warm(snapshot.pods.created[pods.row[steady]], first_seen, now, settings.peaks)
+        of_system, of_prod = (_rows(last.history, keys) for keys in _node_keys(snapshot, np.arange(nodes)))
+        found = []
+        for each, peaks in zip(readings, last.peaks, strict=True):
+            margin = with_margin(peaks, settings.peaks)
+            peak = np.where(trusted, _at(margin, of_pod), np.nan)
+            by_pod = pod_reclaimable(PodPeaks(pods.node[steady], each.request[steady], peak), each.allocatable)
+            together = with_margin(_at(peaks, of_system) + _at(peaks, of_prod), settings.peaks)
+            requested = np.bincount(pods.node[steady], weights=each.request[steady], minlength=nodes).astype(np.int64)
+            found.append(prod_reclaimable(by_pod, priority_reclaimable(requested, together, each.allocatable)))
+        return found[0], found[1]
+
+    def _trained(self, checkpoint: HistoryCheckpoint | None, settings: PredictorSettings) -> _Trained | None:
+        """The history of a checkpoint; None where there is none, or other half-lives made it."""
+        if checkpoint is None:
+            return None
+        last = self._last
+        if last is None or last.checkpoint is not checkpoint or last.settings != settings:
+            try:
+                history = restore_history(checkpoint, settings.history)
+            except FieldError:
+                return None
+            last = self._last = _Trained(checkpoint, history, settings, peaks_of(history, settings.peaks))
+        return last
+
+
+def _series(snapshot: ClusterSnapshot, pods: IntArray) -> tuple[list[str], IntArray]:
+    """The series that pods (rows) add to, their workloads and the bare pods among them, and the number of each pod's."""
+    owner, roots = snapshot.pods.owner[pods], snapshot.workloads.roots()
+    top = -1 - pods
+    top[owner >= 0] = roots[owner[owner >= 0]]
+    found, number = np.unique(top, return_inverse=True)
+    refs, names = snapshot.workloads.refs, snapshot.pods.keys
+    return [str(refs[each]) if each >= 0 else f"Pod {names[-1 - each]}" for each in found.tolist()], number
+
+
+def _node_keys(snapshot: ClusterSnapshot, nodes: IntArray) -> tuple[list[str], list[str]]:
+    """The series of what is used beside pods on each node (rows), and of what its prod pods use."""
+    names = [snapshot.nodes.names[node] for node in nodes.tolist()]
+    return [f"node/{name}/system" for name in names], [f"node/{name}/prod" for name in names]
+
+
+def _rows(history: UsageHistory, keys: list[str]) -> IntArray:
+    """The row of each series, `_UNSEEN` where there is none."""
+    return np.array([history.keys.get(key, _UNSEEN) for key in keys], dtype=np.int64)
+
+
+def _by_node(pods: Pods, chosen: IntArray, amount: FloatArray, nodes: int) -> FloatArray:
+    return np.bincount(pods.node[chosen], weights=np.nan_to_num(amount, nan=0.0), minlength=nodes).astype(np.float64)
+
+
+def _at(values: FloatArray, rows: IntArray) -> FloatArray:
+    """Values at rows, nan at `_UNSEEN`."""
+    return np.append(values, np.nan)[rows]
