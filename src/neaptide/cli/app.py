@@ -53,6 +53,15 @@ COMMANDS = (
         ),
     ),
     Command(
+        "simulate",
+        "neaptide.cli.simulate:simulate",
+        "Run a scenario: a cluster, its services and jobs, and the policies, on a clock of their own.",
+        (
+            "neaptide simulate scenario.yaml",
+            "neaptide simulate scenario.yaml --journal journal/ --output json",
+        ),
+    ),
+    Command(
         "prices check",
         "neaptide.cli.prices:check",
         "Read a price catalogue, print the prices that can be used and say what is wrong with the others.",
@@ -65,7 +74,7 @@ COMMANDS = (
         (
             "neaptide replay openb",
             "neaptide replay openb --policy FGD --policy BestFit --seeds 42-51",
-            "neaptide replay openb --trace DIR --workload openb_pod_list_gpuspec20.csv --output json",
+            "neaptide replay openb --trace DIR --workload FILE.csv --output json",
         ),
     ),
 )

@@ -5,17 +5,31 @@ from math import fsum
 import numpy as np
 
 from neaptide.cli.dump import Dump
+from neaptide.cli.exits import UsageError
 from neaptide.model.columns import Bools, Floats, Longs
+from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, MEMORY
 from neaptide.placement.nodes import Nodes
 from neaptide.pricing.bound import lower_bound
 from neaptide.pricing.catalogue import Catalogue
+from neaptide.pricing.load import load, shipped
 from neaptide.pricing.nodes import capacity_type, label_problem, node_price
+from neaptide.pricing.parse import CatalogueError
 
 GPU = "nvidia.com/gpu"
 _RECLAIMED = ("kubernetes.io/batch-", "kubernetes.io/mid-", "neaptide.io/ot-")
 """What is lent by other pods and not bought with a node: no bound may rest on it."""
+
+
+def read_catalogue(path: str | None) -> tuple[Catalogue, list[LeftOut]]:
+    """The prices of a file and what of it was left out, or those that come with the package. Raises UsageError."""
+    if path is None:
+        return shipped(), []
+    try:
+        return load(path)
+    except CatalogueError as error:
+        raise UsageError(str(error)) from error
 
 
 def set_prices(dump: Dump, catalogue: Catalogue) -> None:

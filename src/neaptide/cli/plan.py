@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from neaptide.cli.costs import bound_of, money_now, set_prices
+from neaptide.cli.costs import bound_of, money_now, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
-from neaptide.cli.exits import OK, PARTIAL, USAGE, UsageError
+from neaptide.cli.exits import OK, PARTIAL, USAGE
 from neaptide.cli.output import Output, emit
 from neaptide.cli.preview import RECOMMENDED, preview
 from neaptide.cli.settings import settings
@@ -20,9 +20,6 @@ from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.registry import POLICIES
-from neaptide.pricing.catalogue import Catalogue
-from neaptide.pricing.load import load, shipped
-from neaptide.pricing.parse import CatalogueError
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -84,7 +81,7 @@ def plan(
         output: table for people; json or yaml for programs.
     """
     chosen = settings(POLICIES, policy, set_)
-    catalogue, unpriced = _catalogue(prices)
+    catalogue, unpriced = read_catalogue(prices)
     cluster = read_dump(dump, usage=usage, now=now)
     cluster.left_out.extend(unpriced)
     set_prices(cluster, catalogue)
@@ -123,15 +120,6 @@ def _row(action: AnyAction) -> PlannedAction:
         action.expected.money_per_hour,
         action.expected.risk,
     )
-
-
-def _catalogue(path: str | None) -> tuple[Catalogue, list[LeftOut]]:
-    if path is None:
-        return shipped(), []
-    try:
-        return load(path)
-    except CatalogueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _print_tables(document: PlanDocument, cycle: Cycle) -> None:

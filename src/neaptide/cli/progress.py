@@ -1,26 +1,31 @@
-"""Progress on standard error, for what takes longer than two seconds."""
+"""How far a command has come, on standard error, once it has taken longer than two seconds: a bar in a terminal, else lines."""
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-Item = TypeVar("Item")
 PATIENCE = 2.0  # seconds
+BETWEEN_LINES = 10.0
 
 
-def progress(items: Iterable[Item], what: str) -> Iterator[Item]:
-    """Yield the items; a bar appears once they have taken longer than `PATIENCE`, where a person looks at standard error."""
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float], None]]:
+    """Gives a function that takes the part that is done, 0 to 1."""
     from rich.console import Console
     from rich.progress import Progress
 
-    total = len(items) if isinstance(items, Sized) else None
-    began = time.monotonic()
-    with Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(), auto_refresh=False
-    ) as bar:
-        task = bar.add_task(what, total=total, visible=False)
-        for item in items:
-            yield item
-            late = time.monotonic() - began > PATIENCE
-            bar.update(task, advance=1, visible=late, refresh=late)
+    console = Console(stderr=True)
+    due = time.monotonic() + PATIENCE
+    with Progress(console=console, transient=True, disable=not console.is_terminal, auto_refresh=False) as bar:
+        task = bar.add_task(what, total=1.0, visible=False)
+
+        def report(done: float) -> None:
+            nonlocal due
+            late = time.monotonic() >= due
+            bar.update(task, completed=done, visible=late, refresh=late)
+            if late and not console.is_terminal:
+                print(f"neaptide: {what}: {done:.0%}", file=sys.stderr, flush=True)
+                due += BETWEEN_LINES
+
+        yield report
