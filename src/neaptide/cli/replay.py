@@ -58,10 +58,11 @@ def openb(
         for problem in left_out:
             print(f"neaptide: left out: {problem}", file=sys.stderr)
         runs = [(name, seed) for name in names for seed in numbers]
-        results = [
-            replay(read.nodes, read.pods, name, seed, arrivals=order)
-            for name, seed in progress(runs, f"replaying {workload}")
-        ]
+        results = []
+        with progress(f"replaying {workload}") as report:
+            for name, seed in runs:
+                results.append(replay(read.nodes, read.pods, name, seed, arrivals=order))
+                report(len(results) / len(runs))
     except (TraceError, ValueError) as error:
         raise UsageError(str(error)) from error
     emit([{"workload": workload, **msgspec.structs.asdict(result)} for result in results], output)
