@@ -103,6 +103,16 @@ def test_a_bad_object_is_named_and_the_others_are_planned_for(tmp_path: Path, ca
     assert "2 left out, the first:" in said
 
 
+def test_an_annotation_that_a_policy_cannot_use_is_named(tmp_path: Path, capsys: Captured) -> None:
+    annotation = "node.koordinator.sh/colocation-strategy"
+    path = small_cluster(tmp_path / "dump.json", node("odd", annotations={annotation: "{not JSON"}))
+    code, document, _ = planned(capsys, path)
+    (problem,) = document["left_out"]
+    assert code == 1
+    assert (problem["file"], problem["object"], problem["value"]) == (path, "Node odd", "{not JSON")
+    assert problem["field"] == f"metadata.annotations[{annotation}]"
+
+
 def test_workloads_without_pods_count_and_are_said_to_have_none(tmp_path: Path, capsys: Captured) -> None:
     deployment = {"kind": "Deployment", "metadata": {"name": "idle", "namespace": "default"}, "spec": {"replicas": 2}}
     replica_set = {"kind": "ReplicaSet", "metadata": {"name": "web", "namespace": "default"}}

@@ -11,7 +11,6 @@ from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, MEMORY
 from neaptide.placement.nodes import Nodes
-from neaptide.pricing.bound import lower_bound
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.load import load, shipped
 from neaptide.pricing.nodes import capacity_type, label_problem, node_price
@@ -66,6 +65,8 @@ def bound_of(snapshot: ClusterSnapshot) -> float | None:
     out on both sides; reclaimed resources are not counted; a pod may go to any kind whose labels and taints admit it, or
     where one of its class is already. Never above the cost of the nodes that are there. None where it is not known.
     """
+    from neaptide.pricing.bound import lower_bound  # scipy takes a second to import
+
     pods = snapshot.pods.indices()
     pods = pods[snapshot.pods.node[pods] >= 0]
     nodes = snapshot.nodes.indices()

@@ -2,11 +2,12 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+from msgspec.structs import replace
 
 from neaptide.cli.costs import bound_of, money_now, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
@@ -86,12 +87,23 @@ def plan(
     cluster.left_out.extend(unpriced)
     set_prices(cluster, catalogue)
     cycle = preview(cluster, chosen)
+    cluster.left_out.extend(unusable(cycle, cluster.node_files))
     document = document_of(cluster, [each.action for each in cycle.outcomes if each.result == RECOMMENDED])
     if output == "table":
         _print_tables(document, cycle)
     else:
         emit(document, output)
     return _conclude(cluster, dump)
+
+
+def unusable(cycle: Cycle, node_files: Mapping[str, str]) -> list[LeftOut]:
+    """What policies could not use of objects (annotations, say), with the object's file."""
+    return [
+        replace(each.problem, file=node_files.get(each.target.name, ""), object=str(each.target))
+        for plan in cycle.plans
+        for each in plan.declined
+        if each.problem is not None
+    ]
 
 
 def document_of(cluster: Dump, actions: Sequence[AnyAction]) -> PlanDocument:

@@ -8,6 +8,7 @@ import msgspec
 
 from neaptide.cli.exits import UsageError, unacceptable
 from neaptide.loop import Mode, Setting
+from neaptide.model.problems import FieldError
 from neaptide.model.protocols import Policy
 
 _FORM = re.compile(r"(?P<policy>[^.=]+)\.(?P<field>[^=]+)=(?P<value>.*)", re.DOTALL)
@@ -57,12 +58,14 @@ def assign(spec: Any, path: Sequence[str], value: str, where: str) -> Any:  # no
     if field is None:
         raise unacceptable(where, name, "one of the fields " + ", ".join(fields))
     where = f"{where}.{field.encode_name}"
-    if not deeper:
-        return msgspec.structs.replace(spec, **{field.name: _converted(value, field.type, where)})
     inner = getattr(spec, field.name)
-    if not isinstance(inner, msgspec.Struct):
+    if deeper and not isinstance(inner, msgspec.Struct):
         raise UsageError(f"{where} has no field {'.'.join(deeper)!r}; accepted: {where}=value")
-    return msgspec.structs.replace(spec, **{field.name: assign(inner, deeper, value, where)})
+    new = assign(inner, deeper, value, where) if deeper else _converted(value, field.type, where)
+    try:
+        return msgspec.structs.replace(spec, **{field.name: new})
+    except FieldError as error:  # a spec may check more than types
+        raise unacceptable(f"{where}: {error.field}", error.value, error.accepted) from error
 
 
 def _plain(name: str) -> str:

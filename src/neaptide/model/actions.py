@@ -6,6 +6,8 @@ which pods and nodes it takes hold of, for the arbiter's rule of one owner at a 
 
 from msgspec import Struct
 
+from neaptide.model.problems import LeftOut
+
 
 class Ref(Struct, frozen=True, gc=False, order=True):
     """Names one object. `namespace` is empty for what has none; `uid` is empty where any object of that name is meant."""
@@ -89,10 +91,11 @@ AnyAction = Evict | Suspend | Resume | SetNodeResources
 
 
 class Declined(Struct, frozen=True, gc=False):
-    """Something a policy looked at and left alone, with the reason."""
+    """Something a policy looked at and left alone, with the reason; `problem` is what of the object could not be used."""
 
     target: Ref
     reason: Reason
+    problem: LeftOut | None = None
 
 
 class Plan(Struct, frozen=True):

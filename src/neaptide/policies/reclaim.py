@@ -183,7 +183,7 @@ def _declined(
         if nodes.names[row] not in targets
     ]
     wrong = [
-        Declined(snapshot.node_ref(nodes.by_name[each.object]), Reason("NotAccepted", str(each)))
+        Declined(snapshot.node_ref(nodes.by_name[each.object]), Reason("NotAccepted", str(each)), each)
         for each in (*strategies.problems, *problems)
     ]
     return (*nothing, *wrong)
