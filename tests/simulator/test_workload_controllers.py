@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from tests.simulator.worlds import START, job, pods, pool, running, service, template, world
 
 from neaptide.model import objects as o
 from neaptide.model.problems import FieldError
 from neaptide.simulator.cluster import Cause
 from neaptide.simulator.templates import CronJob, Scale
-from tests.simulator.worlds import START, job, pods, pool, running, service, template, world
 
 CAUSE = Cause("test", "Test", "because")
 
@@ -61,9 +61,7 @@ def test_scaling_down_takes_the_pod_with_the_lowest_deletion_cost() -> None:
 
 def test_a_stateful_set_starts_its_pods_in_order_and_ends_the_last_first() -> None:
     made = world(nodes=1)
-    made.add_service(
-        service("db", 3, "StatefulSet", template=template(start_seconds=10.0), scale=(Scale(100, 1),))
-    )
+    made.add_service(service("db", 3, "StatefulSet", template=template(start_seconds=10.0), scale=(Scale(100, 1),)))
     seen = []
     for second in range(0, 60, 5):
         made.run_until(START + second)

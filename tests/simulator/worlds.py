@@ -3,6 +3,7 @@
 from typing import Any
 
 from msgspec import structs
+from tests.simulator.stand_in import FirstFit
 
 from neaptide.model import objects as o
 from neaptide.model.protocols import Offering
@@ -10,7 +11,6 @@ from neaptide.simulator.curves import Constant, Curve
 from neaptide.simulator.machines import POOL_LABEL, Pool
 from neaptide.simulator.templates import Job, PodTemplate, Service
 from neaptide.simulator.world import Settings, World
-from tests.simulator.stand_in import FirstFit
 
 START = 1_767_225_600.0  # 2026-01-01, a midnight
 GIB = 2**30
@@ -51,6 +51,7 @@ def template(
     usage: float | Curve = 1.0,
     memory_usage: float = 1.0,
     best_effort: bool = False,
+    limited: bool = False,
     spec: dict[str, Any] | None = None,
     **fields: Any,
 ) -> PodTemplate:
@@ -61,7 +62,7 @@ def template(
         amount = str(round(float(cpu) * 1000))
     requests = dict(zip(names, (amount, memory), strict=True))
     labels = {"koordinator.sh/qosClass": "BE"} if best_effort else {}
-    resources = o.Resources(requests=requests, limits=requests if best_effort else {})
+    resources = o.Resources(requests=requests, limits=requests if best_effort or limited else {})
     container = o.Container(name="main", image="example", resources=resources)
     chosen = {"pull_seconds": 0.0, "start_seconds": 1.0, "shutdown_seconds": 2.0} | fields
     return PodTemplate(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct
 
+from neaptide.model.columns import Floats
 from neaptide.model.protocols import Offering
 from neaptide.simulator.cluster import Cluster
 from neaptide.simulator.controllers.daemonset import DaemonSetController
@@ -25,7 +26,8 @@ class AutoscalerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """When nodes are bought and given back; times in seconds."""
 
     enabled: bool = True
-    period: float = 10.0
+    buy_period: float = 10.0
+    give_back_period: float = 60.0
     empty_seconds: float = 600.0
     """A node that has had no pods but those of DaemonSets for so long is given back."""
     unready_seconds: float = 1200.0
@@ -49,7 +51,7 @@ class Option(NamedTuple):
 
 
 class Autoscaler:
-    """Runs every `period` seconds."""
+    """Its two halves are called every `buy_period` and `give_back_period` seconds."""
 
     def __init__(
         self,
@@ -62,34 +64,35 @@ class Autoscaler:
     ) -> None:
         self._cluster, self._machines, self._scheduler, self._placer = cluster, machines, scheduler, placer
         self._daemon_sets, self._settings = daemon_sets, settings
-        self._hopeless: dict[int, int] = {}
-        """Classes of pods that no offering places, and how many nodes there were when that was found."""
-        self._left: list[int] = []
+        self._hopeless: dict[int, tuple[int, ...]] = {}
+        """Classes of pods that no offering places, and how large the pools were when that was found."""
         self._down_since: dict[str, float] = {}
 
-    def run(self) -> None:
-        """One pass: buy, then give back."""
-        self._buy()
-        self._give_back()
-
-    def _buy(self) -> None:
-        waiting = self._scheduler.unschedulable()
-        if not waiting:
-            self._hopeless = {}
+    def buy(self) -> None:
+        """Buy what the pods need that found no node. Whom nothing helps is asked about again when there are other nodes."""
+        sizes = tuple(self._machines.sizes)
+        classes = [cls for cls in self._scheduler.failed_classes() if self._hopeless.get(cls) != sizes]
+        if not classes:
             return
-        room, table = sum(self._machines.sizes()), self._cluster.snapshot.pods
-        waiting = [pod for pod in waiting if self._hopeless.get(int(table.cls[pod])) != room]
-        if not waiting:
-            return
-        for option in self._options(waiting):
+        options, left = self._options(self._scheduler.waiting_of(classes))
+        for option in options:
             for _ in range(option.nodes):
                 self._machines.create(option.offering)
-        # Whom nothing helps now is not asked about again until the number of nodes has changed.
-        left = {int(table.cls[pod]) for pod in self._left}
-        self._hopeless = dict.fromkeys(left, sum(self._machines.sizes()))
+        known = np.unique(self._cluster.snapshot.pods.cls[left]).tolist() if left else []
+        self._hopeless |= dict.fromkeys(known, tuple(self._machines.sizes))
 
-    def _options(self, waiting: list[int]) -> list[Option]:
-        """What to buy so that pods find a place; those that still do not are `_left`."""
+    def give_back(self) -> None:
+        """Give back nodes that were empty, or did not answer, for long enough; dear ones first."""
+        snapshot, now = self._cluster.snapshot, self._cluster.clock.now
+        due = self._since_empty(now) >= self._settings.empty_seconds
+        names = [snapshot.nodes.names[row] for row in np.flatnonzero(due).tolist()] + self._unready(now)
+        for name in sorted(set(names), key=self._dearest_first):
+            pool = self._machines.by_name[name].pool
+            if self._machines.sizes[pool] > self._machines.pools[pool].minimum:
+                self._machines.delete(name)
+
+    def _options(self, waiting: list[int]) -> tuple[list[Option], list[int]]:
+        """What to buy so that pods find a place, and the pods that still do not."""
         snapshot = self._cluster.snapshot
         chosen: list[Option] = []
         bought = np.zeros(len(self._machines.pools), dtype=np.int64)
@@ -110,8 +113,7 @@ class Autoscaler:
                 bought[self._pool(best.offering)] += best.nodes
                 placed = set(best.pods)
                 left = [pod for pod in left if pod not in placed]
-        self._left = left
-        return chosen
+        return chosen, left
 
     def _unplaced(self, pods: list[int]) -> list[int]:
         if not self._machines.coming:
@@ -122,7 +124,7 @@ class Autoscaler:
         """Buy nodes of one offering, more as long as that places more pods."""
         pool = self._pool(offering)
         spec = self._machines.pools[pool]
-        most = min(spec.maximum - self._machines.sizes()[pool] - int(bought[pool]), self._settings.nodes_per_pass)
+        most = min(spec.maximum - self._machines.sizes[pool] - int(bought[pool]), self._settings.nodes_per_pass)
         snapshot, left = self._cluster.snapshot, list(pods)
         placed: list[int] = []
         new: set[int] = set()
@@ -170,28 +172,23 @@ class Autoscaler:
     def _pool(self, offering: Offering) -> int:
         return next(row for row, pool in enumerate(self._machines.pools) if pool.name == offering.labels[POOL_LABEL])
 
-    def _give_back(self) -> None:
-        snapshot, nodes, now = self._cluster.snapshot, self._cluster.nodes, self._cluster.clock.now
+    def _since_empty(self, now: float) -> Floats:
+        """float64[nodes]: for how long each has had no pods but those of DaemonSets; nan where it has some."""
+        snapshot, nodes = self._cluster.snapshot, self._cluster.nodes
         table, count = snapshot.pods, snapshot.nodes.rows
-        pods = table.indices()
-        pods = pods[(table.node[pods] >= 0) & ~self._cluster.pods.daemon[pods]]
+        pods = np.flatnonzero(table.alive[: table.rows] & (table.node[: table.rows] >= 0))
+        pods = pods[~self._cluster.pods.daemon[pods]]
         busy = np.bincount(table.node[pods], minlength=count) > 0
         empty = snapshot.nodes.alive[:count] & ~busy
         since = nodes.empty_since[:count]
         nodes.empty_since[:count] = np.where(empty, np.where(np.isnan(since), now, since), np.nan)
-        due = np.flatnonzero(now - nodes.empty_since[:count] >= self._settings.empty_seconds)
-        names = [snapshot.nodes.names[row] for row in due.tolist()] + self._unready(now)
-        sizes = self._machines.sizes()
-        for name in sorted(names, key=self._dearest_first):
-            machine = self._machines.by_name[name]
-            if sizes[machine.pool] > self._machines.pools[machine.pool].minimum:
-                sizes[machine.pool] -= 1
-                self._machines.delete(name)
+        passed: Floats = now - nodes.empty_since[:count]
+        return passed
 
     def _unready(self, now: float) -> list[str]:
-        snapshot = self._cluster.snapshot
-        down = [snapshot.nodes.names[row] for row in snapshot.nodes.indices() if not snapshot.nodes.ready[row]]
-        self._down_since = {name: self._down_since.get(name, now) for name in down}
+        nodes = self._cluster.snapshot.nodes
+        down = np.flatnonzero(nodes.alive[: nodes.rows] & ~nodes.ready[: nodes.rows]).tolist()
+        self._down_since = {nodes.names[row]: self._down_since.get(nodes.names[row], now) for row in down}
         return [name for name, since in self._down_since.items() if now - since >= self._settings.unready_seconds]
 
     def _dearest_first(self, name: str) -> tuple[float, str]:

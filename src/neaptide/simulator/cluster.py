@@ -147,7 +147,9 @@ class Cluster:
             return False
         saved, lost = self._work(pod)
         node = int(table.node[pod])
-        if cause is not None and node >= 0:
+        if cause is None:
+            self.ledger.count("lost_cpu_seconds", lost)
+        elif node >= 0:
             self._record(pod, cause, lost)
         self.snapshot.set_pod_deleted(pod, now)
         self.pending.pop(pod, None)

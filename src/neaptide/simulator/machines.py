@@ -85,6 +85,8 @@ class Machines:
         self.by_name: dict[str, Machine] = {}
         self.coming: dict[str, Machine] = {}
         """Bought and not yet a node."""
+        self.sizes = [0] * len(self.pools)
+        """How many nodes every pool has, those that are coming included."""
         self.node_joined: Callable[[int], None] = lambda _: None
         self._pool_rows = {pool.name: row for row, pool in enumerate(self.pools)}
 
@@ -92,9 +94,11 @@ class Machines:
 
     def offerings(self) -> Sequence[Offering]:
         """What can be had now: of the pools that are not full."""
-        sizes = self.sizes()
         return [
-            offering for row, pool in enumerate(self.pools) if sizes[row] < pool.maximum for offering in pool.offerings
+            offering
+            for row, pool in enumerate(self.pools)
+            if self.sizes[row] < pool.maximum
+            for offering in pool.offerings
         ]
 
     def create(self, offering: Offering) -> str:
@@ -113,6 +117,7 @@ class Machines:
         if node in self.by_name:
             self._vanish(machine, Cause("cloud", "NodeRemoved", f"node {node} was given back"))
         else:
+            self.sizes[machine.pool] -= 1
             self._bill(machine)
 
     # -- what happens to machines --------------------------------------------------------------------------------------
@@ -168,19 +173,13 @@ class Machines:
         for machine in (*self.by_name.values(), *self.coming.values()):
             self._bill(machine)
 
-    def sizes(self) -> list[int]:
-        """How many nodes every pool has, those that are coming included."""
-        counts = [0] * len(self.pools)
-        for machine in (*self.by_name.values(), *self.coming.values()):
-            counts[machine.pool] += 1
-        return counts
-
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _machine(self, offering: Offering) -> Machine:
         row = self._pool_rows[offering.labels[POOL_LABEL]]
         name = f"{self.pools[row].name}-{self.cluster.suffix(8)}"
         now = self.cluster.clock.now
+        self.sizes[row] += 1
         return Machine(name, row, offering, now, node_of(self.pools[row], offering, name, self.cluster.uid(), now))
 
     def _arrived(self, machine: Machine) -> None:
@@ -268,6 +267,7 @@ class Machines:
         self._halt(machine)
         self._bill(machine)
         del self.by_name[machine.name]
+        self.sizes[machine.pool] -= 1
         for pod in tuple(snapshot.pods_on(row)):
             self.cluster.lose(pod, cause)
         snapshot.remove_node(machine.name)

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.problems import FieldError
 from neaptide.model.protocols import Policy
+from neaptide.placement.place import Placement
+from neaptide.placement.profile import read_profile
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.simulator.ledger import Bill, Eviction, JobRecord, Timeline, Wait
@@ -55,7 +58,7 @@ class Result(Struct, frozen=True):
 def run(
     scenario: Scenario,
     *,
-    placer: MakePlacer,
+    placer: MakePlacer | None = None,
     catalogue: Catalogue | None = None,
     policies: Sequence[Policy] = POLICIES,
     record: Callable[[Cycle], object] = lambda _: None,
@@ -65,7 +68,7 @@ def run(
 
     Args:
         scenario: what happens.
-        placer: what chooses nodes.
+        placer: what chooses nodes; by default the engine with the scenario's profile.
         catalogue: prices for offerings that name none.
         policies: those that the scenario may name.
         record: gets every cycle of the loop.
@@ -75,7 +78,7 @@ def run(
         FieldError: something in the scenario cannot be used.
     """
     settings = policy_settings(scenario, policies)
-    world = build(scenario, placer, catalogue)
+    world = build(scenario, placer or _engine(scenario), catalogue)
     start, end = world.settings.start, world.settings.start + scenario.duration
     if settings:
         _attach_loop(world, scenario, settings, record)
@@ -99,6 +102,12 @@ def policy_settings(scenario: Scenario, policies: Sequence[Policy]) -> list[Sett
         spec: Any = converted(each.spec, policy.spec_type, f"policies[{row}].spec")
         chosen[each.name] = Setting(policy, spec, each.mode)
     return [chosen[name] for name in known if name in chosen]
+
+
+def _engine(scenario: Scenario) -> MakePlacer:
+    """The placement engine with the scenario's profile. Raises FieldError."""
+    profile = read_profile(msgspec.json.encode(scenario.profile).decode())
+    return lambda snapshot: Placement(snapshot, profile)
 
 
 def _attach_loop(world: World, scenario: Scenario, settings: list[Setting], record: Callable[[Cycle], object]) -> None:

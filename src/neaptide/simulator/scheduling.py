@@ -5,12 +5,12 @@ found no node, the class waits: until room has grown and its back-off is over, o
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
 
+from neaptide.model.columns import Longs
 from neaptide.simulator.cluster import Cluster
 
 FIRST_BACKOFF, MAX_BACKOFF = 1.0, 10.0
@@ -18,7 +18,7 @@ FLUSH_SECONDS = 300.0
 """kube-scheduler's: backoff of a pod, and how long it stays unschedulable without a reason to try again."""
 
 
-class Placement(Protocol):
+class Placed(Protocol):
     """A pod (row) and its node; None, and why, where there is none."""
 
     @property
@@ -32,7 +32,7 @@ class Placement(Protocol):
 class Placer(Protocol):
     """Chooses nodes, and assigns in the snapshot as it goes."""
 
-    def schedule(self, pods: Sequence[int]) -> Sequence[Placement]:
+    def schedule(self, pods: Sequence[int]) -> Sequence[Placed]:
         """One answer for every pod, in order."""
 
 
@@ -59,10 +59,15 @@ class Scheduler:
         cluster.pod_queued = self._wake
         cluster.room_grew = self._room_grew
 
-    def unschedulable(self) -> list[int]:
-        """Rows of the pods whose class was tried and found no node."""
-        cls = self._cluster.snapshot.pods.cls
-        return [pod for pod in self._cluster.pending if int(cls[pod]) in self._failures]
+    def failed_classes(self) -> list[int]:
+        """Classes of pods that were tried and found no node."""
+        return list(self._failures)
+
+    def waiting_of(self, classes: Sequence[int]) -> list[int]:
+        """Rows of the pods of some classes that wait for a node."""
+        rows = self._pending()
+        found: list[int] = rows[np.isin(self._cluster.snapshot.pods.cls[rows], classes)].tolist()
+        return found
 
     def reason(self, pod: int) -> str:
         """Why a pod has no node; empty where it was not tried."""
@@ -70,29 +75,30 @@ class Scheduler:
         return "" if failure is None else failure.reason
 
     def cycle(self) -> None:
-        """Try the pods that may be tried."""
-        snapshot = self._cluster.snapshot
+        """Try the pods that may be tried, run by run of one class."""
         queue = self._queue()
+        classes = self._cluster.snapshot.pods.cls[queue]
+        starts = np.flatnonzero(np.append(True, classes[1:] != classes[:-1])) if len(queue) else classes
         failed: set[int] = set()
-        for cls, run in groupby(queue, key=lambda pod: int(snapshot.pods.cls[pod])):
-            if cls in failed:
-                continue
-            rows = list(run)
-            ahead = 1 if cls in self._failures else len(rows)
-            if not (self._try(cls, rows[:ahead]) and self._try(cls, rows[ahead:])):
-                failed.add(cls)
+        for cls, rows in zip(classes[starts].tolist(), np.split(queue, starts[1:]), strict=False):
+            if cls not in failed:
+                ahead = 1 if cls in self._failures else len(rows)
+                if not (self._try(cls, rows[:ahead].tolist()) and self._try(cls, rows[ahead:].tolist())):
+                    failed.add(cls)
         self._plan_retry()
 
-    def _queue(self) -> list[int]:
+    def _queue(self) -> Longs:
         """Rows in order. Rows of classes that must wait are left out."""
         table = self._cluster.snapshot.pods
-        rows = np.fromiter(self._cluster.pending, dtype=np.int64, count=len(self._cluster.pending))
+        rows = self._pending()
         waiting = [cls for cls in self._failures if not self._may_try(cls)]
         if waiting:
             rows = rows[~np.isin(table.cls[rows], waiting)]
         wanted, token = self._cluster.pods.wanted[rows], self._cluster.pods.token[rows]
-        order: list[int] = rows[np.lexsort((token, wanted, -table.priority[rows], -table.band[rows]))].tolist()
-        return order
+        return rows[np.lexsort((token, wanted, -table.priority[rows], -table.band[rows]))]
+
+    def _pending(self) -> Longs:
+        return np.fromiter(self._cluster.pending, dtype=np.int64, count=len(self._cluster.pending))
 
     def _try(self, cls: int, rows: list[int]) -> bool:
         """Try pods of one class; whether all of them found a node."""
@@ -131,8 +137,8 @@ class Scheduler:
         """Wake when the first class that is waiting may be tried again; forget classes that nobody waits for."""
         if not self._failures:
             return
-        table, now = self._cluster.snapshot.pods, self._cluster.clock.now
-        waiting = {int(table.cls[pod]) for pod in self._cluster.pending}
+        now = self._cluster.clock.now
+        waiting = set(np.unique(self._cluster.snapshot.pods.cls[self._pending()]).tolist())
         self._failures = {cls: failure for cls, failure in self._failures.items() if cls in waiting}
         for failure in self._failures.values():
             helped = self._grown > failure.grown or (failure.follows and self._placed > failure.placed)

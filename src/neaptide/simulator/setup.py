@@ -20,6 +20,7 @@ from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.nodes import node_price
 from neaptide.simulator import workloads
 from neaptide.simulator.agents import Rules
+from neaptide.simulator.budgets import scaled
 from neaptide.simulator.curves import Constant, Curve, Real
 from neaptide.simulator.machines import (
     CAPACITY_TYPE_LABEL,
@@ -31,6 +32,7 @@ from neaptide.simulator.machines import (
 )
 from neaptide.simulator.scenario import (
     ArrivalsSpec,
+    BudgetSpec,
     FaultSpec,
     JobSpec,
     PoolSpec,
@@ -150,7 +152,7 @@ def template(spec: ServiceSpec | JobSpec, path: str) -> PodTemplate:
     tier = TIERS[spec.tier]
     if (spec.spec is None) == (spec.cpu is None and spec.memory is None):
         raise FieldError(f"{path}.cpu", spec.cpu or "", "cpu and memory, or spec in their place")
-    pod = spec.spec or _pod_spec(spec, tier)
+    pod = spec.spec or _pod_spec(spec, tier, path)
     if spec.grace_seconds is not None:
         pod = replace(pod, termination_grace_period_seconds=spec.grace_seconds)
     priority = spec.priority if spec.priority is not None else pod.priority
@@ -187,14 +189,14 @@ def _check(made: PodTemplate, path: str) -> None:
         raise FieldError(f"{path}.{error.field}", error.value, error.accepted) from error
 
 
-def _pod_spec(spec: ServiceSpec | JobSpec, tier: _Tier) -> objects.PodSpec:
+def _pod_spec(spec: ServiceSpec | JobSpec, tier: _Tier, path: str) -> objects.PodSpec:
     requests = {}
     if spec.cpu is not None:
         # Reclaimed CPU is counted in milli as whole units, as Koordinator has it.
-        milli = _amount("cpu", spec.cpu, "cpu")
+        milli = _amount("cpu", spec.cpu, f"{path}.cpu")
         requests[tier.cpu] = f"{milli}m" if tier.cpu == "cpu" else str(milli)
     if spec.memory is not None:
-        requests[tier.memory] = str(_amount("memory", spec.memory, "memory"))
+        requests[tier.memory] = str(_amount("memory", spec.memory, f"{path}.memory"))
     limits = requests if spec.limits or tier.cpu != "cpu" else {}
     container = objects.Container(
         name="main", image=f"{spec.namespace}/{spec.name}", resources=objects.Resources(requests, limits)
@@ -274,7 +276,8 @@ def _add_trace_services(world: World, scenario: Scenario) -> None:
     for each in workloads.services(chosen.seed, chosen.count, openb(), most_replicas=chosen.most_replicas):
         if chosen.max_unavailable is not None:
             selector = objects.LabelSelector({"app": each.name})
-            world.add_budgets([_budget(each.name, "default", selector, None, chosen.max_unavailable)])
+            spec = BudgetSpec(name=each.name, selector=selector, max_unavailable=chosen.max_unavailable)
+            world.add_budgets([_budget(spec, selector, "trace_services")])
         made = _from_trace(each, "prod", each.cpu, memory=each.memory)
         world.add_service(Service(name=each.name, template=made, replicas=each.replicas))
 
@@ -319,34 +322,30 @@ def _from_trace(
 def _budgets(scenario: Scenario) -> list[objects.PodDisruptionBudget]:
     found = [
         _budget(
-            each.name,
-            each.namespace,
+            each,
             each.selector,
-            each.min_available,
-            each.max_unavailable,
+            f"disruption_budgets[{row}]",
             unready=each.unhealthy_pod_eviction_policy,
         )
-        for each in scenario.disruption_budgets
+        for row, each in enumerate(scenario.disruption_budgets)
     ]
-    for service in scenario.services:
-        least, most = service.min_available, service.max_unavailable
-        if least is not None or most is not None:
+    for row, service in enumerate(scenario.services):
+        if service.min_available is not None or service.max_unavailable is not None:
             selector = objects.LabelSelector({"app": service.name} | service.labels)
-            found.append(_budget(service.name, service.namespace, selector, least, most))
+            found.append(_budget(service, selector, f"services[{row}]"))
     return found
 
 
 def _budget(
-    name: str,
-    namespace: str,
-    selector: objects.LabelSelector,
-    least: int | str | None,
-    most: int | str | None,
-    *,
-    unready: str = "IfHealthyBudget",
+    spec: BudgetSpec | ServiceSpec, selector: objects.LabelSelector, path: str, *, unready: str = "IfHealthyBudget"
 ) -> objects.PodDisruptionBudget:
+    least, most = spec.min_available, spec.max_unavailable
+    if least is not None and most is not None:
+        raise FieldError(f"{path}.max_unavailable", most, "min_available or max_unavailable, not both")
+    for name, amount in (("min_available", least), ("max_unavailable", most)):
+        scaled(amount, 0, field=f"{path}.{name}")
     return objects.PodDisruptionBudget(
-        objects.Metadata(name=name, namespace=namespace),
+        objects.Metadata(name=spec.name, namespace=spec.namespace),
         objects.DisruptionBudgetSpec(least, most, selector, unready),
     )
 

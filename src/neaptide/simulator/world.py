@@ -74,8 +74,11 @@ class World:
         """By node, `missing` or `stale`: the nodes without fresh metrics."""
         self.clock.every(settings.tick, self._tick)
         if settings.autoscaler.enabled:
-            period = settings.autoscaler.period
-            self.clock.every(period, self.autoscaler.run, first=settings.start + period)
+            for period, half in (
+                (settings.autoscaler.buy_period, self.autoscaler.buy),
+                (settings.autoscaler.give_back_period, self.autoscaler.give_back),
+            ):
+                self.clock.every(period, half, first=settings.start + period)
 
     # -- the protocol --------------------------------------------------------------------------------------------------
 
