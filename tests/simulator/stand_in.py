@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from neaptide.model.objects import LabelSelector
 from neaptide.model.selectors import labels_match, untolerated
 from neaptide.model.snapshot import ClusterSnapshot
@@ -28,7 +30,7 @@ class FirstFit:
         snapshot = self._snapshot
         self.asked.append(pod)
         request, facts = snapshot.pod_requests(pod), snapshot.shape_of_pod(pod).requirements
-        fits = (request[:, None] <= snapshot.free()).all(axis=0)
+        fits = np.all(request[:, None] <= snapshot.free(), axis=0).tolist()
         for node in snapshot.nodes.indices().tolist():
             if not fits[node] or not snapshot.nodes.ready[node] or snapshot.nodes.unschedulable[node]:
                 continue

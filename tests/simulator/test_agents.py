@@ -92,8 +92,7 @@ def test_memory_above_the_watermark_is_freed_by_the_least_important_that_use_mos
     rising = Points(((0, 0.1), (600, 1.0), (86_399, 1.0)))
     made.add_service(service(template=template(memory="50Gi")))
     for name, memory in (("small", "5Gi"), ("large", "20Gi")):
-        fields = {"memory": memory, "best_effort": True}
-        made.add_job(job(name, 1e6, template=_with_memory_curve(template(**fields), rising)))
+        made.add_job(job(name, 1e6, template=_with_memory_curve(template(memory=memory, best_effort=True), rising)))
     made.run_until(START + 1200)
     assert {each.code for each in made.ledger.evictions} == {"BEMemoryEvict"}
     assert all(each.pod.startswith("default/large-") for each in made.ledger.evictions)

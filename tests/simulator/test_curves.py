@@ -8,7 +8,7 @@ from neaptide.model.problems import FieldError
 from neaptide.simulator.curves import BLOCK, AnyCurve, Constant, CurveTable, Daily, FromSeries, Points, Real
 from neaptide.simulator.traces.series import make_series
 
-HOURS = START + 3600.0 * np.arange(0, 25, 6)
+HOURS = START + 3600.0 * np.arange(0, 25, 6, dtype=np.float64)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_curves(curve: AnyCurve, values: list[float]) -> None:
 
 def test_a_real_series_keeps_its_time_of_day_and_is_scaled_to_its_peak() -> None:
     curve = Real("nyc_taxi", peak=0.8)
-    day = curve.usage(START + 1800.0 * np.arange(48 * 7))
+    day = curve.usage(START + 1800.0 * np.arange(48 * 7, dtype=np.float64))
     assert 0 <= day.min() < day.max() <= 0.8
     by_hour = day.reshape(7, 48).mean(axis=0)
     assert by_hour[8:12].mean() < by_hour[36:40].mean()  # before dawn, and in the evening
@@ -38,7 +38,7 @@ def test_a_series_that_is_not_packaged_is_refused() -> None:
 
 
 def test_gaps_are_bridged_and_nothing_is_negative() -> None:
-    times = 3600.0 * np.arange(24)
+    times = 3600.0 * np.arange(24, dtype=np.float64)
     series, _ = make_series("gap", np.delete(times, [5, 6, 7]), np.delete(np.linspace(-1, 4, 24), [5, 6, 7]))
     values = FromSeries(series, peak=1.0).usage(times)
     assert not np.isnan(values).any()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neaptide.model.columns import Floats, Longs
 from neaptide.simulator.sharing import share
 
 PODS = st.lists(
@@ -36,11 +37,16 @@ def test_shares(demand: list[float], weight: list[float], room: float, given_: l
     assert found == pytest.approx(given_)
 
 
+def _columns(pods: list[tuple[float, float, int]]) -> tuple[Floats, Floats, Longs]:
+    table = np.array(pods, dtype=np.float64).reshape(len(pods), 3)
+    return table[:, 0], table[:, 1], table[:, 2].astype(np.int64)
+
+
 @given(PODS, ROOM)
 def test_nothing_is_lost_and_nobody_gets_more_than_wanted(
     pods: list[tuple[float, float, int]], room: list[float]
 ) -> None:
-    demand, weight, node = (np.array([pod[at] for pod in pods], kind) for at, kind in enumerate((float, float, int)))
+    demand, weight, node = _columns(pods)
     found = share(demand, weight, node, np.array(room))
     assert (found >= 0).all()
     assert (found <= demand).all()
@@ -52,7 +58,7 @@ def test_nothing_is_lost_and_nobody_gets_more_than_wanted(
 
 @given(PODS, ROOM)
 def test_who_is_short_has_the_highest_level(pods: list[tuple[float, float, int]], room: list[float]) -> None:
-    demand, weight, node = (np.array([pod[at] for pod in pods], kind) for at, kind in enumerate((float, float, int)))
+    demand, weight, node = _columns(pods)
     found = share(demand, weight, node, np.array(room))
     short = found < demand - 1e-3
     for row in range(4):

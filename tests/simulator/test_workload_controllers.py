@@ -188,7 +188,7 @@ def test_a_cron_job_follows_its_concurrency_policy(policy: Any, states: dict[str
     [("schedule", {"schedule": "every day"}), ("time_zone", {"schedule": "0 0 * * *", "time_zone": "Mars/Olympus"})],
     ids=["a schedule that is none", "a time zone that there is not"],
 )
-def test_a_cron_job_that_cannot_be_read_is_refused(field: str, fields: dict[str, str]) -> None:
+def test_a_cron_job_that_cannot_be_read_is_refused(field: str, fields: dict[str, Any]) -> None:
     with pytest.raises(FieldError) as error:
         world().add_cron_job(CronJob(name="report", job=job(), **fields))
     assert error.value.field == field
