@@ -103,6 +103,71 @@ def test_a_bad_object_is_named_and_the_others_are_planned_for(tmp_path: Path, ca
     assert "2 left out, the first:" in said
 
 
+def owned(name: str, by: str) -> dict[str, Any]:
+    owners = [{"kind": "ReplicaSet", "name": by, "controller": True}]
+    return {"kind": "ReplicaSet", "metadata": {"name": name, "namespace": "default", "ownerReferences": owners}}
+
+
+def choosy(operator: str) -> dict[str, Any]:
+    terms = [{"matchExpressions": [{"key": "disk", "operator": operator, "values": ["ssd"]}]}]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"kind": "Pod", "metadata": {"name": "choosy"}, "spec": {"affinity": {"nodeAffinity": required}}}
+
+
+# By case: the objects; of what is left out the object, a part of the field, and the value; a part of what is accepted.
+BAD: dict[str, tuple[list[Any], tuple[str, str, str], str]] = {
+    "a malformed quantity": (
+        [pod("p", cpu="1.5.5")],
+        ("Pod default/p", "[cpu]", "1.5.5"),
+        "a Kubernetes quantity",
+    ),
+    "a negative request": ([pod("p", cpu="-1")], ("Pod default/p", "[cpu]", "-1"), "not negative"),
+    "an unknown operator": (
+        [choosy("Near")],
+        ("Pod choosy", "spec.affinity.nodeAffinity.operator", "Near"),
+        "one of In, NotIn, Exists, DoesNotExist, Gt, Lt",
+    ),
+    "a cycle of owners": (
+        [owned("a", by="b"), owned("b", by="a")],
+        ("ReplicaSet default/b", "metadata.ownerReferences", "b"),
+        "owners that do not lead back",
+    ),
+    "a name twice": ([node("node-a")], ("Node node-a", "metadata.name", "node-a"), "a name that no other object has"),
+    "a node without allocatable": (
+        [{"kind": "Node", "metadata": {"name": "bare"}}],
+        ("Node bare", "status.allocatable", ""),
+        "amounts of cpu, memory and pods",
+    ),
+    "a price of NaN": (
+        [node("odd", labels={PRICE_LABEL: "NaN"})],
+        ("Node odd", f"metadata.labels[{PRICE_LABEL}]", "NaN"),
+        "a number of US dollars per hour",
+    ),
+    "an object without a name": ([{"kind": "Pod"}], ("Pod (item 3)", "metadata.name", ""), "the object's name"),
+    "a field of another type": (
+        [{"kind": "Node", "metadata": {"name": "n"}, "spec": {"unschedulable": "yes"}}],
+        ("Node n", "spec.unschedulable", "yes"),
+        "bool",
+    ),
+    "what is no object": ([7], ("item 3", "", "7"), "an object with a kind"),
+}
+
+
+@pytest.mark.parametrize(("items", "named", "accepted"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_named_by_object_field_and_value_with_what_is_accepted(
+    items: list[Any], named: tuple[str, str, str], accepted: str, tmp_path: Path, capsys: Captured
+) -> None:
+    path = small_cluster(tmp_path / "dump.json", *items)
+    code, document, _ = planned(capsys, path)
+    (problem,) = document["left_out"]
+    assert code == 1
+    name, field, value = named
+    assert (problem["file"], problem["object"], problem["value"]) == (path, name, value)
+    assert field in problem["field"]
+    assert accepted in problem["accepted"]
+    assert document["nodes"]["now"] >= 2
+
+
 def test_an_annotation_that_a_policy_cannot_use_is_named(tmp_path: Path, capsys: Captured) -> None:
     annotation = "node.koordinator.sh/colocation-strategy"
     path = small_cluster(tmp_path / "dump.json", node("odd", annotations={annotation: "{not JSON"}))
