@@ -6,12 +6,10 @@ from typing import Any
 import msgspec
 from tests.builders import node, pod
 
-from neaptide.model import objects as o
-
 PRICE_LABEL = "neaptide.io/price-per-hour"
 
 
-def manifest(item: o.Object) -> dict[str, Any]:
+def manifest(item: msgspec.Struct) -> dict[str, Any]:
     """An object as the API server would spell it."""
     plain: dict[str, Any] = msgspec.to_builtins(item)
     return {"kind": type(item).__name__} | plain

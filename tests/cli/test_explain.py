@@ -37,6 +37,9 @@ def cluster(tmp_path: Path) -> str:
         pod("huge", cpu="64"),
         pod("twin", namespace="one", node="roomy"),
         pod("twin", namespace="two", node="away"),
+        o.PodDisruptionBudget(
+            o.Metadata(name="pair", namespace="one"), o.DisruptionBudgetSpec(selector=o.LabelSelector())
+        ),
         pod("done", node="roomy", phase="Succeeded"),
         pod("pinned", node="roomy", cpu="1", annotations={"karpenter.sh/do-not-disrupt": "true"}),
         usage | {"usage": {"cpu": "500m", "memory": "512Mi"}},
@@ -86,7 +89,9 @@ def test_protection_is_told_and_a_finished_pod_needs_no_place(cluster: str, caps
     pinned = explained(capsys, "pod", "pinned", "--dump", cluster)["pod"]
     assert pinned["protected"] == "DoNotDisrupt: karpenter.sh/do-not-disrupt: true"
     assert explained(capsys, "pod", "done", "--dump", cluster)["pod"]["placement"] is None
-    assert explained(capsys, "pod", "two/twin", "--dump", cluster)["pod"]["node"] == "away"
+    assert explained(capsys, "pod", "one/twin", "--dump", cluster)["pod"]["disruption_budgets"] == {"pair": 0}
+    away = explained(capsys, "pod", "two/twin", "--dump", cluster)["pod"]
+    assert (away["node"], away["disruption_budgets"]) == ("away", {})
 
 
 def test_another_profile_ranks_otherwise(cluster: str, tmp_path: Path, capsys: Captured) -> None:

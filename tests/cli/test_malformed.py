@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from tests.builders import node, pod
@@ -169,6 +170,7 @@ def test_ten_thousand_broken_objects_stop_nothing(written: Callable[[list[Any]],
     set_prices(dump, shipped())
     cycle = preview(dump, settings(POLICIES, (), ()))
     document = document_of(dump, [each.action for each in cycle.outcomes if each.result == RECOMMENDED])
+    assert json.loads(msgspec.json.encode(document))["evictions"] == document.evictions
     assert document.nodes.now == len(snapshot.nodes.by_name)
     assert (snapshot.nodes.allocatable >= 0).all()
     assert (snapshot.nodes.used >= 0).all()

@@ -19,6 +19,7 @@ from neaptide.model.actions import Ref
 from neaptide.model.columns import FAILED, ORPHAN, PHASES, SUCCEEDED
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.qos import Band, QoS
+from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.profile import DEFAULT, Profile, read_profile
 from neaptide.policies.protection import protection
@@ -29,7 +30,8 @@ class PodExplanation(msgspec.Struct, frozen=True):
     """A pod as a dump shows it. Amounts are milli-CPU, bytes and counts.
 
     `same_class` counts the pods, this one included, that no filter or score can tell from it; `protected` says why it must
-    not be evicted, None where it may be; `placement` is None for a pod that has finished.
+    not be evicted, None where it may be; `disruption_budgets` are those that select it, with the disruptions that each still
+    allows; `placement` is None for a pod that has finished.
     """
 
     pod: str
@@ -43,6 +45,7 @@ class PodExplanation(msgspec.Struct, frozen=True):
     requests: dict[str, int]
     used: dict[str, float | None]
     protected: str | None
+    disruption_budgets: dict[str, int]
     placement: PlacementExplanation | None
 
 
@@ -125,8 +128,18 @@ def explanation_of(cluster: Dump, pod: int, profile: Profile, asked: list[int]) 
         requests=dict(snapshot.shape_of_pod(pod).requests),
         used={"cpu": measured(pods.usage_cpu[pod]), "memory": measured(pods.usage_memory[pod])},
         protected=None if why is None else f"{why.code}: {why.message}",
+        disruption_budgets=_budgets(snapshot, pod),
         placement=None if finished else explain_placement(snapshot, pod, profile, asked),
     )
+
+
+def _budgets(snapshot: ClusterSnapshot, pod: int) -> dict[str, int]:
+    labels, namespace = snapshot.pod_labels(pod), snapshot.pod_namespace(pod)
+    return {
+        each.metadata.name: each.status.disruptions_allowed
+        for each in snapshot.others.get("PodDisruptionBudget", {}).values()
+        if (each.metadata.namespace or "default") == namespace and labels_match(each.spec.selector, labels)
+    }
 
 
 def _profile(path: str | None) -> Profile:
