@@ -78,6 +78,32 @@ def test_what_is_wrong_is_named_with_the_file(text: str, sentence: str, tmp_path
     assert sentence in said
 
 
+POLICIES = "policies: [{name: reclaim, mode: Enforce}]\n"
+
+
+def test_decisions_go_to_the_report_and_to_the_journal(tmp_path: Path, capsys: Captured) -> None:
+    path, report, journal = (str(tmp_path / name) for name in ("scenario.yaml", "report.html", "journal"))
+    Path(path).write_text(SCENARIO + POLICIES)
+    assert run(["simulate", path, "--report", report, "--journal", journal]) == 0
+    page = Path(report).read_text()
+    assert page.startswith("<!doctype html>")
+    assert "reclaim (Enforce)" in page
+    capsys.readouterr()
+    name = page.partition("Node main-")[2].partition("<")[0]
+    assert run(["explain", "node", f"main-{name}", "--journal", journal, "--output", "json"]) == 0
+    decisions = json.loads(capsys.readouterr().out)["decisions"]
+    assert {(each["policy"], each["action"], each["outcome"].partition(":")[0]) for each in decisions} >= {
+        ("reclaim", "SetNodeResources", "Done")
+    }
+
+
+def test_a_report_that_cannot_be_written_is_said_so(scenario: str, tmp_path: Path, capsys: Captured) -> None:
+    assert run(["simulate", scenario, "--report", str(tmp_path / "no" / "report.html")]) == 2
+    assert "accepted: a file in a directory that exists" in capsys.readouterr().err
+    assert run(["simulate", scenario, "--report", str(tmp_path)]) == 2
+    assert "accepted: a file that can be written" in capsys.readouterr().err
+
+
 def test_a_journal_that_another_process_writes_is_refused(scenario: str, tmp_path: Path, capsys: Captured) -> None:
     with Log(tmp_path / "journal", NAME):
         assert run(["simulate", scenario, "--journal", str(tmp_path / "journal")]) == 2

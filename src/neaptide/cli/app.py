@@ -58,6 +58,7 @@ COMMANDS = (
         "Run a scenario: a cluster, its services and jobs, and the policies, on a clock of their own.",
         (
             "neaptide simulate scenario.yaml",
+            "neaptide simulate scenario.yaml --report report.html",
             "neaptide simulate scenario.yaml --journal journal/ --output json",
         ),
     ),
@@ -73,7 +74,7 @@ COMMANDS = (
         "Replay the published GPU packing experiment, on its data or on other workloads of the same form.",
         (
             "neaptide replay openb",
-            "neaptide replay openb --policy FGD --policy BestFit --seeds 42-51",
+            "neaptide replay openb --policy FGD --policy BestFit --seeds 1-10",
             "neaptide replay openb --trace DIR --workload FILE.csv --output json",
         ),
     ),
