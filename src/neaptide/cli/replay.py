@@ -36,7 +36,7 @@ def openb(
         trace: a directory with the node list and the workload, as published; by default what the package ships.
         workload: a file of that directory.
         policy: FGD, BestFit, DotProduct, GpuPacking, GpuClustering or Random; may be repeated.
-        seeds: of the orders in which pods and nodes come, as 1-10 or 1,4-6; 42-51 are the published runs.
+        seeds: of the orders in which pods and nodes come, as 1-10 (the published runs) or 1,14-16.
         arrivals: a CSV file whose column `pod` names the pods in exactly the order in which they shall come.
         output: table, json or yaml.
     """
