@@ -20,16 +20,19 @@ class NodePorts(Filter, frozen=True, tag="NodePorts"):
     """A host port must be free for its protocol, on its address or, where either side names none, on all."""
 
     def failures(self, view: View, pod: Pod) -> dict[str, Bools]:
-        wanted = view.snapshot.shape_facts.values[pod.cls.shape].host_ports
-        if not wanted:
+        users = self.users(view, pod)
+        if not users:
             return {}
-        users = partial(_clashes, view.snapshot)
-        counts = view.topology.counts
-        rows = [counts.add(("port", port), partial(users, port)) for port in wanted]
         taken = np.zeros(view.nodes.rows, dtype=np.bool_)
-        for row in rows:
-            taken |= counts.on_node[row] > 0
+        for row in users:
+            taken |= view.topology.counts.on_node[row] > 0
         return {REASON: taken}
+
+    def users(self, view: View, pod: Pod) -> list[int]:
+        """The rows of `topology.counts` for the pods that hold each host port which the pod wants."""
+        clash = partial(_clashes, view.snapshot)
+        wanted = view.snapshot.shape_facts.values[pod.cls.shape].host_ports
+        return [view.topology.counts.add(("port", port), partial(clash, port)) for port in wanted]
 
 
 def _clashes(snapshot: ClusterSnapshot, wanted: HostPort, other: PodClass) -> bool:

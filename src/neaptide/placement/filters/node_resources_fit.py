@@ -23,11 +23,12 @@ class NodeResourcesFit(Filter, frozen=True, tag="NodeResourcesFit"):
         found = {}
         for resource, name in enumerate(snapshot.resources):
             wanted = int(snapshot.shapes.request[resource, pod.cls.shape])
-            if wanted and not self._ignores(name):
+            if wanted and not self.ignores(name):
                 free = snapshot.nodes.allocatable[resource, :rows] - snapshot.nodes.used[resource, :rows]
                 found[FULL if resource == PODS else f"Insufficient {name}"] = free < wanted
         return found
 
-    def _ignores(self, resource: str) -> bool:
+    def ignores(self, resource: str) -> bool:
+        """Whether a resource is not looked at."""
         group, slash, _ = resource.partition("/")
         return bool(slash) and (resource in self.ignored_resources or group in self.ignored_resource_groups)

@@ -4,6 +4,7 @@ import numpy as np
 
 from neaptide.model.columns import Longs
 from neaptide.placement.counts import totals
+from neaptide.placement.preferences import Pull
 from neaptide.placement.scores.score import LARGEST, Score
 from neaptide.placement.view import Pod, View
 
@@ -26,13 +27,10 @@ class InterPodAffinity(Score, frozen=True, tag="InterPodAffinity"):
             raise ValueError("hardPodAffinityWeight must be in 0..100")
 
     def scores(self, view: View, pod: Pod, rows: Longs) -> Longs | None:
-        preferences, topology = view.preferences, view.topology
-        own = preferences.own(pod.cls)
-        if self.ignore_preferred_terms_of_existing_pods and not own:
-            return None
+        topology = view.topology
         total = np.zeros(len(rows), dtype=np.int64)
         pulled = False
-        for pull in own + preferences.others(pod.cls, self.hard_pod_affinity_weight):
+        for pull in self.pulls(view, pod):
             on_node = topology.counts.on_node[pull.pods]
             if on_node.any():
                 pulled = True
@@ -43,3 +41,10 @@ class InterPodAffinity(Score, frozen=True, tag="InterPodAffinity"):
             return None
         least, span = int(total.min()), int(total.max() - total.min())
         return (LARGEST * ((total - least) / span)).astype(np.int64) if span else np.zeros_like(total)
+
+    def pulls(self, view: View, pod: Pod) -> tuple[Pull, ...]:
+        """All that pulls a pod somewhere, or pushes it away."""
+        own = view.preferences.own(pod.cls)
+        if self.ignore_preferred_terms_of_existing_pods and not own:
+            return ()
+        return own + view.preferences.others(pod.cls, self.hard_pod_affinity_weight)

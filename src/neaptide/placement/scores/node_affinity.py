@@ -13,6 +13,11 @@ class NodeAffinity(Score, frozen=True, tag="NodeAffinity"):
     weight: int = 2
 
     def scores(self, view: View, pod: Pod, rows: Longs) -> Longs | None:
+        total = self.raw(view, pod, rows)
+        return None if total is None else normalized(total)
+
+    def raw(self, view: View, pod: Pod, rows: Longs) -> Longs | None:
+        """int64[len(rows)]: the sum of the weights for each node; None for a pod without such terms."""
         requirements = pod.cls.requirements
         rules = requirements.affinity.node_affinity if requirements.affinity else None
         terms = rules.preferred_during_scheduling_ignored_during_execution if rules else ()
@@ -27,4 +32,4 @@ class NodeAffinity(Score, frozen=True, tag="NodeAffinity"):
                 lambda some, preference=term.preference: view.nodes.in_term(preference, some),  # type: ignore[misc] # binds the term
             )
             total += meets[rows] * term.weight
-        return normalized(total)
+        return total

@@ -35,14 +35,9 @@ class PodTopologySpread(Score, frozen=True, tag="PodTopologySpread"):
     system_defaults: bool = True
 
     def scores(self, view: View, pod: Pod, rows: Longs) -> Longs | None:
-        written = pod.cls.requirements.topology_spread_constraints
-        raw = [each for each in written if each.when_unsatisfiable == ANYWAY]
-        if not written and self.system_defaults:
-            raw = _defaults(view, pod)
-        if not raw:
+        spreads, keys = self.wishes(view, pod)
+        if not spreads:
             return None
-        spreads = view.topology.spreads(pod.cls, raw)
-        keys = tuple(dict.fromkeys(each.key for each in spreads)) if written else ()
         scored = np.ones(len(rows), dtype=np.bool_)
         for key in keys:
             scored &= view.topology.domains(key)[rows] >= 0
@@ -51,6 +46,15 @@ class PodTopologySpread(Score, frozen=True, tag="PodTopologySpread"):
             total += _crowding(view, pod, spread, keys, rows, scored)
         raw_scores = np.where(scored, np.trunc(total) + (total - np.trunc(total) >= 0.5), 0).astype(np.int64)
         return _least_first(raw_scores, scored)
+
+    def wishes(self, view: View, pod: Pod) -> tuple[tuple[Spread, ...], tuple[str, ...]]:
+        """The constraints that a pod's score is made of, and the keys that a node must have to be scored."""
+        written = pod.cls.requirements.topology_spread_constraints
+        raw = [each for each in written if each.when_unsatisfiable == ANYWAY]
+        if not written and self.system_defaults:
+            raw = _defaults(view, pod)
+        spreads = view.topology.spreads(pod.cls, raw)
+        return spreads, tuple(dict.fromkeys(each.key for each in spreads)) if written else ()
 
 
 def _crowding(view: View, pod: Pod, spread: Spread, keys: tuple[str, ...], rows: Longs, scored: Bools) -> Floats:

@@ -43,7 +43,10 @@ class RequestedToCapacityRatio(Score, frozen=True, tag="RequestedToCapacityRatio
 
     def _of(self, of: Amounts) -> Longs:
         full = of.requested > of.allocatable
-        used = np.where(full, 100, percent(of.requested, of.allocatable))
+        return self.curve(np.where(full, 100, percent(of.requested, of.allocatable)))
+
+    def curve(self, used: Longs) -> Longs:
+        """int64: the score of each percentage of use."""
         scale = LARGEST // LARGEST_POINT
         first, last = self.shape[0], self.shape[-1]
         score = np.where(used <= first.utilization, first.score * scale, last.score * scale)

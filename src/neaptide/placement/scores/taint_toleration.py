@@ -14,12 +14,15 @@ class TaintToleration(Score, frozen=True, tag="TaintToleration"):
     weight: int = 3
 
     def scores(self, view: View, pod: Pod, rows: Longs) -> Longs:
+        return normalized(self.raw(view, pod, rows), reverse=True)
+
+    def raw(self, view: View, pod: Pod, rows: Longs) -> Longs:
+        """int64[len(rows)]: how many such taints each node has."""
         tolerations = pod.cls.requirements.tolerations
-        raw = view.nodes.by_taints(
+        return view.nodes.by_taints(
             lambda taints: sum(
                 each.effect == EFFECT and not any(tolerates(toleration, each) for toleration in tolerations)
                 for each in taints
             ),
             rows,
         )
-        return normalized(raw, reverse=True)
