@@ -4,7 +4,12 @@ The structs have the API's own shape and spelling (camelCase on the wire), so th
 json`, watch events and manifests alike; unknown fields are skipped. Quantities stay text until the snapshot interns them.
 """
 
-from msgspec import Struct, field
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Object(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
@@ -24,7 +29,7 @@ class Metadata(_Object, frozen=True):
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
-    generation: int = 0
+    generation: Int64 = 0
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     owner_references: tuple[OwnerReference, ...] = ()
@@ -58,7 +63,7 @@ class NodeSelector(_Object, frozen=True):
 
 
 class PreferredNodeTerm(_Object, frozen=True):
-    weight: int = 1
+    weight: Int32 = 1
     preference: NodeSelectorTerm = NodeSelectorTerm()
 
 
@@ -77,7 +82,7 @@ class PodAffinityTerm(_Object, frozen=True):
 
 
 class WeightedPodAffinityTerm(_Object, frozen=True):
-    weight: int = 1
+    weight: Int32 = 1
     pod_affinity_term: PodAffinityTerm = PodAffinityTerm()
 
 
@@ -105,15 +110,15 @@ class Toleration(_Object, frozen=True):
     operator: str = ""
     value: str = ""
     effect: str = ""
-    toleration_seconds: int | None = None
+    toleration_seconds: Int64 | None = None
 
 
 class TopologySpreadConstraint(_Object, frozen=True):
-    max_skew: int = 1
+    max_skew: Int32 = 1
     topology_key: str = ""
     when_unsatisfiable: str = "DoNotSchedule"
     label_selector: LabelSelector | None = None
-    min_domains: int | None = None
+    min_domains: Int32 | None = None
     node_affinity_policy: str = "Honor"
     node_taints_policy: str = "Ignore"
     match_label_keys: tuple[str, ...] = ()
@@ -128,8 +133,8 @@ class Resources(_Object, frozen=True):
 
 
 class ContainerPort(_Object, frozen=True):
-    host_port: int = 0
-    container_port: int = 0
+    host_port: Int32 = 0
+    container_port: Int32 = 0
     protocol: str = "TCP"
     host_ip: str = field(name="hostIP", default="")
 
@@ -195,7 +200,7 @@ class PodSpec(_Object, frozen=True):
     resources: Resources | None = None
     node_name: str = ""
     scheduler_name: str = ""
-    priority: int | None = None
+    priority: Int32 | None = None
     priority_class_name: str = ""
     preemption_policy: str = ""
     node_selector: dict[str, str] = field(default_factory=dict)
@@ -204,7 +209,7 @@ class PodSpec(_Object, frozen=True):
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     volumes: tuple[Volume, ...] = ()
     host_network: bool = False
-    termination_grace_period_seconds: int | None = None
+    termination_grace_period_seconds: Int64 | None = None
     scheduling_gates: tuple[SchedulingGate, ...] = ()
     resource_claims: tuple[ResourceClaim, ...] = ()
 
@@ -242,7 +247,7 @@ class Pod(_Object, frozen=True):
 
 class ContainerImage(_Object, frozen=True):
     names: tuple[str, ...] = ()
-    size_bytes: int = 0
+    size_bytes: Int64 = 0
 
 
 class NodeSpec(_Object, frozen=True):
@@ -273,25 +278,39 @@ class Node(_Object, frozen=True):
 # -- workloads ---------------------------------------------------------------------------------------------------------
 
 
+class TemplateSpec(_Object, frozen=True):
+    """What a workload's pods will be, as far as it is asked while there are none."""
+
+    priority: Int32 | None = None
+    priority_class_name: str = ""
+
+
+class PodTemplate(_Object, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: TemplateSpec = TemplateSpec()
+
+
 class WorkloadSpec(_Object, frozen=True):
     """The fields that the kinds of workload share; a field that a kind lacks keeps its default."""
 
-    replicas: int | None = None
+    replicas: Int32 | None = None
     selector: LabelSelector | None = None
     suspend: bool | None = None
-    parallelism: int | None = None
-    completions: int | None = None
+    parallelism: Int32 | None = None
+    completions: Int32 | None = None
     schedule: str = ""
     time_zone: str | None = None
-    min_ready_seconds: int = 0
+    min_ready_seconds: Int32 = 0
+    template: PodTemplate | None = None
 
 
 class WorkloadStatus(_Object, frozen=True):
-    replicas: int = 0
-    ready_replicas: int = 0
-    active: int | tuple[dict[str, str], ...] = 0
-    succeeded: int = 0
-    failed: int = 0
+    replicas: Int32 = 0
+    ready_replicas: Int32 = 0
+    active: Int32 | tuple[dict[str, str], ...] = 0
+    succeeded: Int32 = 0
+    failed: Int32 = 0
+    conditions: tuple[Condition, ...] = ()
 
 
 class Workload(_Object, frozen=True):
@@ -311,18 +330,18 @@ class Namespace(_Object, frozen=True):
 
 
 class DisruptionBudgetSpec(_Object, frozen=True):
-    min_available: int | str | None = None
-    max_unavailable: int | str | None = None
+    min_available: Int32 | str | None = None
+    max_unavailable: Int32 | str | None = None
     selector: LabelSelector | None = None
     unhealthy_pod_eviction_policy: str = "IfHealthyBudget"
 
 
 class DisruptionBudgetStatus(_Object, frozen=True):
-    disruptions_allowed: int = 0
-    current_healthy: int = 0
-    desired_healthy: int = 0
-    expected_pods: int = 0
-    observed_generation: int = 0
+    disruptions_allowed: Int32 = 0
+    current_healthy: Int32 = 0
+    desired_healthy: Int32 = 0
+    expected_pods: Int32 = 0
+    observed_generation: Int64 = 0
 
 
 class PodDisruptionBudget(_Object, frozen=True):
@@ -333,7 +352,7 @@ class PodDisruptionBudget(_Object, frozen=True):
 
 class PriorityClass(_Object, frozen=True):
     metadata: Metadata = Metadata()
-    value: int = 0
+    value: Int32 = 0
     global_default: bool = False
     preemption_policy: str = "PreemptLowerPriority"
 
@@ -406,7 +425,7 @@ class StorageClass(_Object, frozen=True):
 
 
 class CSIAllocatable(_Object, frozen=True):
-    count: int | None = None
+    count: Int32 | None = None
 
 
 class CSIDriver(_Object, frozen=True):
@@ -434,7 +453,7 @@ class Service(_Object, frozen=True):
 
 class NodePoolSpec(_Object, frozen=True):
     limits: dict[str, str] = field(default_factory=dict)
-    weight: int = 1
+    weight: Int32 = 1
 
 
 class NodePool(_Object, frozen=True):
