@@ -9,6 +9,8 @@ from neaptide.model.problems import FieldError
 from neaptide.model.undo import Undo
 
 HASH_LABEL = "pod-template-hash"
+SUSPENDED_REPLICAS = "neaptide.io/suspended-replicas"
+"""Annotation of a suspended workload whose kind has no `spec.suspend`: the replicas that it will have again."""
 
 
 class Workloads:
@@ -99,6 +101,18 @@ class Workloads:
                 return True
             below = int(self.columns.parent[below])
         return False
+
+
+def is_suspended(workload: Workload) -> bool:
+    """Whether a workload is held back: its `spec.suspend`, or the annotation that stands for it."""
+    return workload.spec.suspend or SUSPENDED_REPLICAS in workload.metadata.annotations
+
+
+def is_finished(workload: Workload) -> bool:
+    """Whether a Job has succeeded or failed for good."""
+    return workload.kind == "Job" and any(
+        each.status == "True" and each.type in ("Complete", "Failed") for each in workload.status.conditions
+    )
 
 
 def _controller(owners: tuple[OwnerReference, ...]) -> OwnerReference | None:

@@ -2,5 +2,6 @@
 
 from neaptide.model.protocols import Policy
 from neaptide.policies.reclaim import Reclaim
+from neaptide.policies.time_windows import TimeWindows
 
-POLICIES: tuple[Policy, ...] = (Reclaim(),)
+POLICIES: tuple[Policy, ...] = (Reclaim(), TimeWindows())
