@@ -13,11 +13,13 @@ from tests.cli.clusters import PRICE_LABEL, manifest
 
 from neaptide.cli.costs import set_prices
 from neaptide.cli.dump import Dump, newest_time, parse
+from neaptide.cli.explain_pod import explanation_of
 from neaptide.cli.plan import document_of
 from neaptide.cli.preview import RECOMMENDED, preview
 from neaptide.cli.settings import settings
 from neaptide.model import objects as o
 from neaptide.model.build import build
+from neaptide.placement.profile import DEFAULT
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.load import shipped
 
@@ -170,6 +172,8 @@ def test_ten_thousand_broken_objects_stop_nothing(written: Callable[[list[Any]],
     set_prices(dump, shipped())
     cycle = preview(dump, settings(POLICIES, (), ()))
     document = document_of(dump, [each.action for each in cycle.outcomes if each.result == RECOMMENDED])
+    for row in snapshot.pods.indices()[:5].tolist():
+        msgspec.json.encode(explanation_of(dump, row, DEFAULT, [0]))
     assert json.loads(msgspec.json.encode(document))["evictions"] == document.evictions
     assert document.nodes.now == len(snapshot.nodes.by_name)
     assert (snapshot.nodes.allocatable >= 0).all()

@@ -9,11 +9,16 @@ from neaptide.cli.exits import UsageError
 from neaptide.cli.settings import settings
 from neaptide.loop import Mode
 from neaptide.model.actions import Plan
+from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
 
 
 class Inner(Struct, frozen=True, rename="camel"):
     keep_days: int = 1
+
+    def __post_init__(self) -> None:
+        if self.keep_days < 1:
+            raise FieldError("keepDays", self.keep_days, "at least a day")
 
 
 class Spec(Struct, frozen=True, rename="camel"):
@@ -88,6 +93,16 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a value of another type": ((), "one.percent=high", r"--set one\.percent: 'high' .* an integer from 0 to 100"),
     "an optional value out of range": ((), "one.batchCPU=-1", r"'-1' .* accepted: an integer of at least 0"),
     "a word that is not among some": ((), "one.mode=limit", r"--set one\.mode: 'limit' is not accepted; accepted: "),
+    "a field that its struct refuses": (
+        (),
+        "one.inner.keepDays=0",
+        r"inner\.keepDays: keepDays: '0' .* at least a day",
+    ),
+    "a struct that refuses a field": (
+        (),
+        'one.inner={"keepDays": 0}',
+        r"inner: keepDays: '0' .* accepted: at least a day",
+    ),
     "a field inside what has none": ((), "one.percent.x=1", r"--set one\.percent has no field 'x'"),
 }
 

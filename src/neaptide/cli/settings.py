@@ -83,8 +83,11 @@ def _converted(text: str, kind: Any, where: str) -> Any:  # noqa: ANN401 - a typ
         try:
             return msgspec.convert(reading, kind)
         except msgspec.ValidationError as error:
-            errors.append(str(error))
-    raise unacceptable(where, text, _described(kind) or _lower(errors[0]))
+            errors.append(error)
+    cause = errors[0].__cause__
+    if isinstance(cause, FieldError):
+        raise unacceptable(f"{where}: {cause.field}", cause.value, cause.accepted)
+    raise unacceptable(where, text, _described(kind) or _lower(str(errors[0])))
 
 
 def _described(kind: Any) -> str:  # noqa: ANN401 - a type annotation
