@@ -190,5 +190,5 @@ def notes(snapshot: ClusterSnapshot) -> list[str]:
             f"it holds no node that can be used ({len(pods)} pods, {len(top)} workloads), so nothing can be planned"
         )
     if idle:
-        found.append(f"{idle} of {len(top)} workloads have no pods in it: nothing is planned for these")
+        found.append(f"{idle} of {len(top)} workloads have no pods in it: what they would take is not counted")
     return found
