@@ -16,7 +16,7 @@ class GpuPolicy(NamedTuple):
 
     Attributes:
         name: as users write it, in any case.
-        score: (rows, *state, request, out, *knowledge): writes the score of each row, all of which fit; 0 or more.
+        score: (rows, *state, request, out, *knowledge): writes the score of each row, 0 or more; all of them fit, and there is one.
         devices: (node, *state, request, draw, *knowledge) -> the devices that the pod gets, as bits.
         knowledge: (pods seen so far, models) -> arrays for both of these functions.
         aliases: other names.

@@ -89,7 +89,8 @@ class GpuScheduler:
             self._classes.allowed[pod_class],
             scores,
         )
-        self._score(rows, *state, request, scores, *self._knowledge)
+        if rows.size:
+            self._score(rows, *state, request, scores, *self._knowledge)
 
     def _note_change(self, node: int) -> None:
         if self._changes == self._changed.size:
