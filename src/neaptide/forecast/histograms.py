@@ -88,16 +88,22 @@ class DecayingHistograms:
 
         The last bucket has no end: its start stands for it.
         """
-        last = self.weights.shape[1] - 1
-        held = self.weights >= self.buckets.epsilon
-        total = np.cumsum(self.weights, axis=1)
+        used = np.flatnonzero(self.weights.any(axis=0))
+        if not len(used):
+            return np.full(len(self.weights), np.nan)
+        first, end = int(used[0]), int(used[-1]) + 1  # few buckets of many: a cluster's pods resemble each other
+        weights = self.weights[:, first:end]
+        held = weights >= self.buckets.epsilon
+        total = np.cumsum(weights, axis=1)
         reached = np.argmax(total >= fraction * total[:, -1:], axis=1)
-        at = np.clip(reached, np.argmax(held, axis=1), last - np.argmax(held[:, ::-1], axis=1))
+        highest = end - first - 1 - np.argmax(held[:, ::-1], axis=1)
+        at = first + np.clip(reached, np.argmax(held, axis=1), highest)
+        last = self.weights.shape[1] - 1
         return np.where(held.any(axis=1), self.buckets.starts[np.minimum(at + 1, last)], np.nan)
 
     def checkpoint(self) -> HistogramCheckpoint:
         flat = self.weights.ravel()
-        at = np.flatnonzero(flat)
+        at = np.flatnonzero(flat != 0)
         series, buckets = self.weights.shape
         positions, weights = at.astype(_AT).tobytes(), flat[at].astype(_WEIGHT).tobytes()
         return HistogramCheckpoint(series, buckets, self.half_life, self.reference, positions, weights)

@@ -27,14 +27,15 @@ class Strategies(NamedTuple):
 
 def strategies_of(snapshot: ClusterSnapshot, config: ColocationConfig, now: float) -> Strategies:
     """The strategy of every node."""
-    names, rows_of = snapshot.nodes.names, dict[ColocationStrategy, list[int]]()
+    names, usual = snapshot.nodes.names, list[int]()
+    rows_of = {config.strategy: usual}
     problems: list[LeftOut] = []
     for node in snapshot.nodes.indices().tolist():
         labels, annotations = snapshot.node_labels(node), snapshot.node_annotations(node)
         strategy, left_out = strategy_of_node(config, labels, annotations, file="", name=names[node])
         problems += left_out
-        rows_of.setdefault(strategy, []).append(node)
-    nodes = {strategy: np.array(rows, dtype=np.int64) for strategy, rows in rows_of.items()}
+        (usual if strategy is config.strategy else rows_of.setdefault(strategy, [])).append(node)
+    nodes = {strategy: np.array(rows, dtype=np.int64) for strategy, rows in rows_of.items() if rows}
     removed: dict[int, Reason] = {}
     for strategy, rows in nodes.items():
         removed |= _removed(snapshot, strategy, rows, now)
