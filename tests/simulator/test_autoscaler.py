@@ -3,6 +3,7 @@
 from tests.simulator.worlds import GIB, START, job, offering, pool, running, service, template, world
 
 from neaptide.model import objects as o
+from neaptide.simulator.autoscaler import SCALE_UP_DELAY
 from neaptide.simulator.machines import CloudSettings
 from neaptide.simulator.templates import Scale
 
@@ -60,6 +61,15 @@ def test_a_pool_never_grows_beyond_its_maximum_and_never_shrinks_below_its_minim
     assert (made.machines.sizes, len(running(made))) == ([2], 8)
     made.run_until(START + 3600)
     assert made.machines.sizes == [1]
+
+
+def test_nothing_is_bought_for_a_pod_before_the_delay_that_it_names_is_over() -> None:
+    made = world(buying=True, cloud=QUICK)
+    made.add_service(service(template=template(annotations={SCALE_UP_DELAY: "1h"})))
+    made.run_until(START + 3590)
+    assert made.machines.sizes == [0]
+    made.run_until(START + 3800)
+    assert len(running(made)) == 1
 
 
 def test_what_no_offering_holds_buys_nothing() -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from neaptide.model.columns import Floats
 from neaptide.model.protocols import Offering
+from neaptide.policies.protection import go_duration
 from neaptide.simulator.cluster import Cluster
 from neaptide.simulator.controllers.daemonset import DaemonSetController
 from neaptide.simulator.machines import POOL_LABEL, Machines, node_of
@@ -20,6 +21,8 @@ from neaptide.simulator.scheduling import Placer, Scheduler
 MAX_ROUNDS = 8
 """Different offerings that one pass may choose."""
 BYTES_PER_CORE = 4 * 2**30
+SCALE_UP_DELAY = "cluster-autoscaler.kubernetes.io/pod-scale-up-delay"
+"""Annotation of a pod: nothing is bought for it while it is younger."""
 
 
 class AutoscalerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +77,8 @@ class Autoscaler:
         classes = [cls for cls in self._scheduler.failed_classes() if self._hopeless.get(cls) != sizes]
         if not classes:
             return
-        options, left = self._options(self._scheduler.waiting_of(classes))
+        waiting = [pod for pod in self._scheduler.waiting_of(classes) if self._is_due(pod)]
+        options, left = self._options(waiting) if waiting else ([], [])
         for option in options:
             for _ in range(option.nodes):
                 self._machines.create(option.offering)
@@ -90,6 +94,12 @@ class Autoscaler:
             pool = self._machines.by_name[name].pool
             if self._machines.sizes[pool] > self._machines.pools[pool].minimum:
                 self._machines.delete(name)
+
+    def _is_due(self, pod: int) -> bool:
+        """Whether a pod has waited as long as it says that it can (a Go duration; what is none counts as nothing)."""
+        snapshot = self._cluster.snapshot
+        patience = go_duration(snapshot.pod_annotations(pod).get(SCALE_UP_DELAY, "")) or 0.0
+        return self._cluster.clock.now - float(snapshot.pods.created[pod]) >= patience
 
     def _options(self, waiting: list[int]) -> tuple[list[Option], list[int]]:
         """What to buy so that pods find a place, and the pods that still do not."""
