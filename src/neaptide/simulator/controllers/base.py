@@ -8,9 +8,6 @@ from neaptide.model.actions import Ref
 from neaptide.model.times import timestamp
 from neaptide.simulator.cluster import Cluster
 
-SUSPENDED_REPLICAS = "neaptide.io/suspended-replicas"
-"""Annotation of a suspended Deployment or StatefulSet: the replicas that it will have again."""
-
 
 class Owner:
     """A workload's object: written again whenever its spec changes; its status when somebody looks."""

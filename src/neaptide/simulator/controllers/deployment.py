@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from neaptide.model import objects
 from neaptide.model.actions import Ref
 from neaptide.model.columns import PENDING, RUNNING
-from neaptide.model.workloads import HASH_LABEL
+from neaptide.model.workloads import HASH_LABEL, SUSPENDED_REPLICAS
 from neaptide.simulator.cluster import LETTERS, Birth, Cause, Cluster
-from neaptide.simulator.controllers.base import SUSPENDED_REPLICAS, Owner, reference
+from neaptide.simulator.controllers.base import Owner, reference
 from neaptide.simulator.templates import Service
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"

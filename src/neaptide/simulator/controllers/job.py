@@ -71,7 +71,14 @@ class JobController(Owner):
         if self.state:
             return
         job = self._job
-        spec = objects.WorkloadSpec(suspend=self.suspended, parallelism=job.parallelism, completions=job.completions)
+        pods = job.template
+        template = objects.PodTemplate(
+            objects.Metadata(labels=pods.labels),
+            objects.TemplateSpec(pods.spec.priority, pods.spec.priority_class_name),
+        )
+        spec = objects.WorkloadSpec(
+            suspend=self.suspended, parallelism=job.parallelism, completions=job.completions, template=template
+        )
         active, succeeded, failed = len(self._active), self._succeeded, self._failures
         self.write(spec, objects.WorkloadStatus(active=active, succeeded=succeeded, failed=failed))
 

@@ -3,8 +3,9 @@
 from msgspec.structs import replace
 
 from neaptide.model import objects
+from neaptide.model.workloads import SUSPENDED_REPLICAS
 from neaptide.simulator.cluster import Birth, Cause, Cluster
-from neaptide.simulator.controllers.base import SUSPENDED_REPLICAS, Owner
+from neaptide.simulator.controllers.base import Owner
 from neaptide.simulator.templates import Service
 
 
