@@ -226,7 +226,7 @@ def test_node_resources_make_room_for_reclaimed_work_and_can_be_removed() -> Non
     row = snapshot.resource_row("kubernetes.io/batch-cpu")
     assert row is not None
     assert snapshot.nodes.allocatable[row].sum() == 0
-    assert "kubernetes.io/batch-cpu" not in made.machines.by_name[name].node.status.allocatable
+    assert "kubernetes.io/batch-cpu" not in made.machines.by_name[name].current().status.allocatable
 
 
 def test_evictions_by_nodes_are_reported_once_by_workload() -> None:

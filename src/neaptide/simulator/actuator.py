@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from neaptide.model import objects
 from neaptide.model.actions import AnyAction, Evict, Outcome, Reason, Ref, Resume, SetNodeResources, Suspend
 from neaptide.model.columns import PHASES
 from neaptide.simulator.budgets import DisruptionBudgets
@@ -34,11 +35,12 @@ class Actuator:
 
     def carry_out(self, action: AnyAction) -> Outcome:
         """Do one action, or say why not."""
-        state = self._state(action.target)
-        if state is None:
+        uid = self._uid(action.target)
+        if uid is None:
             return Outcome(action, "Refused", Reason("NotFound", f"404: {action.target} is not there"))
-        if action.target.uid and action.target.uid != state.get("metadata.uid"):
+        if action.target.uid not in ("", uid):
             return Outcome(action, "Refused", Reason("Conflict", f"409: {action.target} is another object by now"))
+        state = self._state(action.target) if action.preconditions else {}
         for condition in action.preconditions:
             if state.get(condition.field) != condition.equals:
                 found = state.get(condition.field, "unknown")
@@ -58,7 +60,7 @@ class Actuator:
 
     def _evict(self, action: Evict) -> Reason | None:
         snapshot = self._cluster.snapshot
-        pod = snapshot.pods.by_key[f"{action.target.namespace}/{action.target.name}"]
+        pod = snapshot.pods.by_key[_key(action.target)]
         node = int(snapshot.pods.node[pod])
         if node < 0 or snapshot.nodes.names[node] != action.node:
             return Reason("Moved", f"the pod is no longer on node {action.node}")
@@ -81,28 +83,36 @@ class Actuator:
             controller.resume()
         return None
 
-    def _state(self, target: Ref) -> Mapping[str, str] | None:
-        """The fields that a precondition can name; None where the object is not there."""
+    def _uid(self, target: Ref) -> str | None:
+        """The UID of the object of that name; None where there is none."""
         if target.kind == "Pod":
-            return self._pod_state(target)
+            pod = self._pod(target)
+            return None if pod is None else self._cluster.snapshot.pods.uids[pod]
         if target.kind == "Node":
-            return self._node_state(target)
-        row = self._cluster.snapshot.workloads.find(target.kind, target.namespace, target.name)
-        workload = None if row is None else self._cluster.snapshot.workloads.objects[row]
-        if workload is None:
-            return None
-        return {
-            "metadata.uid": workload.metadata.uid,
-            "spec.suspend": str(bool(workload.spec.suspend)).lower(),
-            "spec.replicas": str(workload.spec.replicas),
-            "spec.parallelism": str(workload.spec.parallelism),
-        }
+            machine = self._machines.by_name.get(target.name)
+            return None if machine is None else machine.node.metadata.uid
+        workload = self._workload(target)
+        return None if workload is None else workload.metadata.uid
 
-    def _pod_state(self, target: Ref) -> Mapping[str, str] | None:
+    def _state(self, target: Ref) -> Mapping[str, str]:
+        """The fields of an object that is there which a precondition can name."""
+        if target.kind == "Pod":
+            return self._pod_state(self._cluster.snapshot.pods.by_key[_key(target)])
+        if target.kind == "Node":
+            return _node_state(self._machines.by_name[target.name].current())
+        workload = self._workload(target)
+        return {} if workload is None else _workload_state(workload)
+
+    def _pod(self, target: Ref) -> int | None:
+        return self._cluster.snapshot.pods.by_key.get(_key(target))
+
+    def _workload(self, target: Ref) -> objects.Workload | None:
+        workloads = self._cluster.snapshot.workloads
+        row = workloads.find(target.kind, target.namespace or "default", target.name)
+        return None if row is None else workloads.objects[row]
+
+    def _pod_state(self, pod: int) -> dict[str, str]:
         table = self._cluster.snapshot.pods
-        pod = table.by_key.get(f"{target.namespace or 'default'}/{target.name}")
-        if pod is None:
-            return None
         node = int(table.node[pod])
         return {
             "metadata.uid": table.uids[pod],
@@ -111,15 +121,26 @@ class Actuator:
             "status.phase": PHASES[int(table.phase[pod])],
         }
 
-    def _node_state(self, target: Ref) -> Mapping[str, str] | None:
-        machine = self._machines.by_name.get(target.name)
-        if machine is None:
-            return None
-        allocatable = {f"status.allocatable[{key}]": text for key, text in machine.node.status.allocatable.items()}
-        return allocatable | {
-            "metadata.uid": machine.node.metadata.uid,
-            "spec.unschedulable": str(machine.node.spec.unschedulable).lower(),
-        }
+
+def _node_state(node: objects.Node) -> dict[str, str]:
+    amounts = {f"status.allocatable[{name}]": text for name, text in node.status.allocatable.items()}
+    return amounts | {
+        "metadata.uid": node.metadata.uid,
+        "spec.unschedulable": str(node.spec.unschedulable).lower(),
+    }
+
+
+def _workload_state(workload: objects.Workload) -> dict[str, str]:
+    return {
+        "metadata.uid": workload.metadata.uid,
+        "spec.suspend": str(bool(workload.spec.suspend)).lower(),
+        "spec.replicas": str(workload.spec.replicas),
+        "spec.parallelism": str(workload.spec.parallelism),
+    }
+
+
+def _key(target: Ref) -> str:
+    return f"{target.namespace or 'default'}/{target.name}"
 
 
 def _cause(action: AnyAction, *, code: str = "") -> Cause:

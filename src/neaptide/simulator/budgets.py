@@ -21,10 +21,15 @@ KIND = "PodDisruptionBudget"
 class DisruptionBudgets:
     """All budgets of a cluster."""
 
+    _classes: dict[str, list[int]]
+    _budgets_of_class: dict[int, list[str]]
+    _seen: int
+    _before: Longs
+    """What `_counts` gave the last time."""
+
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._snapshot = cluster, cluster.snapshot
-        self._classes: dict[str, list[int]] = {}
-        self._seen = 0
+        self._forget()
 
     def add(self, budgets: Iterable[PodDisruptionBudget]) -> None:
         """Put budgets into the snapshot. Raises FieldError where they do not tell how many pods they mean."""
@@ -32,19 +37,23 @@ class DisruptionBudgets:
             for name in ("min_available", "max_unavailable"):
                 scaled(getattr(budget.spec, name), 0, field=f"spec.{name}")
             self._snapshot.set(budget)
-        self._classes, self._seen = {}, 0
+        self._forget()
 
     def publish(self) -> None:
-        """Bring the status of every budget in the snapshot up to date."""
+        """Bring the status of the budgets in the snapshot up to date whose pods have changed."""
         known = self._snapshot.others.get(KIND, {})
         if not known:
             return
         self._match_new_classes()
-        healthy, present = self._counts()
-        for key, budget in list(known.items()):
-            status = self._status(budget, self._classes.get(key, []), healthy, present)
-            if status != budget.status:
-                self._snapshot.set(replace(budget, status=status))
+        counts = self._counts()
+        before = np.full_like(counts, -1)
+        before[:, : self._before.shape[1]] = self._before
+        self._before = counts
+        changed = np.flatnonzero((counts != before).any(axis=0)).tolist()
+        for key in dict.fromkeys(key for cls in changed for key in self._budgets_of_class.get(cls, ())):
+            status = self._status(known[key], self._classes[key], counts)
+            if status != known[key].status:
+                self._snapshot.set(replace(known[key], status=status))
 
     def refusal(self, pod: int) -> Reason | None:
         """Why the eviction API refuses to evict a pod (row) now."""
@@ -53,7 +62,7 @@ class DisruptionBudgets:
             return None
         self.publish()
         cls = int(table.cls[pod])
-        found = [key for key, classes in self._classes.items() if cls in classes]
+        found = self._budgets_of_class.get(cls, [])
         if len(found) > 1:
             return Reason("SeveralBudgets", "the eviction API refuses pods that several PodDisruptionBudgets select")
         for key in found:
@@ -71,6 +80,11 @@ class DisruptionBudgets:
         healthy = status.current_healthy >= status.desired_healthy and status.desired_healthy > 0
         return healthy or budget.spec.unhealthy_pod_eviction_policy == "AlwaysAllow"
 
+    def _forget(self) -> None:
+        self._classes, self._budgets_of_class = {}, {}
+        self._seen = 0
+        self._before = np.empty((2, 0), dtype=np.int64)
+
     def _match_new_classes(self) -> None:
         snapshot = self._snapshot
         for cls in range(self._seen, snapshot.classes.rows):
@@ -79,22 +93,20 @@ class DisruptionBudgets:
             for key, budget in snapshot.others[KIND].items():
                 if (budget.metadata.namespace or "default") == namespace and labels_match(budget.spec.selector, labels):
                     self._classes.setdefault(key, []).append(cls)
+                    self._budgets_of_class.setdefault(cls, []).append(key)
         self._seen = snapshot.classes.rows
 
-    def _counts(self) -> tuple[Longs, Longs]:
-        """Of every class, the pods that are ready and stay, and all that stay."""
+    def _counts(self) -> Longs:
+        """int64[2, classes]: the pods that are ready and stay, and all that stay."""
         table = self._snapshot.pods
         rows = table.indices()
         rows = rows[np.isnan(table.deleted[rows])]
         classes = self._snapshot.classes.rows
-        present = np.bincount(table.cls[rows], minlength=classes).astype(np.int64)
-        healthy = np.bincount(table.cls[rows[table.ready[rows]]], minlength=classes).astype(np.int64)
-        return healthy, present
+        ready = rows[table.ready[rows]]
+        return np.array([np.bincount(table.cls[each], minlength=classes) for each in (ready, rows)], dtype=np.int64)
 
-    def _status(
-        self, budget: PodDisruptionBudget, classes: list[int], healthy: Longs, present: Longs
-    ) -> DisruptionBudgetStatus:
-        current, pods = int(healthy[classes].sum()), int(present[classes].sum())
+    def _status(self, budget: PodDisruptionBudget, classes: list[int], counts: Longs) -> DisruptionBudgetStatus:
+        current, pods = counts[:, classes].sum(axis=1).tolist()
         wanted = sum(self._cluster.wanted_of_class.get(cls, lambda: 0)() for cls in classes)
         expected = wanted or pods
         if budget.spec.max_unavailable is not None:

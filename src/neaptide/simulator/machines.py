@@ -6,12 +6,11 @@ A node object outlives its machine: it turns NotReady after `detect_seconds`, it
 
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from neaptide.model import objects
 from neaptide.model.protocols import Offering
-from neaptide.model.quantity import for_resource
 from neaptide.model.times import timestamp
 from neaptide.pricing.billing import PER_SECOND, Billing, cost
 from neaptide.simulator.cluster import Cause, Cluster
@@ -65,16 +64,30 @@ class CloudSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Machine(Struct):
-    """One node: what was bought, since when it is paid for, and its object."""
+    """One node: what was bought, since when it is paid for, and its object as it joined.
+
+    `extended` holds the resources that were set since, None for what was removed.
+    """
 
     name: str
     pool: int
     offering: Offering
     launched: float
     node: objects.Node
+    extended: dict[str, int | None] = field(default_factory=dict)
     doomed: bool = False
     """The cloud has given notice."""
     billed: bool = False
+
+    def current(self) -> objects.Node:
+        """The node's object with what was set since it joined."""
+        gone = {name for name, amount in self.extended.items() if amount is None}
+        added = {name: str(amount) for name, amount in self.extended.items() if amount is not None}
+        allocatable, capacity = (
+            {name: text for name, text in (amounts | added).items() if name not in gone}
+            for amounts in (self.node.status.allocatable, self.node.status.capacity)
+        )
+        return replace(self.node, status=replace(self.node.status, allocatable=allocatable, capacity=capacity))
 
 
 class Machines:
@@ -146,7 +159,7 @@ class Machines:
             return
         machine.doomed = True
         machine.node = self._with(machine.node, unschedulable=True, taints=(*machine.node.spec.taints, INTERRUPTED))
-        self.cluster.snapshot.set_node(machine.node)
+        self.cluster.snapshot.set_node(machine.current())
         if self.settings.drain_on_notice:
             cause = Cause("cloud", "SpotInterruption", f"node {name} ends in {self.settings.notice_seconds:g} s")
             self._stop_pods(machine, cause)
@@ -154,18 +167,9 @@ class Machines:
 
     def set_resources(self, name: str, resources: Mapping[str, int | None]) -> None:
         """Set extended resources in a node's status; None removes one."""
-        machine, snapshot = self.by_name[name], self.cluster.snapshot
+        snapshot = self.cluster.snapshot
         snapshot.set_node_resources(snapshot.nodes.by_name[name], resources)
-        texts = {each: str(amount) for each, amount in resources.items() if amount is not None}
-        status = machine.node.status
-        machine.node = replace(
-            machine.node,
-            status=replace(
-                status,
-                allocatable=_patched(status.allocatable, resources, texts),
-                capacity=_patched(status.capacity, resources, texts),
-            ),
-        )
+        self.by_name[name].extended.update(resources)
         self.cluster.room_grew()
 
     def close(self) -> None:
@@ -230,7 +234,7 @@ class Machines:
     def _not_ready(self, machine: Machine) -> None:
         if not self._is_down(machine):
             return
-        down = self._with(machine.node, ready=False, taints=machine.node.spec.taints + UNREACHABLE)
+        down = self._with(machine.current(), ready=False, taints=machine.node.spec.taints + UNREACHABLE)
         row = self.cluster.snapshot.set_node(down)
         for pod in self.cluster.snapshot.pods_on(row):
             self.cluster.unready(pod)
@@ -243,7 +247,7 @@ class Machines:
         if not self._is_down(machine):
             return
         snapshot = self.cluster.snapshot
-        row = snapshot.set_node(machine.node)
+        row = snapshot.set_node(machine.current())
         nodes = self.cluster.nodes
         nodes.up[row] = True
         nodes.idle[row] = nodes.best_effort_idle[row] = nodes.cpu[row] - nodes.system_cpu[row]
@@ -333,15 +337,3 @@ def node_of(pool: Pool, offering: Offering, name: str, uid: str, now: float) -> 
 def quantity(resource: str, amount: int) -> str:
     """An amount as a Kubernetes quantity."""
     return f"{amount}m" if resource == "cpu" else str(amount)
-
-
-def amounts(quantities: Mapping[str, str]) -> dict[str, int]:
-    """Quantities as the integers that are counted."""
-    return {resource: for_resource(resource, text) for resource, text in quantities.items()}
-
-
-def _patched(
-    quantities: dict[str, str], resources: Mapping[str, int | None], texts: Mapping[str, str]
-) -> dict[str, str]:
-    kept = {each: text for each, text in quantities.items() if each not in resources}
-    return kept | dict(texts)
