@@ -231,6 +231,10 @@ class ClusterSnapshot:
         """Put an unassigned pod on a node (rows), as a binding does."""
         self._occupancy.attach(pod, node)
 
+    def assign_all(self, pods: Longs, nodes: Longs) -> None:
+        """Put unassigned pods on nodes (rows), all at once."""
+        self._occupancy.attach_block(pods, nodes.astype(np.int32))
+
     def unassign(self, pod: int) -> None:
         """Take a pod off its node (row), as an eviction does; it is pending then."""
         self._occupancy.leave(pod)

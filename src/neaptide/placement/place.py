@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from neaptide.model.columns import FAILED, SUCCEEDED, Bools, Longs
+from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED, Bools, Longs
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.placement.engine import Engine
 from neaptide.placement.profile import DEFAULT, Profile
 from neaptide.placement.verdict import Refusal, Verdict, judge
 from neaptide.placement.view import Pod, View
 
 INFEASIBLE = -1
+WORTH_A_BATCH = 8
+"""Fewer pods than that are placed one by one, for laying a batch out costs as much as placing a few."""
 
 
 class Placed(NamedTuple):
@@ -33,6 +38,7 @@ class Placement:
     def __init__(self, snapshot: ClusterSnapshot, profile: Profile = DEFAULT) -> None:
         self.snapshot, self.profile = snapshot, profile
         self.view = View(snapshot)
+        self._engine = Engine(self.view, profile)
 
     def feasible(self, pod: int) -> Bools:
         """bool[nodes]: the nodes that can take a pod."""
@@ -64,8 +70,45 @@ class Placement:
 
     def schedule(self, pods: Sequence[int]) -> list[Placed]:
         """Place pods in the order given, each before the next is looked at, and assign them in the snapshot."""
+        self.view.refresh()
         self.view.topology.classes.meet_all(set(self.snapshot.pods.cls[np.asarray(pods, dtype=np.int64)].tolist()))
-        return [self._place(pod) for pod in pods]
+        alone = {pod: reason for pod in pods if (reason := self._left_alone(pod))}
+        rest = [pod for pod in pods if pod not in alone]
+        if len(set(rest)) < len(rest):  # a pod is left alone when it comes the second time
+            return [self._place(pod) for pod in pods]
+        placed = {pod: Placed(pod, None, reason) for pod, reason in alone.items()}
+        batched = self._engine.takes(np.array(rest, dtype=np.int64))
+        for is_batch, run in groupby(zip(batched, rest, strict=True), key=itemgetter(0)):
+            found = [pod for _, pod in run]
+            placed |= {each.pod: each for each in (self._place_all(found) if is_batch else map(self._place, found))}
+        return [placed[pod] for pod in pods]
+
+    def _place_all(self, pods: Sequence[int]) -> list[Placed]:
+        """As `_place`, for many pods that the engine takes."""
+        self.view.refresh()
+        rows = np.array(pods, dtype=np.int64)
+        nodes = self._engine.place(rows) if len(pods) >= WORTH_A_BATCH else None
+        if nodes is None:
+            return [self._place(pod) for pod in pods]
+        placed: list[Placed] = []
+        said: dict[int, str] = {}
+        for number in [*np.flatnonzero(nodes == NO_NODE).tolist(), len(pods)]:
+            block = slice(len(placed), number)
+            if len(placed) < number:
+                self.snapshot.assign_all(rows[block], nodes[block])
+                placed += map(Placed, pods[block], nodes[block].tolist())
+                said.clear()
+            if number < len(pods):
+                placed.append(Placed(pods[number], None, self._refusal(pods[number], said)))
+        return placed
+
+    def _refusal(self, row: int, said: dict[int, str]) -> str:
+        """Why no node can take a pod. Until the next pod is placed the same is said of all pods of its class."""
+        number = int(self.snapshot.pods.cls[row])
+        if number not in said:
+            self.view.refresh()
+            said[number] = judge(self.view, self.profile.filters, self.view.pod(row)).message()
+        return said[number]
 
     def _place(self, row: int) -> Placed:
         refused = self._left_alone(row)

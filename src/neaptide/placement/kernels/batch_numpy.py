@@ -13,7 +13,6 @@ from neaptide.placement.kernels.problem import (
     AT_MOST,
     CROWD,
     LEAST_ALLOCATED,
-    NEVER,
     PULL,
     REFUSED,
     REQUESTED_TO_CAPACITY,
@@ -153,7 +152,7 @@ def _count(tally: int, position: int, problem: Problem) -> None:
         census.at_least[tally] -= 1
         if census.at_least[tally] == 0:
             there = census.pods[counts][census.exists[counts]]
-            census.least[tally] = there.min(initial=NEVER)
+            census.least[tally] = there.min()
             census.at_least[tally] = np.count_nonzero(there == census.least[tally])
 
 

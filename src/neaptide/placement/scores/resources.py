@@ -3,13 +3,14 @@
 Source: kube-scheduler v1.36, plugin noderesources (resource_allocation.go).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
 
 from neaptide.model.columns import Longs
+from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.scores.score import LARGEST
 from neaptide.placement.view import Pod, View
 
@@ -31,6 +32,20 @@ class ResourceWeight(Struct, frozen=True, forbid_unknown_fields=True):
 CPU_AND_MEMORY = (ResourceWeight("cpu"), ResourceWeight("memory"))
 
 
+class Measure(NamedTuple):
+    """One resource as a score measures it: int64 by node row, and `wanted` by the row of a pod's shape."""
+
+    name: str
+    weight: int
+    allocatable: Longs
+    allocated: Longs
+    wanted: Longs
+
+    def counts(self, wanted: int) -> bool:
+        """Whether the resource has a say for a pod that wants so much of it."""
+        return wanted > 0 or self.name in NATIVE
+
+
 class Amounts(NamedTuple):
     """One resource on some nodes, int64[rows]; `allocatable` is 0 where the resource has no say."""
 
@@ -45,22 +60,33 @@ class Amounts(NamedTuple):
         return self.allocated + self.wanted
 
 
-def amounts(
-    view: View, pod: Pod, rows: Longs, resources: tuple[ResourceWeight, ...], *, scoring: bool = True
-) -> list[Amounts]:
-    """The amounts of each resource. With `scoring`, containers without requests for cpu or memory count 100m and 200Mi."""
-    snapshot, shape = view.snapshot, pod.cls.shape
+def measures(
+    snapshot: ClusterSnapshot, resources: Iterable[ResourceWeight], *, scoring: bool = True
+) -> list[Measure]:
+    """The measures of resources. With `scoring`, containers without requests for cpu or memory count 100m and 200Mi."""
+    nodes, shapes = snapshot.nodes, snapshot.shapes
     found = []
     for resource in resources:
         row = snapshot.resource_row(resource.name)
         if row is None or resource.name in _UNSCORED:
             continue
-        if scoring and row < len(snapshot.shapes.scoring):  # cpu and memory come first in both
-            wanted, allocated = int(snapshot.shapes.scoring[row, shape]), snapshot.nodes.scoring[row, rows]
+        if scoring and row < len(shapes.scoring):  # cpu and memory come first in both
+            allocated, wanted = nodes.scoring[row], shapes.scoring[row]
         else:
-            wanted, allocated = int(snapshot.shapes.request[row, shape]), snapshot.nodes.used[row, rows]
-        if wanted or resource.name in NATIVE:
-            found.append(Amounts(resource.weight, snapshot.nodes.allocatable[row, rows], allocated, wanted))
+            allocated, wanted = nodes.used[row], shapes.request[row]
+        found.append(Measure(resource.name, resource.weight, nodes.allocatable[row], allocated, wanted))
+    return found
+
+
+def amounts(
+    view: View, pod: Pod, rows: Longs, resources: tuple[ResourceWeight, ...], *, scoring: bool = True
+) -> list[Amounts]:
+    """The amounts of each resource that has a say for a pod; see `measures`."""
+    found = []
+    for measure in measures(view.snapshot, resources, scoring=scoring):
+        wanted = int(measure.wanted[pod.cls.shape])
+        if measure.counts(wanted):
+            found.append(Amounts(measure.weight, measure.allocatable[rows], measure.allocated[rows], wanted))
     return found
 
 

@@ -1,0 +1,126 @@
+"""Places many pods at once, each before the next is looked at: what placing them one by one gives, much faster.
+
+What the pods' classes ask (asks.py) and the nodes' columns are laid out as arrays (layout.py), and one of the two kernels runs
+through the pods. A batch of many classes is cut into chunks that see few of them, for a kernel's cost for each pod grows with
+the number of classes; every chunk finds in the arrays what those before it have placed.
+"""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+
+from neaptide.model.columns import NO_NODE, Longs
+from neaptide.placement.amounts import Fit, Unsuited
+from neaptide.placement.asks import Asks, asks_of
+from neaptide.placement.filters.registry import DEFAULT_FILTERS
+from neaptide.placement.kernels import batch, batch_numpy
+from neaptide.placement.kernels.jit import HAVE_NUMBA, Twins
+from neaptide.placement.layout import Layout
+from neaptide.placement.profile import Profile
+from neaptide.placement.scores.registry import DEFAULT_SCORES
+from neaptide.placement.view import Pod, View
+
+PLACE = Twins(batch.place, batch_numpy.place)
+"""(problem, classes of pods, out) -> None: see kernels/batch.py."""
+WORTH_COMPILING = 1 << 20
+"""Batches of at least so many pods times nodes are worth seconds of compiling, the first time on a machine."""
+MOST_KEYS = 1 << 26
+"""How many keys (nodes times classes) a chunk may have: ten bytes each."""
+FEW_CLASSES = 64
+
+_FILTERS = tuple(type(each) for each in DEFAULT_FILTERS)
+_SCORES = (*get_args(Fit), *(type(each) for each in DEFAULT_SCORES))
+
+
+class Engine:
+    """Places batches of a view's pods by a profile."""
+
+    def __init__(self, view: View, profile: Profile, *, compiled: bool | None = None) -> None:
+        """Take a view, whose topology must be in step with its snapshot whenever the engine is asked.
+
+        Args:
+            view: what filters and scores read.
+            profile: what decides.
+            compiled: numba's kernel or the numpy version; None for what suits the size of each batch.
+        """
+        self._view, self._profile, self._compiled = view, profile, compiled
+        fits = [each for each in profile.scores if isinstance(each, Fit)]
+        self._suits = (
+            len(fits) <= 1
+            and all(isinstance(each, _FILTERS) for each in profile.filters)
+            and all(isinstance(each, _SCORES) for each in profile.scores)
+        )
+
+    def takes(self, pods: Longs) -> Sequence[bool]:
+        """By pod (row), whether it can be part of a batch: one that waits for a node, is not gated and has no claims."""
+        columns = self._view.snapshot.pods
+        if not self._suits:
+            return [False] * len(pods)
+        claims = {number: self._has_claims(number) for number in np.unique(columns.cls[pods]).tolist()}
+        waiting = (columns.node[pods] == NO_NODE) & ~columns.gated[pods]
+        return [
+            wait and not claims[number]
+            for wait, number in zip(waiting.tolist(), columns.cls[pods].tolist(), strict=True)
+        ]
+
+    def place(self, pods: Longs) -> Longs | None:
+        """The node row of each pod (row), all of which it `takes`, or NO_NODE. The snapshot stays as it is.
+
+        None where the amounts are too large for the kernels' arithmetic, or there are no nodes.
+        """
+        classes, asks = self._classify(pods)
+        nodes = len(self._view.snapshot.nodes.indices())
+        if not nodes:
+            return None
+        compiled = HAVE_NUMBA and len(pods) * nodes >= WORTH_COMPILING if self._compiled is None else self._compiled
+        place = PLACE.pick(compiled=compiled)
+        positions = np.empty(len(pods), dtype=np.int64)
+        try:
+            layout = Layout(self._view, self._profile, asks, len(pods))
+            for chunk in chunks(classes, nodes):
+                members, numbers = np.unique(classes[chunk], return_inverse=True)
+                place(layout.problem(members), numbers.reshape(-1), positions[chunk])
+        except Unsuited:
+            return None
+        return np.where(positions >= 0, layout.rows[positions], NO_NODE)
+
+    def _classify(self, pods: Longs) -> tuple[Longs, list[Asks]]:
+        """The class of each pod, and what each class asks. Pods of one class with two owners may be spread differently."""
+        columns = self._view.snapshot.pods
+        pairs = np.stack([columns.cls[pods], columns.owner[pods]], axis=1)
+        _, first, numbers = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+        topology = self._view.topology
+        found = [Pod(row, topology.classes.meet(int(columns.cls[row]))) for row in pods[first].tolist()]
+        return numbers.reshape(-1), [asks_of(self._view, self._profile, pod) for pod in found]
+
+    def _has_claims(self, number: int) -> bool:
+        return bool(self._view.volumes.claims(self._view.topology.classes.meet(number)))
+
+
+def chunks(classes: Longs, nodes: int) -> list[slice]:
+    """Cut a batch, given by the class of each pod, so that it costs least.
+
+    A chunk grows a key for each of its classes at each node, and renews the keys of one node for each of its pods.
+    """
+    found, most = len(np.unique(classes)), max(MOST_KEYS // max(nodes, 1), 1)
+    limits = [min(found, most)]
+    while limits[-1] > FEW_CLASSES:
+        limits.append(limits[-1] // 4)
+    cuts = [_cut(classes.tolist(), limit) for limit in limits]
+    return min(cuts, key=lambda cut: sum(_cost(classes[chunk], nodes) for chunk in cut))
+
+
+def _cost(classes: Longs, nodes: int) -> int:
+    return len(np.unique(classes)) * (nodes + len(classes))
+
+
+def _cut(classes: Sequence[int], limit: int) -> list[slice]:
+    """Chunks as long as can be with at most `limit` classes each."""
+    starts, seen = [0], set[int]()
+    for number, each in enumerate(classes):
+        if each not in seen and len(seen) == limit:
+            starts.append(number)
+            seen = set()
+        seen.add(each)
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(classes)], strict=True)]
