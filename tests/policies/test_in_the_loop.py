@@ -7,6 +7,7 @@ import pytest
 
 from neaptide.loop import Cycle
 from neaptide.model.actions import Resume, SetNodeResources, Suspend
+from neaptide.model.problems import FieldError
 from neaptide.simulator.run import Result, run
 from neaptide.simulator.scenario import parse
 
@@ -42,6 +43,21 @@ def go() -> tuple[Result, list[Cycle]]:
 @pytest.fixture(scope="module")
 def day() -> tuple[Result, list[Cycle]]:
     return go()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "accepted"),
+    [
+        ("0 20 * *", "policies[1].spec.rules[0].windows[0].schedule", "a cron expression"),
+        ("0 20 * * *', timeZone: 'Mars", "policies[1].spec.rules[0].windows[0].timeZone", "an IANA time zone"),
+    ],
+)
+def test_a_scenario_names_what_a_policy_does_not_accept(wrong: str, field: str, accepted: str) -> None:
+    text = DAY.replace('"0 20 * * *"', f"'{wrong}'")
+    with pytest.raises(FieldError) as error:
+        run(parse(text))
+    assert error.value.field == field
+    assert accepted in error.value.accepted
 
 
 def actions(cycles: list[Cycle], kind: Any) -> list[tuple[float, Any, str]]:

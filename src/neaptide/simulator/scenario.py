@@ -232,6 +232,10 @@ def converted(raw: Any, kind: Any, path: str = "") -> Any:  # noqa: ANN401 - pla
         if match is None:
             raise FieldError(path, raw, str(error)) from error
         what, below = match["what"], match["path"] or ""
+        cause = error.__cause__
+        if isinstance(cause, FieldError):  # a part that checks more than types
+            where = ".".join(part for part in (path, below, cause.field) if part)
+            raise FieldError(where, cause.value, cause.accepted) from error
         unknown = _UNKNOWN.search(what)
         if unknown is not None:
             below = f"{below}.{unknown[1]}".removeprefix(".")
