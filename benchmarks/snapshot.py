@@ -10,8 +10,9 @@ import numpy as np
 
 from benchmarks.figure import Figure, Peer, best_seconds
 from benchmarks.podlist import podlist
-from neaptide.model.manifests import from_json
-from neaptide.model.objects import Metadata, Node, NodeStatus, Pod
+from neaptide.model.build import add_pod_list
+from neaptide.model.manifests import pods_of_list
+from neaptide.model.objects import Metadata, Node, NodeStatus
 from neaptide.model.snapshot import ClusterSnapshot
 
 PODS, NODES = 10_000, 1_000
@@ -29,21 +30,13 @@ def empty_cluster(nodes: int = NODES) -> ClusterSnapshot:
     return snapshot
 
 
-def load(data: bytes, snapshot: ClusterSnapshot) -> list[Pod]:
-    """A PodList into columns; the decoded pods."""
-    found, _ = from_json(data, "pods.json")
-    pods = [each.item for each in found if isinstance(each.item, Pod)]
-    snapshot.add_pods(pods)
-    return pods
-
-
 def list_figures() -> Iterator[Figure]:
     """A first list: seconds, and memory in a process of its own."""
     import json  # noqa: PLC0415 - the peer
 
     data = podlist(PODS)
     clusters = [empty_cluster() for _ in range(5)]
-    seconds = best_seconds(lambda: load(data, clusters.pop()))
+    seconds = best_seconds(lambda: add_pod_list(clusters.pop(), data, "pods.json"))
     peer = best_seconds(lambda: json.loads(data), times=3)
     yield Figure("snapshot.list.seconds", seconds, "s", Peer("json.loads to dicts, no columns", peer))
     yield Figure("snapshot.list.megabytes", len(data) / 1e6, "MB")
@@ -58,7 +51,9 @@ def list_figures() -> Iterator[Figure]:
 def event_figures() -> Iterator[Figure]:
     """One pod event, and a what-if of growing size."""
     snapshot = empty_cluster()
-    pods = load(podlist(PODS), snapshot)[:2_000]
+    data = podlist(PODS)
+    add_pod_list(snapshot, data, "pods.json")
+    pods = next(pods_of_list(data))
 
     def events() -> None:
         for pod in pods:
@@ -72,7 +67,7 @@ def event_figures() -> Iterator[Figure]:
         )
     for size in (1_000, 10_000):
         cluster = empty_cluster(size)
-        load(podlist(PODS, nodes=size), cluster)
+        add_pod_list(cluster, podlist(PODS, nodes=size), "pods.json")
         yield Figure(f"snapshot.what_if.1_move.{size}_nodes.microseconds", _what_if_seconds(cluster, 1) * 1e6, "us")
 
 
@@ -96,7 +91,7 @@ def _peak_growth(file: str) -> float:
     data = Path(file).read_bytes()
     snapshot = empty_cluster()
     before = _status("VmRSS")
-    load(data, snapshot)
+    add_pod_list(snapshot, data, "pods.json")
     return _status("VmHWM") - before
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neaptide.model.build import build
+from neaptide.model.build import add_pod_list, build
 from neaptide.model.manifests import KINDS, from_json, from_yaml
 from neaptide.model.objects import Node, Pod, Workload
+from neaptide.model.snapshot import ClusterSnapshot
 
 
 def api_pod(name: str, **spec: Any) -> dict[str, Any]:
@@ -35,6 +36,22 @@ def test_lists_of_every_spelling_are_read(document: dict[str, Any]) -> None:
     assert [each.item.metadata.name for each in found] == ["a", "b"]
     assert all(isinstance(each.item, Pod) for each in found)
     assert not left_out
+
+
+def test_a_pod_list_goes_into_a_snapshot_whatever_is_wrong_with_some_of_it() -> None:
+    good = [{**api_pod(f"p{number}"), "kind": None} for number in range(3)]
+    for item in good:
+        del item["kind"]
+    bad = api_pod("bad", nodeName=7)
+    negative = api_pod("negative", containers=[{"name": "c", "resources": {"requests": {"cpu": "-1"}}}])
+    nameless: dict[str, Any] = {"metadata": {}}
+    for items, names in (([*good], []), ([*good, negative], ["spec"]), ([*good, bad, nameless, negative], None)):
+        snapshot = ClusterSnapshot()
+        data = json.dumps({"kind": "PodList", "items": items}).encode()
+        left_out = add_pod_list(snapshot, data, "pods.json")
+        assert sorted(snapshot.pods.by_key) == ["x/p0", "x/p1", "x/p2"]
+        assert len(left_out) == len(items) - 3
+        assert names is None or len(left_out) == len(names)
 
 
 def test_a_single_object_and_yaml_documents_are_read() -> None:

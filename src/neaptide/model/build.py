@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from neaptide.model import objects
-from neaptide.model.manifests import Found, describe
+from neaptide.model.manifests import Found, describe, from_json, pods_of_list
 from neaptide.model.metrics import apply_metrics
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
@@ -32,6 +34,22 @@ def build(found: Iterable[Found]) -> tuple[ClusterSnapshot, list[LeftOut]]:
         except FieldError as error:
             left_out.append(error.left_out(file, name))
     return snapshot, left_out
+
+
+def add_pod_list(snapshot: ClusterSnapshot, data: bytes, file: str) -> list[LeftOut]:
+    """The pods of an API server's PodList into a snapshot, never all of them in memory as objects; what was left out."""
+    left_out: list[LeftOut] = []
+
+    def add(pods: list[objects.Pod]) -> None:
+        left_out.extend(error.left_out(file, describe(pod)) for pod, error in snapshot.add_pods(pods))
+
+    try:
+        for pods in pods_of_list(data):
+            add(pods)
+    except msgspec.MsgspecError:  # some pod does not fit: look at each alone
+        found, left_out = from_json(data, file)
+        add([each.item for each in found if isinstance(each.item, objects.Pod)])
+    return left_out
 
 
 def _rank(found: Found) -> int:

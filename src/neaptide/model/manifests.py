@@ -6,6 +6,7 @@ is left out with a record of the field, and the others are used.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def from_json(data: bytes, file: str) -> tuple[list[Found], list[LeftOut]]:
     if kind is not None:
         try:
             with collector_paused():
-                return [Found(file, item) for item in _LIST_DECODERS[kind].decode(data).items], []
+                return [Found(file, item) for some in _some_at_a_time(data, kind) for item in some], []
         except msgspec.MsgspecError:
             pass  # some item does not fit: look at each alone
     try:
@@ -91,6 +92,15 @@ def from_json(data: bytes, file: str) -> tuple[list[Found], list[LeftOut]]:
         if item is not None:
             found.append(Found(file, item))
     return found, left_out
+
+
+def pods_of_list(data: bytes) -> Iterator[list[objects.Pod]]:
+    """The pods of a PodList, some at a time, so that only those are in memory as objects.
+
+    Raises:
+        MsgspecError: some pod does not fit; `from_json` says which, and gives the others.
+    """
+    return _some_at_a_time(data, "PodList")
 
 
 def from_yaml(text: str, file: str) -> tuple[list[Found], list[LeftOut]]:
@@ -120,18 +130,11 @@ def describe(item: objects.Object) -> str:
     return f"{kind} {meta.namespace}/{meta.name}" if meta.namespace else f"{kind} {meta.name}"
 
 
-class _PodList(msgspec.Struct, gc=False):
-    items: list[objects.Pod]
-
-
-class _NodeList(msgspec.Struct, gc=False):
-    items: list[objects.Node]
-
-
-_LIST_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
-    "PodList": msgspec.json.Decoder(_PodList),
-    "NodeList": msgspec.json.Decoder(_NodeList),
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "PodList": msgspec.json.Decoder(objects.Pod),
+    "NodeList": msgspec.json.Decoder(objects.Node),
 }
+_NAMELESS = "Expected `str` of at least one character - at `$.metadata.name`"
 _KIND = re.compile(rb'"kind"\s*:\s*"(PodList|NodeList)"')
 
 
@@ -141,13 +144,24 @@ def _kind_of_list(data: bytes) -> str | None:
     return match[1].decode() if match else None
 
 
+def _some_at_a_time(data: bytes, kind: str, *, at_once: int = 500) -> Iterator[list[Any]]:
+    """The items of an API server's list, a page at a time. Raises MsgspecError at the first that does not fit."""
+    raws = msgspec.json.decode(data, type=_List).items or []
+    decode = _DECODERS[kind].decode
+    for start in range(0, len(raws), at_once):
+        items = [decode(raw) for raw in raws[start : start + at_once]]
+        if not all(item.metadata.name for item in items):
+            raise msgspec.ValidationError(_NAMELESS)
+        yield items
+
+
 def _fitting(raw: msgspec.Raw, kind: str) -> objects.Object | None:
     known = KINDS.get(kind)
     if known is None:
         return None
     item = msgspec.json.decode(raw, type=known)
     if not item.metadata.name:
-        raise msgspec.ValidationError("Expected `str` of at least one character - at `$.metadata.name`")
+        raise msgspec.ValidationError(_NAMELESS)
     return item
 
 
