@@ -14,7 +14,9 @@ from neaptide.model.objects import (
     DisruptionBudgetStatus,
     LabelSelector,
     Metadata,
+    OwnerReference,
     PodDisruptionBudget,
+    Workload,
 )
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate, settle
@@ -156,6 +158,15 @@ def test_a_workload_with_a_protected_pod_is_not_suspended_and_no_workload_is_swi
     assert decide(protected, Plan("a", (suspend,))) == Counter({"DoNotDisrupt": 1})
     memory = settle(ArbiterMemory(), [Outcome(suspend, "Done", WHY)], [], NOW - 299)
     assert decide(cluster(), Plan("a", (resume,)), memory=memory) == Counter({"JustSwitched": 1})
+
+
+def test_a_protected_pod_of_a_cron_jobs_job_keeps_the_job_from_being_suspended() -> None:
+    snapshot = cluster(1, owner=("Job", "nightly-1"), annotations={DO_NOT_DISRUPT: "true"})
+    owner = OwnerReference("CronJob", "nightly", controller=True)
+    snapshot.set(Workload("Job", Metadata(name="nightly-1", namespace="default", owner_references=(owner,))))
+    for kind, name in (("Job", "nightly-1"), ("CronJob", "nightly")):
+        suspend = Suspend(policy="a", target=Ref(kind, name, "default"), reason=WHY)
+        assert decide(snapshot, Plan("a", (suspend,))) == Counter({"DoNotDisrupt": 1})
 
 
 def test_node_resources_may_be_set_whoever_owns_the_node() -> None:

@@ -1,1 +1,1 @@
-"""What a workload will use: histograms, peak prediction, run times, seasonal forecasts. Pure."""
+"""What a workload will use: histograms, peak prediction, run times. Pure."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from neaptide.model.actions import Ref
-from neaptide.model.columns import Ints, WorkloadColumns
+from neaptide.model.columns import Bools, Ints, WorkloadColumns
 from neaptide.model.objects import Metadata, OwnerReference, Workload
 from neaptide.model.problems import FieldError
 from neaptide.model.undo import Undo
@@ -84,6 +84,16 @@ class Workloads:
             if not climbing.any():
                 return top
             top = np.where(climbing, above, top).astype(np.int32)
+
+    def below(self, row: int) -> Bools:
+        """bool[rows]: whether a workload is `row` or leads up to it."""
+        parent = self.columns.parent[: self.columns.rows]
+        found: Bools = np.arange(self.columns.rows) == row
+        while True:
+            more: Bools = found | (found[parent] & (parent >= 0))
+            if (more == found).all():
+                return found
+            found = more
 
     def _row(self, kind: str, namespace: str, name: str) -> int:
         key = (kind, namespace, name)

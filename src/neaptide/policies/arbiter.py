@@ -202,7 +202,7 @@ class _Case:
             return []
         pods = snapshot.pods.indices()
         pods = pods[(snapshot.pods.owner[pods] >= 0) & (snapshot.pods.node[pods] >= 0)]
-        return [int(pod) for pod in pods[snapshot.workloads.roots()[snapshot.pods.owner[pods]] == row]]
+        return [int(pod) for pod in pods[snapshot.workloads.below(row)[snapshot.pods.owner[pods]]]]
 
     def _budgets_of(self, action: Evict) -> list[str]:
         """The keys of the PodDisruptionBudgets that select an action's pod."""
