@@ -3,7 +3,7 @@
 from tests.simulator.worlds import GIB, START, job, offering, pool, running, service, template, world
 
 from neaptide.model import objects as o
-from neaptide.simulator.autoscaler import SCALE_UP_DELAY
+from neaptide.simulator.autoscaler import SCALE_UP_DELAY, AutoscalerSettings
 from neaptide.simulator.machines import CloudSettings
 from neaptide.simulator.templates import Scale
 
@@ -77,6 +77,14 @@ def test_what_no_offering_holds_buys_nothing() -> None:
     made.add_service(service(template=template(cpu="64")))
     made.run_until(START + 3600)
     assert made.ledger.timeline().nodes.max() == 0
+
+
+def test_more_than_one_pass_may_buy_is_bought_by_the_next() -> None:
+    made = world(buying=True, cloud=QUICK, autoscaler=AutoscalerSettings(nodes_per_pass=1))
+    made.add_service(service(replicas=60))
+    made.run_until(START + 300)
+    assert made.machines.sizes == [15]
+    assert len(running(made)) == 60
 
 
 def test_nodes_that_are_coming_are_not_bought_twice() -> None:

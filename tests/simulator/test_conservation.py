@@ -1,6 +1,10 @@
 """What holds in every world at every time, whatever goes wrong; and that a seed decides everything."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -182,6 +186,32 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
     runs = [fingerprint(run(parse(SCENARIO.format(seed=seed)), placer=FirstFit)) for seed in (7, 7, 8)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
+
+
+DIGEST = """
+import hashlib, sys
+from tests.simulator.test_conservation import SCENARIO, fingerprint
+from neaptide.simulator.run import run
+from neaptide.simulator.scenario import parse
+text = SCENARIO.format(seed=5) + "policies: [{name: reclaim, mode: Enforce}]"
+print(hashlib.sha256(repr(sorted(fingerprint(run(parse(text))).items())).encode()).hexdigest())
+"""
+
+
+def test_another_process_with_another_order_of_hashes_gives_the_same_run() -> None:
+    root = Path(__file__).parents[2]
+    digests = {
+        subprocess.run(  # noqa: S603 - this very interpreter
+            [sys.executable, "-c", DIGEST],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            cwd=root,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
 
 
 def test_a_run_adds_up() -> None:

@@ -47,6 +47,21 @@ def test_the_documented_scenario_runs() -> None:
     [
         ({"duration": 0}, "duration", "0"),
         ({"duration": "long"}, "duration", "long"),
+        ({"duration": float("nan")}, "duration", "nan"),
+        ({"duration": float("inf")}, "duration", "inf"),
+        ({"tick": 0.001}, "tick", "0.001"),
+        ({"autoscaler": {"buy_period": 0}}, "autoscaler.buy_period", "0"),
+        ({"cloud": {"provision_spread": 2}}, "cloud.provision_spread", "2"),
+        (
+            {"services": [SERVICE | {"usage": {"kind": "points", "points": []}}]},
+            "services[0].usage.points",
+            "[]",
+        ),
+        (
+            {"services": [SERVICE | {"usage": {"kind": "daily", "low": -1, "high": 1}}]},
+            "services[0].usage.low",
+            "-1",
+        ),
         ({"ticks": 5}, "ticks", "5"),
         ({"pools": []}, "pools", "[]"),
         ({"pools": [POOL, POOL]}, "pools[1].name", "general"),
@@ -107,7 +122,7 @@ def test_the_documented_scenario_runs() -> None:
         ({"policies": [{"name": "mark", "mode": "Sometimes"}]}, "policies[0].mode", "Sometimes"),
         ({"policies": [{"name": "mark", "spec": {"amount": "much"}}]}, "policies[0].spec.amount", "much"),
         ({"start": "yesterday"}, "start", "yesterday"),
-        ({"profile": {"scores": ["Best"]}}, "scores[0].name", "Best"),
+        ({"profile": {"scores": ["Best"]}}, "profile.scores[0].name", "Best"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -138,6 +153,13 @@ def test_nothing_that_stands_in_a_file_leads_to_anything_but_a_field_error(field
         parse(scenario(**fields))
     except FieldError as error:
         assert error.accepted  # noqa: PT017 - most inputs are refused, a few are not
+
+
+def test_a_start_without_a_time_zone_is_in_utc() -> None:
+    starts = [
+        build(parse(scenario(start=text)), FirstFit).now() for text in ("2026-01-05T06:00:00", "2026-01-05T06:00:00Z")
+    ]
+    assert starts == [1767592800.0] * 2
 
 
 def test_prices_that_are_left_out_are_looked_up_and_else_unknown() -> None:

@@ -17,6 +17,7 @@ from neaptide.simulator.cluster import Cluster
 from neaptide.simulator.controllers.daemonset import DaemonSetController
 from neaptide.simulator.machines import POOL_LABEL, Machines, node_of
 from neaptide.simulator.scheduling import Placer, Scheduler
+from neaptide.simulator.templates import Period, Seconds, Several
 
 MAX_ROUNDS = 8
 """Different offerings that one pass may choose."""
@@ -29,13 +30,14 @@ class AutoscalerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """When nodes are bought and given back; times in seconds."""
 
     enabled: bool = True
-    buy_period: float = 10.0
-    give_back_period: float = 60.0
-    empty_seconds: float = 600.0
+    buy_period: Period = 10.0
+    give_back_period: Period = 60.0
+    empty_seconds: Seconds = 600.0
     """A node that has had no pods but those of DaemonSets for so long is given back."""
-    unready_seconds: float = 1200.0
+    unready_seconds: Seconds = 1200.0
     """So is a node that does not answer."""
-    nodes_per_pass: int = 100
+    nodes_per_pass: Several = 100
+    """Of one offering."""
 
 
 class Option(NamedTuple):
@@ -77,7 +79,7 @@ class Autoscaler:
         classes = [cls for cls in self._scheduler.failed_classes() if self._hopeless.get(cls) != sizes]
         if not classes:
             return
-        waiting = [pod for pod in self._scheduler.waiting_of(classes) if self._is_due(pod)]
+        waiting = self._due(self._scheduler.waiting_of(classes))
         options, left = self._options(waiting) if waiting else ([], [])
         for option in options:
             for _ in range(option.nodes):
@@ -95,14 +97,17 @@ class Autoscaler:
             if self._machines.sizes[pool] > self._machines.pools[pool].minimum:
                 self._machines.delete(name)
 
-    def _is_due(self, pod: int) -> bool:
-        """Whether a pod has waited as long as it says that it can (a Go duration; what is none counts as nothing)."""
-        snapshot = self._cluster.snapshot
-        patience = go_duration(snapshot.pod_annotations(pod).get(SCALE_UP_DELAY, "")) or 0.0
-        return self._cluster.clock.now - float(snapshot.pods.created[pod]) >= patience
+    def _due(self, pods: list[int]) -> list[int]:
+        """The pods that have waited as long as they say that they can (a Go duration; what is none counts as nothing)."""
+        snapshot, rows = self._cluster.snapshot, np.array(pods, dtype=np.int64)
+        sets, which = np.unique(snapshot.pods.annotations[rows], return_inverse=True)
+        texts = (snapshot.annotation_sets.values[number].get(SCALE_UP_DELAY, "") for number in sets.tolist())
+        patience = np.array([go_duration(text) or 0.0 for text in texts])[which]
+        found: list[int] = rows[self._cluster.clock.now - snapshot.pods.created[rows] >= patience].tolist()
+        return found
 
     def _options(self, waiting: list[int]) -> tuple[list[Option], list[int]]:
-        """What to buy so that pods find a place, and the pods that still do not."""
+        """What to buy so that pods find a place, and the pods that nothing helps."""
         snapshot = self._cluster.snapshot
         chosen: list[Option] = []
         bought = np.zeros(len(self._machines.pools), dtype=np.int64)
@@ -111,19 +116,16 @@ class Autoscaler:
                 snapshot.set_node(machine.node)
             left = self._unplaced(waiting)
             for _ in range(MAX_ROUNDS):
-                options = [
-                    option
-                    for offering in self._machines.offerings()
-                    if (option := self._try(offering, left, bought)) is not None
-                ]
-                if not left or not options:
-                    break
+                tried = (self._try(offering, left, bought) for offering in self._machines.offerings())
+                options = [option for option in tried if option is not None] if left else []
+                if not options:
+                    return chosen, left
                 best = min(options, key=Option.rank)
                 chosen.append(best)
                 bought[self._pool(best.offering)] += best.nodes
                 placed = set(best.pods)
                 left = [pod for pod in left if pod not in placed]
-        return chosen, left
+        return chosen, []
 
     def _unplaced(self, pods: list[int]) -> list[int]:
         if not self._machines.coming:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import cached_property
 from math import tau
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from neaptide.model.columns import Floats
 from neaptide.model.problems import FieldError
@@ -14,6 +14,8 @@ from neaptide.simulator.traces.packaged import cpu_series
 from neaptide.simulator.traces.series import DAY, Series
 
 BLOCK = 64
+Level = Annotated[float, Meta(ge=0, le=1e6)]
+Moment = Annotated[float, Meta(ge=-1e10, le=1e10)]
 
 
 class Curve(Protocol):
@@ -26,7 +28,7 @@ class Curve(Protocol):
 class Constant(Struct, frozen=True, tag_field="kind", tag="constant", forbid_unknown_fields=True):
     """The same at any time."""
 
-    level: float = 1.0
+    level: Level = 1.0
 
     def usage(self, times: Floats) -> Floats:
         return np.full(len(times), self.level)
@@ -35,9 +37,9 @@ class Constant(Struct, frozen=True, tag_field="kind", tag="constant", forbid_unk
 class Daily(Struct, frozen=True, tag_field="kind", tag="daily", forbid_unknown_fields=True):
     """A cosine from `low` to `high` that is highest at `peak_hour` (UTC)."""
 
-    low: float
-    high: float
-    peak_hour: float = 14.0
+    low: Level
+    high: Level
+    peak_hour: Annotated[float, Meta(ge=0, le=24)] = 14.0
 
     def usage(self, times: Floats) -> Floats:
         phase = (times / DAY - self.peak_hour / 24) * tau
@@ -48,8 +50,8 @@ class Daily(Struct, frozen=True, tag_field="kind", tag="daily", forbid_unknown_f
 class Points(Struct, frozen=True, tag_field="kind", tag="points", forbid_unknown_fields=True):
     """Straight lines between (seconds, fraction), repeated every `period` seconds from the epoch on."""
 
-    points: tuple[tuple[float, float], ...]
-    period: float = DAY
+    points: Annotated[tuple[tuple[Moment, Level], ...], Meta(min_length=1)]
+    period: Annotated[float, Meta(ge=1, le=1e9)] = DAY
 
     def usage(self, times: Floats) -> Floats:
         at, level = np.array(sorted(self.points), dtype=np.float64).T
@@ -61,9 +63,9 @@ class Real(Struct, frozen=True, tag_field="kind", tag="series", forbid_unknown_f
     """A series that the package ships, by its name, repeated; its highest sample is `peak`. `shift` moves it, in seconds."""
 
     name: str
-    peak: float = 1.0
-    shift: float = 0.0
-    unit: float = DAY
+    peak: Level = 1.0
+    shift: Moment = 0.0
+    unit: Annotated[float, Meta(ge=60, le=1e9)] = DAY
 
     def usage(self, times: Floats) -> Floats:
         series = cpu_series().get(self.name)

@@ -15,6 +15,7 @@ from neaptide.model.times import timestamp
 from neaptide.pricing.billing import PER_SECOND, Billing, cost
 from neaptide.simulator.cluster import Cause, Cluster
 from neaptide.simulator.ledger import Bill
+from neaptide.simulator.templates import Rate, Seconds, Share
 
 POOL_LABEL = "karpenter.sh/nodepool"
 CAPACITY_TYPE_LABEL = "karpenter.sh/capacity-type"
@@ -51,15 +52,15 @@ class Pool(Struct, frozen=True, kw_only=True):
 class CloudSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How fast and how reliable the cloud is; times in seconds."""
 
-    provision_seconds: float = 90.0
-    provision_spread: float = 0.2
+    provision_seconds: Seconds = 90.0
+    provision_spread: Share = 0.2
     """Provisioning takes that part more or less, drawn evenly."""
-    spot_interruptions_per_hour: float = 0.0
+    spot_interruptions_per_hour: Rate = 0.0
     """Of each spot node; the times between are exponential."""
-    notice_seconds: float = 120.0
+    notice_seconds: Seconds = 120.0
     drain_on_notice: bool = True
-    detect_seconds: float = 40.0
-    evict_seconds: float = 300.0
+    detect_seconds: Seconds = 40.0
+    evict_seconds: Seconds = 300.0
     billing: Billing = PER_SECOND
 
 

@@ -106,7 +106,10 @@ def policy_settings(scenario: Scenario, policies: Sequence[Policy]) -> list[Sett
 
 def _engine(scenario: Scenario) -> MakePlacer:
     """The placement engine with the scenario's profile. Raises FieldError."""
-    profile = read_profile(msgspec.json.encode(scenario.profile).decode())
+    try:
+        profile = read_profile(msgspec.json.encode(scenario.profile).decode())
+    except FieldError as error:
+        raise FieldError(f"profile.{error.field}", error.value, error.accepted) from error
     return lambda snapshot: Placement(snapshot, profile)
 
 

@@ -18,18 +18,25 @@ from neaptide.model.problems import FieldError
 from neaptide.model.yaml_text import YamlError, documents
 from neaptide.policies.arbiter import Budgets
 from neaptide.simulator.autoscaler import AutoscalerSettings
-from neaptide.simulator.curves import AnyCurve, Constant
+from neaptide.simulator.curves import AnyCurve, Constant, Level
 from neaptide.simulator.machines import CloudSettings
-from neaptide.simulator.templates import ConcurrencyPolicy, Scale, ServiceKind
+from neaptide.simulator.templates import (
+    ConcurrencyPolicy,
+    Count,
+    Period,
+    Rate,
+    Scale,
+    Seconds,
+    ServiceKind,
+    Several,
+    Share,
+)
 
 Tier = Literal["prod", "mid", "batch", "free"]
 FaultKind = Literal["crash", "interrupt", "metrics-missing", "metrics-stale"]
 Quantity = str | int | float
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
-Several = Annotated[int, Meta(ge=1)]
-Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
+Tick = Annotated[float, Meta(ge=1, le=1e6)]
 Name = Annotated[str, Meta(min_length=1, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 CapacityType = Literal["on-demand", "spot"]
 
@@ -45,7 +52,7 @@ class OfferingSpec(_Part, frozen=True, kw_only=True):
     allocatable: dict[str, Quantity]
     capacity_type: CapacityType = "on-demand"
     zone: str = "zone-a"
-    price_per_hour: NotNegative | None = None
+    price_per_hour: Rate | None = None
     nodes: Count = 0
 
 
@@ -81,11 +88,11 @@ class _PodFields(_Part, frozen=True, kw_only=True):
     tolerations: tuple[Toleration, ...] = ()
     grace_seconds: Annotated[int, Meta(ge=0)] | None = None
     usage: AnyCurve = Constant(1.0)
-    memory_usage: NotNegative = 1.0
+    memory_usage: Level = 1.0
     spread: Share = 0.0
-    pull_seconds: NotNegative = 20.0
-    start_seconds: NotNegative = 5.0
-    shutdown_seconds: NotNegative = 5.0
+    pull_seconds: Seconds = 20.0
+    start_seconds: Seconds = 5.0
+    shutdown_seconds: Seconds = 5.0
 
 
 class ServiceSpec(_PodFields, frozen=True, kw_only=True):
@@ -99,20 +106,20 @@ class ServiceSpec(_PodFields, frozen=True, kw_only=True):
 
 class JobSpec(_PodFields, frozen=True, kw_only=True):
     duration: Positive
-    after: NotNegative = 0.0
+    after: Seconds = 0.0
     parallelism: Several = 1
     completions: Several | None = None
     """As many as parallelism, unless it is given."""
     backoff_limit: Count = 6
     suspend: bool = False
-    checkpoint_seconds: NotNegative = 0.0
+    checkpoint_seconds: Seconds = 0.0
     failure_rate: Share = 0.0
 
 
 class ArrivalsSpec(JobSpec, frozen=True, kw_only=True):
     """Jobs of one kind that arrive at random, on average so many an hour, from `after` until `until`."""
 
-    per_hour: Positive
+    per_hour: Annotated[float, Meta(gt=0, le=1e6)]
     until: Positive | None = None
 
 
@@ -137,7 +144,7 @@ class TraceJobs(_Part, frozen=True, kw_only=True):
     count: Count
     seed: int = 0
     tier: Tier = "batch"
-    checkpoint_seconds: NotNegative = 0.0
+    checkpoint_seconds: Seconds = 0.0
     suspend: bool = False
     longest: Positive | None = None
     """Longer jobs are cut to this duration."""
@@ -158,7 +165,7 @@ class FaultSpec(_Part, frozen=True, kw_only=True):
     """Something that goes wrong for some nodes (of a pool, or any), drawn at random when it happens."""
 
     kind: FaultKind
-    after: NotNegative
+    after: Seconds
     nodes: Several = 1
     pool: str = ""
     lasts: Positive | None = None
@@ -187,10 +194,10 @@ class Scenario(_Part, frozen=True, kw_only=True):
     name: str = "scenario"
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
     duration: Positive = 86_400.0
-    tick: Positive = 60.0
+    tick: Tick = 60.0
     seed: int = 0
-    loop_period: Positive = 60.0
-    scheduler_period: Positive = 1.0
+    loop_period: Tick = 60.0
+    scheduler_period: Period = 1.0
     profile: dict[str, Any] = {}
     """The scheduler's profile, as docs/placement describes it; empty: the default one."""
     pools: Annotated[tuple[PoolSpec, ...], Meta(min_length=1)]

@@ -1,6 +1,7 @@
 """From a scenario to a world: every part of the file as what the simulator works with, checked before anything runs."""
 
 from collections.abc import Mapping
+from datetime import UTC
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ TIERS: dict[Tier, _Tier] = {
 def build(scenario: Scenario, placer: MakePlacer, catalogue: Catalogue | None = None) -> World:
     """The world at the start of a scenario. Prices that the file leaves out are looked up. Raises FieldError."""
     settings = Settings(
-        start=scenario.start.timestamp(),
+        start=(scenario.start if scenario.start.tzinfo else scenario.start.replace(tzinfo=UTC)).timestamp(),
         tick=scenario.tick,
         seed=scenario.seed,
         scheduler_period=scenario.scheduler_period,

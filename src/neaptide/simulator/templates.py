@@ -1,12 +1,18 @@
 """What a simulation is made of: pod templates with their usage, services, jobs, cron jobs and disruption budgets."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from neaptide.model.objects import PodSpec
 from neaptide.simulator.curves import Constant, Curve
 
+Period = Annotated[float, Meta(ge=0.1, le=1e9)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Rate = Annotated[float, Meta(ge=0, le=1e6)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Several = Annotated[int, Meta(ge=1, le=1_000_000)]
 ServiceKind = Literal["Deployment", "StatefulSet", "DaemonSet"]
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
 
@@ -37,8 +43,8 @@ class PodTemplate(Struct, frozen=True, kw_only=True):
 class Scale(Struct, frozen=True, forbid_unknown_fields=True):
     """A change of replicas, `after` seconds from the start."""
 
-    after: float
-    replicas: int
+    after: Seconds
+    replicas: Count
 
 
 class Service(Struct, frozen=True, kw_only=True):

@@ -23,7 +23,13 @@ class CronJobController(Owner):
     kind = "CronJob"
 
     def __init__(self, cluster: Cluster, cron: CronJob, make_job: MakeJob) -> None:
-        super().__init__(cluster, name=cron.name, namespace=cron.namespace, labels={}, annotations=cron.job.annotations)
+        super().__init__(
+            cluster,
+            name=cron.name,
+            namespace=cron.namespace,
+            labels=cron.job.labels,
+            annotations=cron.job.annotations,
+        )
         self._cron, self._make_job = cron, make_job
         self.suspended = cron.suspend
         self._jobs: list[JobController] = []
