@@ -1,7 +1,5 @@
 """Resource claims are beyond this scheduler."""
 
-from typing import ClassVar
-
 from neaptide.placement.filters.filter import Filter
 from neaptide.placement.view import Pod, View
 
@@ -10,8 +8,6 @@ REASON = "pod has resource claims, which need kube-scheduler's plugin DynamicRes
 
 class DynamicResources(Filter, frozen=True, tag="DynamicResources"):
     """A pod with resource claims is refused rather than placed without its devices."""
-
-    fixed: ClassVar[bool] = True
 
     def refusal(self, view: View, pod: Pod) -> str | None:
         del view

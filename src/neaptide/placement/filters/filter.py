@@ -1,7 +1,5 @@
 """What a filter is."""
 
-from typing import ClassVar
-
 from msgspec import Struct
 
 from neaptide.model.columns import Bools
@@ -9,12 +7,7 @@ from neaptide.placement.view import Pod, View
 
 
 class Filter(Struct, frozen=True, rename="camel", tag_field="name", forbid_unknown_fields=True):
-    """A rule that says which nodes cannot take a pod, and why in kube-scheduler's words. Fields are its parameters.
-
-    `fixed`: whether what the filter says of a class stays the same whichever pods are placed.
-    """
-
-    fixed: ClassVar[bool] = False
+    """A rule that says which nodes cannot take a pod, and why in kube-scheduler's words. Fields are its parameters."""
 
     @property
     def name(self) -> str:

@@ -1,7 +1,5 @@
 """Node selector and required node affinity."""
 
-from typing import ClassVar
-
 from neaptide.model.columns import Bools
 from neaptide.model.objects import NodeSelectorTerm
 from neaptide.placement.filters.filter import Filter
@@ -14,8 +12,6 @@ CONFLICT = "pod affinity terms conflict"
 
 class NodeAffinity(Filter, frozen=True, tag="NodeAffinity"):
     """A node must have the labels of the node selector and meet a term of the required node affinity."""
-
-    fixed: ClassVar[bool] = True
 
     def refusal(self, view: View, pod: Pod) -> str | None:
         names = self.named(view, pod)

@@ -1,7 +1,5 @@
 """Pods that name their node."""
 
-from typing import ClassVar
-
 import numpy as np
 
 from neaptide.model.columns import ORPHAN, Bools
@@ -13,8 +11,6 @@ REASON = "node(s) didn't match the requested node name"
 
 class NodeName(Filter, frozen=True, tag="NodeName"):
     """A pod that is bound to a node goes nowhere else. Where the node is known the pod is on it, so only unknown nodes remain."""
-
-    fixed: ClassVar[bool] = True
 
     def failures(self, view: View, pod: Pod) -> dict[str, Bools]:
         if pod.row < 0 or view.snapshot.pods.node[pod.row] != ORPHAN:

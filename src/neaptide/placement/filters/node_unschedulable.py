@@ -1,7 +1,5 @@
 """Cordoned nodes take no pods."""
 
-from typing import ClassVar
-
 from neaptide.model.columns import Bools
 from neaptide.model.objects import Taint
 from neaptide.model.selectors import tolerates
@@ -14,8 +12,6 @@ CORDON = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
 
 class NodeUnschedulable(Filter, frozen=True, tag="NodeUnschedulable"):
     """A cordoned node takes only pods that tolerate the taint of that meaning, whether the node carries it or not."""
-
-    fixed: ClassVar[bool] = True
 
     def failures(self, view: View, pod: Pod) -> dict[str, Bools]:
         cordoned = view.snapshot.nodes.unschedulable[: view.nodes.rows]

@@ -1,7 +1,5 @@
 """Taints keep pods away that do not tolerate them."""
 
-from typing import ClassVar
-
 from neaptide.model.columns import Bools
 from neaptide.placement.filters.filter import Filter
 from neaptide.placement.view import Pod, View
@@ -11,8 +9,6 @@ REASON = "node(s) had untolerated taint(s)"
 
 class TaintToleration(Filter, frozen=True, tag="TaintToleration"):
     """Every NoSchedule and NoExecute taint of a node must be tolerated."""
-
-    fixed: ClassVar[bool] = True
 
     def failures(self, view: View, pod: Pod) -> dict[str, Bools]:
         return {REASON: ~view.nodes.tolerable(pod.cls.shape, pod.cls.requirements)}

@@ -1,7 +1,5 @@
 """Zone and region labels of bound volumes."""
 
-from typing import ClassVar
-
 import numpy as np
 
 from neaptide.model.columns import Bools
@@ -20,8 +18,6 @@ _SEPARATOR = "__"
 
 class VolumeZone(Filter, frozen=True, tag="VolumeZone"):
     """A node that is in some zone or region must be in one that the labels of each bound volume name."""
-
-    fixed: ClassVar[bool] = True
 
     def refusal(self, view: View, pod: Pod) -> str | None:
         for claim in view.volumes.claims(pod.cls):
