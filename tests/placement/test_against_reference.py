@@ -18,7 +18,7 @@ CONFLICT = "pod affinity terms conflict"
 scenes = st.booleans().flatmap(lambda plain: st.tuples(clusters(plain=plain), pods("new", plain=plain)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(scenes)
 def test_every_node_is_refused_for_the_reference_s_reasons(scene: tuple[Cluster, o.Pod]) -> None:
     cluster, pod = scene
@@ -36,7 +36,7 @@ def test_every_node_is_refused_for_the_reference_s_reasons(scene: tuple[Cluster,
             assert sorted(given_reasons) == sorted(expected)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(scenes)
 def test_every_score_is_the_reference_s(scene: tuple[Cluster, o.Pod]) -> None:
     cluster, pod = scene
