@@ -35,13 +35,11 @@ def sum_in(timeline: Timeline, values: Floats, edges: Floats) -> Floats:
     """float64[slots]: the sum of what was counted. A tick's count is of the time before it, and so is its slot."""
     slot = np.searchsorted(edges, timeline.time, side="left") - 1
     inside = (slot >= 0) & (slot < len(edges) - 1)
-    total: Floats = np.bincount(slot[inside], weights=values[inside], minlength=len(edges) - 1)
-    return total
+    return np.bincount(slot[inside], weights=values[inside], minlength=len(edges) - 1).astype(np.float64)
 
 
 def waiting_at(waits: Sequence[Wait], times: Floats) -> Floats:
     """float64[times]: how many of the pods were wanted and had not started."""
     wanted = np.sort([each.wanted for each in waits])
     started = np.sort([each.started for each in waits])  # nan, for never, sorts last
-    held = np.searchsorted(wanted, times, "right") - np.searchsorted(started, times, "right")
-    return np.asarray(held, dtype=np.float64)
+    return (np.searchsorted(wanted, times, "right") - np.searchsorted(started, times, "right")).astype(np.float64)
