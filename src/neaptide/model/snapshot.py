@@ -274,10 +274,13 @@ class ClusterSnapshot:
 
     def set_node_resources(self, node: int, resources: Mapping[str, int | None]) -> None:
         """Set resources in a node's capacity and allocatable, as a patch of its status does; None removes one."""
-        self._words.vector(dict.fromkeys(resources, 0))  # rows for those that were not seen before
-        for name, amount in resources.items():
-            for matrix in (self.nodes.allocatable, self.nodes.capacity):
-                self._undo.put(matrix, (self._words.resource_rows[name], node), amount or 0)
+        known = self._words.resource_rows
+        if not known.keys() >= resources.keys():
+            self._words.vector(dict.fromkeys(resources, 0))  # rows for those that were not seen before
+        rows = [known[name] for name in resources]
+        amounts = [amount or 0 for amount in resources.values()]
+        for matrix in (self.nodes.allocatable, self.nodes.capacity):
+            self._undo.put(matrix, (rows, node), amounts)
         self.changed_nodes.append(node)
 
     def what_if(self) -> AbstractContextManager[None]:

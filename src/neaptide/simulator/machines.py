@@ -99,6 +99,8 @@ class Machines:
         self.by_name: dict[str, Machine] = {}
         self.coming: dict[str, Machine] = {}
         """Bought and not yet a node."""
+        self.taken: set[str] = set()
+        """Nodes whose machine the cloud has taken back, and of which the API has not learnt yet."""
         self.sizes = [0] * len(self.pools)
         """How many nodes every pool has, those that are coming included."""
         self.node_joined: Callable[[int], None] = lambda _: None
@@ -229,6 +231,7 @@ class Machines:
             return
         self._halt(machine)
         self._bill(machine)
+        self.taken.add(machine.name)
         cause = Cause("cloud", "SpotInterruption", f"node {machine.name} was taken back")
         self.cluster.clock.after(self.settings.detect_seconds, lambda: self._vanish(machine, cause))
 
@@ -272,6 +275,7 @@ class Machines:
         self._halt(machine)
         self._bill(machine)
         del self.by_name[machine.name]
+        self.taken.discard(machine.name)
         self.sizes[machine.pool] -= 1
         for pod in tuple(snapshot.pods_on(row)):
             self.cluster.lose(pod, cause)

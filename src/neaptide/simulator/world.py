@@ -218,8 +218,6 @@ class World:
         requested, given = side.cpu_request[rows], side.given[rows]
         memory = side.memory_request[rows]
         nodes = snapshot.nodes.indices()
-        machines = [each for each in self.machines.by_name.values() if not each.billed]
-        prices = [each.offering.price_per_hour for each in (*machines, *self.machines.coming.values())]
         waits = now - side.wanted[rows[waiting]]
 
         def by_band(amount: Floats, chosen: np.ndarray) -> Floats:
@@ -230,7 +228,7 @@ class World:
             time=now,
             nodes=np.bincount(cluster.nodes.pool[nodes], minlength=len(self.machines.pools)).astype(np.float64),
             not_ready=float((~snapshot.nodes.ready[nodes]).sum()),
-            money_per_hour=float(sum(np.nan if each is None else each for each in prices)),
+            money_per_hour=self._money_per_hour(nodes),
             cpu_capacity=float(snapshot.nodes.capacity[0, nodes].sum()),
             memory_capacity=float(snapshot.nodes.capacity[1, nodes].sum()),
             cpu_requested=by_band(requested, bound),
@@ -243,3 +241,11 @@ class World:
             running=by_band(np.ones(len(rows)), table.phase[rows] == RUNNING),
             longest_pending=float(waits.max(initial=0.0)),
         )
+
+    def _money_per_hour(self, nodes: np.ndarray) -> float:
+        """What is paid for now: the nodes there are, less those that the cloud has taken, and those that are coming."""
+        taken = [self.cluster.snapshot.nodes.by_name[name] for name in self.machines.taken]
+        paid = nodes[~np.isin(nodes, taken)] if taken else nodes
+        coming = (each.offering.price_per_hour for each in self.machines.coming.values())
+        there = float(self.cluster.snapshot.nodes.price[paid].sum())
+        return there + sum(np.nan if price is None else price for price in coming)
