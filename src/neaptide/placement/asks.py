@@ -11,9 +11,15 @@ import numpy as np
 
 from neaptide.model.columns import Bools, Longs
 from neaptide.placement.filters.inter_pod_affinity import InterPodAffinity as AffinityFilter
+from neaptide.placement.filters.node_name import NodeName
 from neaptide.placement.filters.node_ports import NodePorts
 from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
+from neaptide.placement.filters.node_volume_limits import NodeVolumeLimits
 from neaptide.placement.filters.pod_topology_spread import PodTopologySpread as SpreadFilter
+from neaptide.placement.filters.scheduling_gates import SchedulingGates
+from neaptide.placement.filters.volume_binding import VolumeBinding
+from neaptide.placement.filters.volume_restrictions import VolumeRestrictions
+from neaptide.placement.filters.volume_zone import VolumeZone
 from neaptide.placement.kernels import problem as kinds
 from neaptide.placement.profile import Profile
 from neaptide.placement.scores.image_locality import ImageLocality
@@ -23,6 +29,10 @@ from neaptide.placement.scores.pod_topology_spread import HOSTNAME, PodTopologyS
 from neaptide.placement.scores.taint_toleration import TaintToleration
 from neaptide.placement.view import Pod, View
 
+COUNTING = (NodeResourcesFit, NodePorts, SpreadFilter, AffinityFilter)
+"""Filters whose say changes with the pods that are placed."""
+SILENT = (SchedulingGates, NodeName, VolumeRestrictions, NodeVolumeLimits, VolumeBinding, VolumeZone)
+"""Filters that have nothing to say of pods without gates, nodes and claims."""
 ITSELF = ""
 """The topology key by which every node is a domain of its own."""
 
@@ -77,9 +87,8 @@ class Asks(NamedTuple):
     wishes: tuple[Wish, ...]
 
 
-def asks_of(view: View, profile: Profile, pod: Pod) -> Asks:
-    """What a pod of some class asks by a profile."""
-    allowed = _allowed(view, profile, pod)
+def asks_of(view: View, profile: Profile, pod: Pod, allowed: Bools) -> Asks:
+    """What a pod of some class asks by a profile; `allowed` is what `allowed_to` says of it."""
     fixed = None
     for score in profile.scores:
         if isinstance(score, ImageLocality):
@@ -88,16 +97,19 @@ def asks_of(view: View, profile: Profile, pod: Pod) -> Asks:
     return Asks(pod, allowed, fixed, rules, wishes)
 
 
-def _allowed(view: View, profile: Profile, pod: Pod) -> Bools:
+def allowed_to(view: View, profile: Profile, pod: Pod) -> Bools:
+    """bool[node rows]: where a pod without gates, node and claims may go, whatever other pods are there."""
     allowed = view.snapshot.nodes.alive[: view.nodes.rows].copy()
     for each in profile.filters:
+        if isinstance(each, SILENT):
+            continue
         names = each.named(view, pod)
         if names is not None:
             rows = [view.snapshot.nodes.by_name[name] for name in names if name in view.snapshot.nodes.by_name]
             allowed &= np.isin(np.arange(len(allowed)), rows)
         if each.refusal(view, pod) is not None:
             allowed[:] = False
-        if not isinstance(each, NodeResourcesFit | NodePorts | SpreadFilter | AffinityFilter):
+        if not isinstance(each, COUNTING):
             for failed in each.failures(view, pod).values():
                 allowed &= ~failed
     return allowed
@@ -129,7 +141,7 @@ def _wishes(view: View, profile: Profile, pod: Pod, allowed: Bools) -> Iterator[
         if isinstance(score, TaintToleration | NodeAffinity):
             raw = score.raw(view, pod, rows)
             kind = kinds.SHARE if isinstance(score, NodeAffinity) else kinds.SHARE_OF_NONE
-            if raw is not None and allowed.any() and raw[allowed].min() < raw[allowed].max():
+            if raw is not None and raw.any() and len(np.unique(raw[allowed])) > 1:
                 yield Wish(kind, score.weight, raw)
         elif isinstance(score, InterPodAffinity):
             pulls = score.pulls(view, pod)

@@ -6,13 +6,14 @@ the number of classes; every chunk finds in the arrays what those before it have
 """
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
-from neaptide.model.columns import NO_NODE, Longs
+from neaptide.model.columns import NO_NODE, Bools, Longs
 from neaptide.placement.amounts import Fit, Unsuited
-from neaptide.placement.asks import Asks, asks_of
+from neaptide.placement.asks import Asks, allowed_to, asks_of
+from neaptide.placement.classes import PodClass
 from neaptide.placement.filters.registry import DEFAULT_FILTERS
 from neaptide.placement.kernels import batch, batch_numpy
 from neaptide.placement.kernels.jit import HAVE_NUMBA, Twins
@@ -27,10 +28,17 @@ WORTH_COMPILING = 1 << 20
 """Batches of at least so many pods times nodes are worth seconds of compiling, the first time on a machine."""
 MOST_KEYS = 1 << 26
 """How many keys (nodes times classes) a chunk may have: ten bytes each."""
-FEW_CLASSES = 64
+FEW_CLASSES = 128
+"""Cutting a batch so that its chunks see fewer classes than that gains nothing."""
 
 _FILTERS = tuple(type(each) for each in DEFAULT_FILTERS)
 _SCORES = (*get_args(Fit), *(type(each) for each in DEFAULT_SCORES))
+
+
+class _Mask(NamedTuple):
+    cls: PodClass
+    position: int
+    allowed: Bools
 
 
 class Engine:
@@ -45,6 +53,7 @@ class Engine:
             compiled: numba's kernel or the numpy version; None for what suits the size of each batch.
         """
         self._view, self._profile, self._compiled = view, profile, compiled
+        self._masks: dict[int, _Mask] = {}
         fits = [each for each in profile.scores if isinstance(each, Fit)]
         self._suits = (
             len(fits) <= 1
@@ -80,7 +89,7 @@ class Engine:
             layout = Layout(self._view, self._profile, asks, len(pods))
             for chunk in chunks(classes, nodes):
                 members, numbers = np.unique(classes[chunk], return_inverse=True)
-                place(layout.problem(members), numbers.reshape(-1), positions[chunk])
+                place(layout.problem(members), numbers, positions[chunk])
         except Unsuited:
             return None
         return np.where(positions >= 0, layout.rows[positions], NO_NODE)
@@ -88,11 +97,20 @@ class Engine:
     def _classify(self, pods: Longs) -> tuple[Longs, list[Asks]]:
         """The class of each pod, and what each class asks. Pods of one class with two owners may be spread differently."""
         columns = self._view.snapshot.pods
-        pairs = np.stack([columns.cls[pods], columns.owner[pods]], axis=1)
-        _, first, numbers = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+        owners = int(columns.owner[pods].max(initial=0)) + 2
+        pairs = columns.cls[pods].astype(np.int64) * owners + columns.owner[pods]
+        _, first, numbers = np.unique(pairs, return_index=True, return_inverse=True)
         topology = self._view.topology
         found = [Pod(row, topology.classes.meet(int(columns.cls[row]))) for row in pods[first].tolist()]
-        return numbers.reshape(-1), [asks_of(self._view, self._profile, pod) for pod in found]
+        return numbers, [asks_of(self._view, self._profile, pod, self._allowed(pod)) for pod in found]
+
+    def _allowed(self, pod: Pod) -> Bools:
+        """Where a class may go, kept until some node is another than before."""
+        position, known = len(self._view.nodes.changed), self._masks.get(pod.cls.number)
+        if known is None or known.cls is not pod.cls or known.position != position:
+            mask = allowed_to(self._view, self._profile, pod)
+            known = self._masks[pod.cls.number] = _Mask(pod.cls, position, mask)
+        return known.allowed
 
     def _has_claims(self, number: int) -> bool:
         return bool(self._view.volumes.claims(self._view.topology.classes.meet(number)))
@@ -104,10 +122,9 @@ def chunks(classes: Longs, nodes: int) -> list[slice]:
     A chunk grows a key for each of its classes at each node, and renews the keys of one node for each of its pods.
     """
     found, most = len(np.unique(classes)), max(MOST_KEYS // max(nodes, 1), 1)
-    limits = [min(found, most)]
-    while limits[-1] > FEW_CLASSES:
-        limits.append(limits[-1] // 4)
-    cuts = [_cut(classes.tolist(), limit) for limit in limits]
+    if found <= min(most, FEW_CLASSES):
+        return [slice(0, len(classes))]
+    cuts = [_cut(classes.tolist(), limit) for limit in (min(found, most), min(FEW_CLASSES, most))]
     return min(cuts, key=lambda cut: sum(_cost(classes[chunk], nodes) for chunk in cut))
 
 

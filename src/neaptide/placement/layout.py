@@ -86,18 +86,17 @@ class Layout:
         )
 
     def _fixed(self, asks: Sequence[Asks]) -> arrays.Shorts:
-        fixed = np.empty((len(asks), len(self.rows)), dtype=np.int16)
-        for row, each in zip(fixed, asks, strict=True):
-            row[:] = np.where(each.allowed[self.rows], 0, arrays.REFUSED)
-            if each.fixed is not None:
-                scores = each.fixed[self.rows]
-                if scores.max(initial=0) > np.iinfo(np.int16).max:
+        allowed = np.array([each.allowed for each in asks])[:, self.rows]
+        fixed: arrays.Shorts = allowed.T.astype(np.int16, order="C") - np.int16(1)
+        for number, each in enumerate(asks):
+            if each.fixed is not None and each.fixed.any():
+                if each.fixed.max() > np.iinfo(np.int16).max:
                     raise Unsuited
-                row[:] = np.where(row < 0, row, scores)
+                fixed[:, number] = np.where(fixed[:, number] < 0, arrays.REFUSED, each.fixed[self.rows])
         largest = self._amounts.largest + int(fixed.max(initial=0))
         if (largest + 1) * len(self.rows) > np.iinfo(np.int32).max:
             raise Unsuited
-        return np.ascontiguousarray(fixed.T)
+        return fixed
 
     def _rule_rows(self, rules: Iterable[Rule]) -> Iterator[_RuleRow]:
         for rule in rules:
