@@ -5,10 +5,11 @@ from neaptide.placement.gpu.dot_product import DOT_PRODUCT
 from neaptide.placement.gpu.fgd import FGD
 from neaptide.placement.gpu.gpu_clustering import GPU_CLUSTERING
 from neaptide.placement.gpu.gpu_packing import GPU_PACKING
+from neaptide.placement.gpu.neap import NEAP
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.random_fit import RANDOM
 
-GPU_POLICIES: list[GpuPolicy] = [FGD, BEST_FIT, DOT_PRODUCT, GPU_PACKING, GPU_CLUSTERING, RANDOM]
+GPU_POLICIES: list[GpuPolicy] = [NEAP, FGD, BEST_FIT, DOT_PRODUCT, GPU_PACKING, GPU_CLUSTERING, RANDOM]
 
 
 def gpu_policy(name: str) -> GpuPolicy:
