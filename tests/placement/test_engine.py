@@ -8,8 +8,10 @@ from tests.placement.reference import Cluster
 
 from neaptide.model import objects as o
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.placement.engine import Engine, chunks
+from neaptide.placement.engine import Engine, chunks, warm
 from neaptide.placement.filters.registry import DEFAULT_FILTERS
+from neaptide.placement.kernels import batch
+from neaptide.placement.kernels.jit import HAVE_NUMBA
 from neaptide.placement.place import Placement
 from neaptide.placement.profile import DEFAULT, Profile
 from neaptide.placement.scores.balanced_allocation import NodeResourcesBalancedAllocation
@@ -146,3 +148,19 @@ def test_chunks_follow_each_other_and_fit_into_memory(classes: list[int], nodes:
     found = chunks(np.array(classes), nodes)
     assert [number for chunk in found for number in range(chunk.start, chunk.stop)] == list(range(len(classes)))
     assert all(len(set(classes[chunk])) * nodes <= 2**26 for chunk in found)
+
+
+def test_a_kernel_is_compiled_once_for_all_batches() -> None:
+    warm()
+    snapshot = of_one_node("p0", "p1", cpu="64")
+    snapshot.set(o.Node(o.Metadata(name="other"), status=o.NodeStatus(allocatable={"pods": "110", "cpu": "8"})))
+    for labels in ({"app": "a"}, {"app": "b"}):
+        snapshot.set(o.Pod(o.Metadata(name=f"labelled-{labels['app']}", labels=labels)))
+    before = versions()
+    for rows in (np.arange(1), np.arange(4)):
+        assert Engine(Placement(snapshot).view, DEFAULT, compiled=True).place(rows) is not None
+    assert versions() == before
+
+
+def versions() -> int:
+    return len(batch._place.signatures) if HAVE_NUMBA else 0  # type: ignore[attr-defined] # numba's dispatcher has them

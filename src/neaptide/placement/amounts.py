@@ -110,4 +110,4 @@ def _exact(amounts: Longs | list[Longs], width: int) -> Floats:
     found = np.asarray(amounts, dtype=np.int64).reshape(len(amounts), width)
     if np.abs(found).max(initial=0) > EXACT:
         raise Unsuited
-    return found.astype(np.float64)
+    return found.astype(np.float64, order="C")

@@ -62,6 +62,7 @@ class Layout:
             scored=self._amounts.scored,
             capacity=self._amounts.capacity,
             first=first,
+            width=_longs(1 << (size - 1).bit_length() for size in np.diff(first).tolist()),
             cell=np.repeat(np.arange(len(first) - 1), np.diff(first)),
             rank=order,
             position=np.argsort(order),
@@ -75,8 +76,8 @@ class Layout:
             nodes=self._nodes,
             scoring=self._amounts.scoring,
             classes=arrays.Classes(
-                request=self._amounts.request[:, members],
-                scored=self._amounts.wanted[:, members],
+                request=np.take(self._amounts.request, members, axis=1),
+                scored=np.take(self._amounts.wanted, members, axis=1),
                 balances=self._amounts.balances[members],
                 fixed=self._fixed([self._asks[member] for member in members]),
             ),
@@ -94,7 +95,7 @@ class Layout:
                     raise Unsuited
                 fixed[:, number] = np.where(fixed[:, number] < 0, arrays.REFUSED, each.fixed[self.rows])
         largest = self._amounts.largest + int(fixed.max(initial=0))
-        if (largest + 1) * len(self.rows) > np.iinfo(np.int32).max:
+        if largest > np.iinfo(np.int16).max:
             raise Unsuited
         return fixed
 

@@ -1,17 +1,17 @@
 """Placing a batch of pods one after the other, each where its class scores best: the compiled version.
 
-Every class has a *key* at every node: score * nodes + (nodes - 1 - rank), or REFUSED where a pod of the class cannot go, so
-that the highest key is the best node with ties already broken. Keys are the leaves of tournament trees, one tree for each
-cell of nodes, whose rows hold all classes side by side: after a pod was placed, its node's keys are computed anew and carried up
-for all classes at once, by vector instructions. Choosing a node for the next pod looks at the roots only. Rules by a
-shared topology key (a zone) are asked there, once for each cell; rules by a sole key (the hostname) are part of the keys.
+The scores of every class at every node, REFUSED where a pod of the class cannot go, are the leaves of tournament trees, one tree
+for each cell of nodes, whose rows hold all classes side by side: after a pod was placed, its node's scores are computed anew and
+carried up for all classes at once, by vector instructions. Choosing a node for the next pod looks at the roots, and goes down
+from the best one, to the left where both sides are equal. Rules by a shared topology key (a zone) are asked at the
+roots, once for each cell; rules by a sole key (the hostname) are part of the scores.
 
 Helpers stand in this file, for numba's cache of a function looks at no other. batch_numpy.py says the same with numpy.
 """
 
 import numpy as np
 
-from neaptide.model.columns import Bools, Ints, Longs
+from neaptide.model.columns import Bools, Longs
 from neaptide.placement.kernels.jit import lean_kernel, lean_part
 from neaptide.placement.kernels.problem import (
     APART,
@@ -30,6 +30,7 @@ from neaptide.placement.kernels.problem import (
     Nodes,
     Problem,
     Rules,
+    Shorts,
     Wishes,
 )
 from neaptide.placement.kernels.scratch import Scratch, scratch_for
@@ -82,35 +83,49 @@ def _choose(pod_class: int, problem: Problem, scratch: Scratch) -> int:
     if wishes.first[pod_class] < wishes.first[pod_class + 1]:
         found = _candidates(pod_class, problem, scratch)
         return _choose_among(found, pod_class, problem, scratch)
-    best = REFUSED
+    best, chosen = REFUSED, REFUSED
     for cell in range(nodes.first.size - 1):
-        key = scratch.tree[2 * nodes.first[cell] + 1, pod_class]
-        if key > best and _admits_all(pod_class, nodes.first[cell], problem.census, problem.rules):
-            best = key
-    count = nodes.rank.size
-    return nodes.position[count - 1 - best % count] if best >= 0 else REFUSED
+        score = scratch.tree[2 * nodes.first[cell] + 1, pod_class]
+        if score < max(best, 0) or not _admits_all(pod_class, nodes.first[cell], problem.census, problem.rules):
+            continue
+        position = _descend(cell, pod_class, nodes, scratch.tree)
+        if score > best or nodes.rank[position] < nodes.rank[chosen]:
+            best, chosen = score, position
+    return chosen
+
+
+@lean_part
+def _descend(cell: int, pod_class: int, nodes: Nodes, tree: Shorts) -> int:
+    """The first position of a cell with the highest score of a class."""
+    start, size = nodes.first[cell], nodes.first[cell + 1] - nodes.first[cell]
+    row = 1
+    while row < size:
+        row *= 2
+        row += tree[2 * start + row, pod_class] < tree[2 * start + row // 2, pod_class]
+    offset = row - nodes.width[cell]
+    return int(start + (offset if offset >= 0 else offset + size))
 
 
 @lean_part
 def _candidates(pod_class: int, problem: Problem, scratch: Scratch) -> int:
     """Gather the feasible nodes with their scores, or only the best of each cell where wishes cannot tell them apart; how many."""
-    nodes, tree, count = problem.nodes, scratch.tree, problem.nodes.rank.size
+    nodes, tree = problem.nodes, scratch.tree
     found = 0
     for cell in range(nodes.first.size - 1):
         start, stop = nodes.first[cell], nodes.first[cell + 1]
-        key = tree[2 * start + 1, pod_class]
-        if key < 0 or not _admits_all(pod_class, start, problem.census, problem.rules):
+        score = tree[2 * start + 1, pod_class]
+        if score < 0 or not _admits_all(pod_class, start, problem.census, problem.rules):
             continue
         if problem.wishes.by_cell[pod_class]:
-            scratch.candidate[found] = nodes.position[count - 1 - key % count]
-            scratch.total[found] = key // count
+            scratch.candidate[found] = _descend(cell, pod_class, nodes, tree)
+            scratch.total[found] = score
             found += 1
             continue
         for position in range(start, stop):
-            key = tree[stop + position, pod_class]
-            if key >= 0:
+            score = tree[_row(position, nodes), pod_class]
+            if score >= 0:
                 scratch.candidate[found] = position
-                scratch.total[found] = key // count
+                scratch.total[found] = score
                 found += 1
     return found
 
@@ -263,18 +278,26 @@ def _count(tally: int, position: int, census: Census) -> None:
 
 
 @lean_part
-def _climb(position: int, low: int, high: int, nodes: Nodes, tree: Ints) -> None:
-    """Carry a node's keys up its tree."""
+def _row(position: int, nodes: Nodes) -> int:
+    """The row of a position's leaf. Leaves stand such that going down to the left comes to the first position."""
     cell = nodes.cell[position]
-    base = 2 * nodes.first[cell]
-    row = nodes.first[cell + 1] + position - base
+    start, size = nodes.first[cell], nodes.first[cell + 1] - nodes.first[cell]
+    row = nodes.width[cell] + position - start
+    return int(2 * start + (row if row < 2 * size else row - size))
+
+
+@lean_part
+def _climb(position: int, low: int, high: int, nodes: Nodes, tree: Shorts) -> None:
+    """Carry a node's scores up its tree."""
+    base = 2 * nodes.first[nodes.cell[position]]
+    row = _row(position, nodes) - base
     while row > 1:
         row //= 2
         _join(base + 2 * row, base + row, low, high, tree)
 
 
 @lean_part
-def _join(child: int, parent: int, low: int, high: int, tree: Ints) -> None:
+def _join(child: int, parent: int, low: int, high: int, tree: Shorts) -> None:
     left, right, best = tree[child, low:high], tree[child + 1, low:high], tree[parent, low:high]
     for each in range(best.size):
         best[each] = max(left[each], right[each])
@@ -282,9 +305,9 @@ def _join(child: int, parent: int, low: int, high: int, tree: Ints) -> None:
 
 @lean_kernel
 def _refresh(start: int, stop: int, low: int, high: int, problem: Problem, scratch: Scratch) -> None:
-    """Compute the keys of classes `low : high` at positions `start : stop`: one, or all."""
+    """Compute the scores of classes `low : high` at positions `start : stop`: one, or all."""
     nodes, classes, rules = problem.nodes, problem.classes, problem.rules
-    fits, points, count = scratch.fits[low:high], scratch.points[low:high], nodes.rank.size
+    fits, points = scratch.fits[low:high], scratch.points[low:high]
     for position in range(start, stop):
         fixed = classes.fixed[position, low:high]
         for each in range(fits.size):
@@ -296,14 +319,12 @@ def _refresh(start: int, stop: int, low: int, high: int, problem: Problem, scrat
         _fit_points(position, low, high, problem, scratch)
         if problem.scoring.balance_weight > 0:
             _balance_points(position, low, high, problem, scratch)
-        keys = scratch.tree[nodes.first[nodes.cell[position] + 1] + position, low:high]
-        last = count - 1 - nodes.rank[position]
+        scores = scratch.tree[_row(position, nodes), low:high]
         for each in range(fits.size):
-            key = np.int32((points[each] + fixed[each]) * count + last)
-            keys[each] = key if fits[each] else np.int32(REFUSED)
+            scores[each] = np.int16(points[each] + fixed[each]) if fits[each] else np.int16(REFUSED)
         for rule in range(rules.sole[low], rules.sole[high]):
             if not _admits(rule, position, problem.census, rules):
-                keys[rules.owner[rule] - low] = REFUSED
+                scores[rules.owner[rule] - low] = REFUSED
     if stop - start == 1:
         _climb(start, low, high, nodes, scratch.tree)
     else:
@@ -311,8 +332,8 @@ def _refresh(start: int, stop: int, low: int, high: int, problem: Problem, scrat
 
 
 @lean_part
-def _plant(low: int, high: int, nodes: Nodes, tree: Ints) -> None:
-    """Carry all keys up the trees."""
+def _plant(low: int, high: int, nodes: Nodes, tree: Shorts) -> None:
+    """Carry all scores up the trees."""
     for cell in range(nodes.first.size - 1):
         base = 2 * nodes.first[cell]
         for row in range(nodes.first[cell + 1] - nodes.first[cell] - 1, 0, -1):

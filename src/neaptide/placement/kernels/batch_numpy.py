@@ -1,6 +1,7 @@
 """Placing a batch of pods one after the other, each where its class scores best: the numpy version.
 
-See batch.py: the keys are the same, but stand in one row for each class, whose highest is looked for whenever it is needed.
+Every class has a *key* at every node: score * nodes + (nodes - 1 - rank), or REFUSED where a pod of the class cannot go, so
+that the highest key is the best node with ties already broken. The keys of a class stand in a row.
 """
 
 from typing import Any

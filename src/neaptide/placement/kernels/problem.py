@@ -35,6 +35,7 @@ class Nodes(NamedTuple):
         scored: [measures, nodes] what the pods there ask for, as scores measure it.
         capacity: [measures, nodes] what that is a part of; 0 where a node has none.
         first: [cells + 1] where each cell begins.
+        width: [cells] the least power of two that is not below a cell's number of nodes.
         cell: [nodes] the cell of a position.
         rank: [nodes] the place of a position's node among all nodes in the order of their rows: of equal nodes the first wins.
         position: [nodes] the inverse of `rank`.
@@ -44,6 +45,7 @@ class Nodes(NamedTuple):
     scored: Floats
     capacity: Floats
     first: Longs
+    width: Longs
     cell: Longs
     rank: Longs
     position: Longs
