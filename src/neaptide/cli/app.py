@@ -78,11 +78,51 @@ COMMANDS = (
             "neaptide replay openb --trace DIR --workload FILE.csv --output json",
         ),
     ),
+    Command(
+        "testbed up",
+        "neaptide.cli.testbed:up",
+        "Bring a Kubernetes control plane up on this machine, with nodes of the types, zones and prices wanted.",
+        (
+            "neaptide testbed up --nodes 1000",
+            "neaptide testbed up --name second --node-types m7i.large r7i.large",
+        ),
+    ),
+    Command(
+        "testbed status",
+        "neaptide.cli.testbed:status",
+        "Show how its components are.",
+        ("neaptide testbed status", "neaptide testbed status --name second --output json"),
+    ),
+    Command(
+        "testbed kubectl",
+        "neaptide.cli.testbed:kubectl",
+        "Run kubectl on it.",
+        ("neaptide testbed kubectl -- get nodes -o wide", "neaptide testbed kubectl --name second -- get pods"),
+    ),
+    Command(
+        "testbed logs",
+        "neaptide.cli.testbed:logs",
+        "Print what one of its components has logged.",
+        ("neaptide testbed logs kube-scheduler --follow", "neaptide testbed logs audit --lines 5"),
+    ),
+    Command(
+        "testbed down",
+        "neaptide.cli.testbed:down",
+        "End its processes; its data stays for the next time.",
+        ("neaptide testbed down", "neaptide testbed down --name second --purge"),
+    ),
+    Command(
+        "testbed build",
+        "neaptide.cli.testbed:build",
+        "Build its programs, once, and print where they are.",
+        ("neaptide testbed build",),
+    ),
 )
 _GROUPS = {
     "explain": "Say why: why here, why not there, what was decided and what became of it.",
     "prices": "What nodes cost.",
     "replay": "Published experiments, again.",
+    "testbed": "A real Kubernetes control plane on this machine, to try things on.",
 }
 
 _STANDARD_INPUT = "/dev/stdin"

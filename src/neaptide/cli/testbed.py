@@ -1,0 +1,216 @@
+"""`neaptide testbed`: a real control plane on this machine to try things on, with nodes that kwok plays."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from neaptide.cli.costs import read_catalogue
+from neaptide.cli.exits import OK, PARTIAL, UsageError, unacceptable
+from neaptide.cli.output import Output, emit
+from neaptide.cli.progress import progress
+from neaptide.testbed.build import ensure_built
+from neaptide.testbed.cluster import Testbed, directory_of
+from neaptide.testbed.errors import TestbedError
+from neaptide.testbed.load import add_nodes
+from neaptide.testbed.nodes import DEFAULT_TYPES, DEFAULT_ZONES, Mix, draw, fake_node
+
+if TYPE_CHECKING:
+    from neaptide.model.protocols import Offering
+
+_GPU = "nvidia.com/gpu"
+_PODS = "110"  # the kubelet's default
+
+Words = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
+
+
+def up(
+    *,
+    name: str = "default",
+    directory: Path | None = None,
+    nodes: int = 10,
+    node_types: Words = (),
+    zones: Words = DEFAULT_ZONES,
+    spot_fraction: float = 0.3,
+    spot_price: float = 0.4,
+    seed: int = 1,
+    prices: str | None = None,
+    openb: Path | None = None,
+) -> int:
+    """Bring a control plane up, or what of it is missing, and see that it has the nodes.
+
+    Args:
+        name: of the cluster; several run side by side.
+        directory: where it keeps everything; by default a directory of that name under XDG_STATE_HOME/neaptide/testbed.
+        nodes: how many; those that are there stay as they are.
+        node_types: types of the catalogue to draw from; by default some of it, or all of --prices.
+        zones: to spread the nodes over.
+        spot_fraction: the part of the nodes that are spot, 0 to 1.
+        spot_price: of spot nodes, as a part of the on-demand price.
+        seed: the same seed draws the same nodes.
+        prices: a price catalogue (YAML or CSV) with types and their sizes; by default the one that comes with the package.
+        openb: a directory with the openb trace, whose GPU nodes are added.
+    """
+    manifests = _drawn_nodes(nodes, node_types, zones, spot_fraction, spot_price, seed, prices)
+    if openb is not None:
+        manifests += _openb_nodes(openb)
+    began = time.monotonic()
+    with _told():
+        testbed = Testbed(directory or directory_of(name))
+        _build()
+        with progress("starting the control plane") as report:
+            testbed.up(report)
+        ready = time.monotonic()
+        with progress(f"waiting for {len(manifests)} nodes") as report:
+            new = add_nodes(testbed.site, manifests, report)
+    print(
+        f"The control plane is ready ({ready - began:.1f} s), and so are {len(manifests)} nodes, {new} of them new",
+        end="",
+    )
+    print(f" ({time.monotonic() - ready:.1f} s).\n\n  export KUBECONFIG={testbed.kubeconfig}")
+    return OK
+
+
+def status(*, name: str = "default", directory: Path | None = None, output: Output = "table") -> int:
+    """Show the components, their memory and their ports. The exit code is 1 where one does not run.
+
+    Args:
+        name: of the cluster.
+        directory: where it keeps everything, if not in the place by its name.
+        output: table for people; json or yaml for programs.
+    """
+    with _told():
+        components = Testbed(directory or directory_of(name)).status()
+    emit(components, output, title="testbed")
+    return OK if all(component.state == "running" for component in components) else PARTIAL
+
+
+def kubectl(
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    name: str = "default",
+    directory: Path | None = None,
+) -> int:
+    """Run kubectl as the cluster's administrator.
+
+    Args:
+        arguments: for kubectl, after `--`.
+        name: of the cluster.
+        directory: where it keeps everything, if not in the place by its name.
+    """
+    with _told():
+        program, environment = Testbed(directory or directory_of(name)).kubectl_command()
+    os.execve(program, [program, *arguments], environment)  # noqa: S606 - kubectl takes this command's place
+
+
+def logs(
+    component: str, *, name: str = "default", directory: Path | None = None, lines: int = 50, follow: bool = False
+) -> int:
+    """Print the end of what a component has logged.
+
+    Args:
+        component: its name as `status` shows it, or `audit` for the API server's audit log.
+        name: of the cluster.
+        directory: where it keeps everything, if not in the place by its name.
+        lines: how many.
+        follow: go on with what it logs from now on.
+    """
+    with _told():
+        file = Testbed(directory or directory_of(name)).log(component)
+    if not file.exists():
+        raise UsageError(f"{file}: {component} has not logged anything there")
+    command = ["tail", "-n", str(lines), *(["-f"] if follow else []), str(file)]
+    os.execvp(command[0], command)  # noqa: S606 - tail takes this command's place
+
+
+def down(*, name: str = "default", directory: Path | None = None, purge: bool = False) -> int:
+    """End every process of a cluster. `up` brings it back with its data.
+
+    Args:
+        name: of the cluster.
+        directory: where it keeps everything, if not in the place by its name.
+        purge: forget the data, keys and logs too.
+    """
+    with _told():
+        Testbed(directory or directory_of(name)).down(purge=purge)
+    return OK
+
+
+def build() -> int:
+    """Build the programs, if they are not built yet, and print where they are."""
+    with _told():
+        print(_build())
+    return OK
+
+
+def _build() -> Path:
+    with progress("building the control plane (once; about 10 minutes on 2 cores)") as report:
+        return ensure_built(report)
+
+
+def _drawn_nodes(
+    count: int,
+    types: Sequence[str],
+    zones: Sequence[str],
+    spot_fraction: float,
+    spot_price: float,
+    seed: int,
+    prices: str | None,
+) -> list[dict[str, Any]]:
+    if count < 0:
+        raise unacceptable("--nodes", count, "0 or more")
+    for option, value in (("--spot-fraction", spot_fraction), ("--spot-price", spot_price)):
+        if not 0 <= value <= 1:
+            raise unacceptable(option, value, "0 to 1")
+    if not zones:
+        raise unacceptable("--zones", "", "one zone or more")
+    wanted = types or (() if prices else DEFAULT_TYPES)
+    mix = Mix(
+        offerings=_offerings(wanted, prices), zones=zones, spot_fraction=spot_fraction, spot_price=spot_price, seed=seed
+    )
+    return draw(count, mix)
+
+
+def _offerings(types: Sequence[str], prices: str | None) -> "list[Offering]":
+    from neaptide.pricing.offerings import offerings
+
+    catalogue, _ = read_catalogue(prices)
+    sold = offerings(catalogue)
+    known = {each.instance_type for each in sold}
+    for wanted in types:
+        if wanted not in known:
+            raise unacceptable("--node-types", wanted, "a type whose size the catalogue states (neaptide prices check)")
+    chosen = [each for each in sold if not types or each.instance_type in types]
+    if not chosen:
+        raise unacceptable("--prices", prices, "a catalogue that states the size of at least one type")
+    return chosen
+
+
+def _openb_nodes(directory: Path) -> list[dict[str, Any]]:
+    from neaptide.simulator.traces.openb import load_openb
+    from neaptide.simulator.traces.rows import TraceError
+
+    try:
+        nodes = load_openb(directory).nodes
+    except TraceError as error:
+        raise UsageError(f"--openb: {error}") from error
+    return [
+        fake_node(nodes.names[at], {"nvidia.com/gpu.product": nodes.model[at]}, _amounts(cpu, memory, gpus))
+        for at, (cpu, memory, gpus) in enumerate(zip(nodes.cpu, nodes.memory, nodes.gpu_count, strict=True))
+    ]
+
+
+def _amounts(cpu_milli: int, memory: int, gpus: int) -> Mapping[str, str]:
+    return {"cpu": f"{cpu_milli}m", "memory": str(memory), "pods": _PODS, _GPU: str(gpus)}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the testbed has to say ends the command as a sentence."""
+    try:
+        yield
+    except TestbedError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,73 @@
+"""`neaptide testbed` as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neaptide.cli.app import run
+from neaptide.testbed import cluster
+
+WRONG: dict[str, tuple[list[str], str]] = {
+    "fewer nodes than none": (["up", "--nodes", "-1"], "--nodes: '-1' is not accepted; accepted: 0 or more"),
+    "more spot than all": (["up", "--spot-fraction", "2"], "--spot-fraction: '2.0' is not accepted; accepted: 0 to 1"),
+    "a spot price above the other": (["up", "--spot-price", "1.5"], "--spot-price: '1.5' is not accepted"),
+    "a type that nobody sells": (["up", "--node-types", "m0.huge"], "--node-types: 'm0.huge' is not accepted"),
+    "a name that is a path": (["status", "--name", "../etc"], "--name: '../etc' is not accepted"),
+    "a cluster that never was": (["status", "--name", "never-was"], "`neaptide testbed up` makes one"),
+    "a component that there is not": (["logs", "dns"], "component: 'dns' is not accepted; accepted: etcd, "),
+    "a trace that is not there": (["up", "--openb", "nowhere"], "--openb: nowhere"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_ends_as_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["testbed", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert sentence in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert shown.out == ""
+
+
+@pytest.mark.testbed
+def test_status_lists_the_components(testbed: cluster.Testbed, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["testbed", "status", "--directory", str(testbed.directory), "--output", "json"]) == 0
+    listed = {each["component"]: each for each in json.loads(capsys.readouterr().out)}
+    assert listed.keys() == {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"}
+    assert all(each["state"] == "running" and each["memory_mib"] > 0 for each in listed.values())
+
+
+@pytest.mark.testbed
+def test_up_adds_the_nodes_that_are_missing(
+    another: cluster.Testbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "openb"
+    trace.mkdir()
+    (trace / "openb_node_list_gpu_node.csv").write_text(
+        "sn,cpu_milli,memory_mib,gpu,model\ngpu-1,96000,393216,8,V100M32\n"
+    )
+    (trace / "openb_pod_list_default.csv").write_text("name,cpu_milli,memory_mib,num_gpu,gpu_milli\n")
+    up = ["testbed", "up", "--directory", str(another.directory), "--node-types", "m7i.large", "--zones", "a", "b"]
+    for options, new in ((["--nodes", "3"], 3), (["--nodes", "5", "--openb", str(trace)], 3)):
+        assert run([*up, *options]) == 0
+        shown = capsys.readouterr().out
+        assert f"{new} of them new" in shown
+        assert str(another.kubeconfig) in shown
+    listed = _neaptide("testbed", "kubectl", "--directory", str(another.directory), "--", "get", "nodes", "-o", "name")
+    assert listed.split() == ["node/gpu-1", *(f"node/node-0000{number}" for number in range(1, 6))]
+
+
+@pytest.mark.testbed
+@pytest.mark.parametrize("component", ["kube-apiserver", "audit"])
+def test_logs_prints_the_end_of_a_log(testbed: cluster.Testbed, component: str) -> None:
+    lines = _neaptide("testbed", "logs", component, "--directory", str(testbed.directory), "--lines", "3")
+    assert len(lines.splitlines()) == 3
+
+
+def _neaptide(*arguments: str) -> str:
+    command = [sys.executable, "-m", "neaptide", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own command
