@@ -14,8 +14,6 @@ from neaptide.model.undo import Undo
 FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 CPU, MEMORY, STORAGE, PODS = range(4)
 NO_ANNOTATIONS = 0
-LARGEST_AMOUNT = 2**53
-"""No node has this much of anything; sums of a thousand such amounts still fit an int64."""
 
 
 class Vocabulary:
@@ -93,7 +91,7 @@ class Vocabulary:
                     table.widen(name, width)
         vector = np.zeros(len(self.resources), dtype=np.int64)
         for resource, amount in amounts.items():
-            vector[self.resource_rows[resource]] = min(amount, LARGEST_AMOUNT)
+            vector[self.resource_rows[resource]] = amount
         return vector
 
 
