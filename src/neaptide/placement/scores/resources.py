@@ -60,9 +60,7 @@ class Amounts(NamedTuple):
         return self.allocated + self.wanted
 
 
-def measures(
-    snapshot: ClusterSnapshot, resources: Iterable[ResourceWeight], *, scoring: bool = True
-) -> list[Measure]:
+def measures(snapshot: ClusterSnapshot, resources: Iterable[ResourceWeight], *, scoring: bool = True) -> list[Measure]:
     """The measures of resources. With `scoring`, containers without requests for cpu or memory count 100m and 200Mi."""
     nodes, shapes = snapshot.nodes, snapshot.shapes
     found = []
