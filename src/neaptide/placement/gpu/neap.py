@@ -1,14 +1,15 @@
 """Neap: fragmentation gradient descent that knows CPU: the idle GPU which a node's idle CPU can bring to use.
 
-FGD (fgd.py) counts all idle milli on the devices that a typical pod fits on as usable, however little CPU is left beside them. Neap counts
+FGD (fgd.py) counts all idle milli on the devices that a typical pod fits on as usable, however little CPU is left beside them. Of the
+typical pods k that fit on a node, let u be what FGD counts as usable, c the node's idle CPU and r the GPU that k asks for per CPU. The worth
+of the node is the mean of
 
-- alone: were all pods like this one, no more of it than the idle CPU carries: min(usable, cpu / cpu of the pod * GPU of the pod);
-- together: pods come mixed, so the mean of `usable` over the typical pods counts no further than the idle CPU carries at the mix's own
-  CPU per GPU.
+- alone, sum of w * min(u, c * r): nothing but pods like k will come, and CPU carries only so many of them;
+- together, min(sum of w * u, c * sum of w * r): they come mixed, so that those with little CPU make up for the others.
 
-The worth of a node is the mean of both, `alone` being averaged over the typical pods as well. A pod goes where worth falls least beyond what
-the pod itself takes; the score is FGD's: floor(100 * sigmoid((taken - loss of worth) / 1000)), and the first node wins ties. All sums are
-integers, so that equal nodes tie exactly. Every number comes from the mix. docs/policies/neap.md has the measurements.
+A pod's weight w is how popular it is, halved where it asks for several devices. A pod goes where worth falls least beyond what the pod
+takes; the score is FGD's: floor(100 * sigmoid((taken - loss of worth) / 1000)), and the first node wins ties. All sums are integers, so that
+equal nodes tie exactly. docs/policies/neap.md has the measurements.
 """
 
 from typing import NamedTuple
@@ -33,9 +34,8 @@ class Mix(NamedTuple):
         nums: [shapes] devices.
         accepted: [models, shapes] whether the model is accepted.
         cpus: the CPU requests of typical pods with GPU, ascending.
-        counts: [cpus + 1, shapes] how many typical pods of the shape ask for one of the first k of `cpus`.
-        rates: [cpus + 1, shapes] the same pods' GPU per CPU, summed.
-        rate: GPU per CPU of all typical pods with GPU together, times their number.
+        counts: [cpus + 1, shapes] the weight of the typical pods of the shape that ask for one of the first k of `cpus`.
+        rates: [cpus + 1, shapes] the same, each pod times its GPU per CPU.
         unit: what one GPU milli counts in a node's worth.
         steps: [99] the least gain, in that unit, for score k + 1.
     """
@@ -46,12 +46,11 @@ class Mix(NamedTuple):
     cpus: Ints
     counts: Ints
     rates: Ints
-    rate: int
     unit: int
     steps: Ints
 
 
-_Mix = tuple[Ints, Ints, Bools, Ints, Ints, Ints, int, int, Ints]  # the fields of Mix, as kernels take them
+_Mix = tuple[Ints, Ints, Bools, Ints, Ints, Ints, int, Ints]  # the fields of Mix, as kernels take them
 
 
 def learn_mix(history: GpuPods, models: list[str]) -> Mix:
@@ -59,14 +58,10 @@ def learn_mix(history: GpuPods, models: list[str]) -> Mix:
     typical = typical_pods(history, models)
     size = typical.millis * typical.nums
     cpu = typical.cpus[:, None]
-    pods = np.diff(typical.counts, axis=0)
     counts = typical.counts * np.where(typical.nums == 1, _ONE_DEVICE, 1)
     weight = np.diff(counts, axis=0)
     rates = np.zeros_like(counts)
-    rates[1:] = (weight * size * _FINE // np.maximum(cpu, 1) * (cpu > 0)).cumsum(
-        axis=0
-    )  # nothing limits pods without CPU
-    rate = int(weight.sum()) * int((pods * size).sum()) * _FINE // max(1, int((pods * cpu).sum()))
+    rates[1:] = (weight * size * _FINE // np.maximum(cpu, 1)).cumsum(axis=0)
     unit = 2 * _ONE_DEVICE * typical.covered  # worth is the sum of two means
     score = np.arange(1, 100)
     return Mix(
@@ -76,7 +71,6 @@ def learn_mix(history: GpuPods, models: list[str]) -> Mix:
         cpus=typical.cpus,
         counts=counts,
         rates=rates,
-        rate=rate,
         unit=unit,
         steps=np.ceil(unit * WHOLE * np.log(score / (100 - score))).astype(np.int64),
     )
@@ -103,19 +97,20 @@ def _worth(
     cpus: Ints,
     counts: Ints,
     rates: Ints,
-    rate: int,
 ) -> int:
-    """What a node can still give, alone and together."""
+    """The worth of a node, in units of `Mix.unit`."""
     within = np.searchsorted(cpus, cpu, side="right")
     alone = 0
     together = 0
+    carried = 0
     for shape in range(nums.size):
         if accepted[shape] and usable[shape] > 0 and able[shape] >= nums[shape]:
             free = np.searchsorted(cpus, cpu * nums[shape] * millis[shape] // usable[shape], side="right")
             alone += counts[free, shape] * usable[shape]  # pods that use up the GPU before the CPU
             alone += cpu * (rates[within, shape] - rates[free, shape]) // _FINE
             together += counts[within, shape] * usable[shape]
-    return alone + min(together, cpu * rate // _FINE)
+            carried += rates[within, shape]
+    return alone + min(together, cpu * carried // _FINE)
 
 
 @kernel
@@ -132,7 +127,6 @@ def _best(
     cpus: Ints,
     counts: Ints,
     rates: Ints,
-    rate: int,
     unit: int,
     steps: Ints,
 ) -> tuple[int, int]:
@@ -147,7 +141,7 @@ def _best(
             _move(able, usable, millis, 0, free)
     milli = request[MILLI]
     fits = accepted[model]
-    before = _worth(cpu, able, usable, millis, nums, fits, cpus, counts, rates, rate)
+    before = _worth(cpu, able, usable, millis, nums, fits, cpus, counts, rates)
     left = cpu - request[CPU]
     best = -1
     chosen = 0
@@ -156,7 +150,7 @@ def _best(
             free = gpu[device]
             if free >= milli and free not in gpu[:device]:  # equal devices score equally
                 _move(able, usable, millis, free, free - milli)
-                after = _worth(left, able, usable, millis, nums, fits, cpus, counts, rates, rate)
+                after = _worth(left, able, usable, millis, nums, fits, cpus, counts, rates)
                 _move(able, usable, millis, free - milli, free)
                 score = int(np.searchsorted(steps, unit * milli - before + after, side="right"))
                 if score > best:
@@ -169,7 +163,7 @@ def _best(
         if (chosen >> device) & 1:
             _move(able, usable, millis, gpu[device], gpu[device] - milli)
             taken += milli
-    after = _worth(left, able, usable, millis, nums, fits, cpus, counts, rates, rate)
+    after = _worth(left, able, usable, millis, nums, fits, cpus, counts, rates)
     return int(np.searchsorted(steps, unit * taken - before + after, side="right")), chosen
 
 
@@ -217,7 +211,6 @@ def _worth_numpy(
     cpus: Ints,
     counts: Ints,
     rates: Ints,
-    rate: int,
 ) -> Ints:
     """As `_worth`, of many nodes at once: cpu [nodes], gpu [nodes, devices], accepted [nodes, shapes]."""
     different, group = np.unique(millis, return_inverse=True)
@@ -229,7 +222,8 @@ def _worth_numpy(
     shape = np.arange(nums.size)
     alone = counts[free, shape] * usable + cpu[:, None] * (rates[within] - rates[free, shape]) // _FINE
     together: Ints = np.where(fits, counts[within] * usable, 0).sum(axis=1)
-    worth: Ints = np.where(fits, alone, 0).sum(axis=1) + np.minimum(together, cpu * rate // _FINE)
+    carried = np.where(fits, rates[within], 0).sum(axis=1)
+    worth: Ints = np.where(fits, alone, 0).sum(axis=1) + np.minimum(together, cpu * carried // _FINE)
     return worth
 
 
@@ -246,13 +240,12 @@ def _scores_numpy(
     cpus: Ints,
     counts: Ints,
     rates: Ints,
-    rate: int,
     unit: int,
     steps: Ints,
 ) -> Ints:
     """The score of each row, where the pod takes the devices [rows, devices] of it."""
     taken = devices * request[MILLI]
-    mix = (millis, nums, accepted[model[rows]], cpus, counts, rates, rate)
+    mix = (millis, nums, accepted[model[rows]], cpus, counts, rates)
     before = _worth_numpy(cpu[rows], gpu[rows], *mix)
     after = _worth_numpy(cpu[rows] - request[CPU], gpu[rows] - taken, *mix)
     scores: Ints = np.searchsorted(steps, unit * taken.sum(axis=1) - before + after, side="right")
