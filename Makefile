@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint types layers bench clean system-deps lock
+.PHONY: help setup demo test test-testbed check lint types layers bench clean system-deps lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,11 +24,15 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: setup ## a mixed day on real data: three set-ups, a table and a report
 	@$(BIN)/neaptide demo
 
-test: setup check ## what `check` does, then the list of what was skipped
+test: setup check ## what `check` does; pytest lists what was skipped and why
 
 check: setup lint types layers ## ruff, mypy --strict, import-linter, tests
 	@echo "==> tests"
 	@$(BIN)/pytest -n auto
+
+test-testbed: setup ## tests on a real control plane, which the first run builds from Go modules (about 10 minutes)
+	@$(BIN)/neaptide testbed build
+	@$(BIN)/pytest -m testbed tests/testbed
 
 lint: setup
 	@echo "==> ruff"
