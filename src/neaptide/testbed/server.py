@@ -24,6 +24,7 @@ class Server:
     """A connection to one component's server. It opens with the first call, and again after a failure; one thread uses it."""
 
     def __init__(self, component: Component, site: Site, *, timeout: float = 30.0) -> None:
+        self._name = component.name
         port = site.ports[component.name]
         self._connection: http.client.HTTPConnection
         if component.authority:
@@ -46,16 +47,16 @@ class Server:
 
         Raises:
             RefusedError: the answer was no success.
-            OSError, http.client.HTTPException: there was no answer.
+            TestbedError: there was no answer.
         """
         content = None if body is None else msgspec.json.encode(body)
         try:
             self._connection.request(method, path, content, {"Content-Type": "application/json"})
             response = self._connection.getresponse()
             answer = response.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise
+            raise TestbedError(f"the {self._name} does not answer: {error}") from error
         if not http.client.OK <= response.status < http.client.MULTIPLE_CHOICES:
             raise RefusedError(response.status, _message(answer))
         return answer
@@ -64,7 +65,7 @@ class Server:
         """Whether the path answers with success."""
         try:
             self.call("GET", path)
-        except (RefusedError, OSError, http.client.HTTPException):
+        except TestbedError:
             return False
         return True
 
