@@ -88,7 +88,9 @@ class Layout:
 
     def _fixed(self, asks: Sequence[Asks]) -> arrays.Shorts:
         allowed = np.array([each.allowed for each in asks])[:, self.rows]
-        fixed: arrays.Shorts = allowed.T.astype(np.int16, order="C") - np.int16(1)
+        fixed: arrays.Shorts = np.zeros(allowed.shape[::-1], dtype=np.int16)
+        if not allowed.all():
+            fixed[~allowed.T] = arrays.REFUSED
         for number, each in enumerate(asks):
             if each.fixed is not None and each.fixed.any():
                 if each.fixed.max() > np.iinfo(np.int16).max:

@@ -402,27 +402,34 @@ def _deviations(position: int, low: int, high: int, problem: Problem, scratch: S
     number[:] = 0.0
     parts[:] = 0.0
     squares[:] = 0.0
-    for again in range(2):
-        for measure in range(problem.nodes.capacity.shape[0]):
-            capacity, there = problem.nodes.capacity[measure, position], problem.nodes.scored[measure, position]
-            if capacity == 0 or not problem.scoring.balanced[measure]:
-                continue
+    measures = 0
+    for measure in range(problem.nodes.capacity.shape[0]):
+        capacity, there = problem.nodes.capacity[measure, position], problem.nodes.scored[measure, position]
+        if capacity > 0 and problem.scoring.balanced[measure]:
+            measures += 1
             scored = problem.classes.scored[measure, low:high]
-            if again == 0:
-                for each in range(parts.size):
-                    part = min((there + pods * scored[each]) / capacity, 1.0)
-                    counts = scored[each] >= 0
-                    first[each] = part if counts and number[each] == 0 else first[each]
-                    second[each] = part if counts and number[each] == 1 else second[each]
-                    parts[each] += part if counts else 0.0
-                    number[each] += counts
-            else:
-                for each in range(parts.size):
-                    away = min((there + pods * scored[each]) / capacity, 1.0) - parts[each]
-                    squares[each] += away * away if scored[each] >= 0 else 0.0
-        if again == 0:
             for each in range(parts.size):
-                parts[each] /= max(number[each], 1.0)
+                part = min((there + pods * scored[each]) / capacity, 1.0)
+                counts = scored[each] >= 0
+                first[each] = part if counts and number[each] == 0 else first[each]
+                second[each] = part if counts and number[each] == 1 else second[each]
+                parts[each] += part if counts else 0.0
+                number[each] += counts
+    if measures > 2:
+        _add_squares(position, low, high, problem, scratch, pods)
     for each in range(parts.size):
         spread = np.sqrt(squares[each] / max(number[each], 1.0)) if number[each] > 2 else 0.0
         parts[each] = abs((first[each] - second[each]) / 2.0) if number[each] == 2 else spread
+
+
+@lean_part
+def _add_squares(position: int, low: int, high: int, problem: Problem, scratch: Scratch, pods: float) -> None:
+    """Sum up the squares of how far the used parts are from their mean."""
+    parts, squares, number = scratch.parts[low:high], scratch.squares[low:high], scratch.number[low:high]
+    for measure in range(problem.nodes.capacity.shape[0]):
+        capacity, there = problem.nodes.capacity[measure, position], problem.nodes.scored[measure, position]
+        if capacity > 0 and problem.scoring.balanced[measure]:
+            scored = problem.classes.scored[measure, low:high]
+            for each in range(parts.size):
+                away = min((there + pods * scored[each]) / capacity, 1.0) - parts[each] / max(number[each], 1.0)
+                squares[each] += away * away if scored[each] >= 0 else 0.0

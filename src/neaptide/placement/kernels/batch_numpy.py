@@ -53,6 +53,8 @@ def _epoch(pod_class: int, problem: Problem) -> int:
     """A number that changes when pods on other nodes change whether rules by a sole key admit a node."""
     census, rules = problem.census, problem.rules
     own = slice(rules.sole[pod_class], rules.sole[pod_class + 1])
+    if own.start == own.stop:
+        return 0
     tally, kind = rules.tally[own], rules.kind[own]
     least = census.least[tally[kind == SPREAD]].sum()
     return int(least + np.count_nonzero(census.total[census.sum_of[tally[kind == TOGETHER]]]))
@@ -67,7 +69,8 @@ def _choose(pod_class: int, keys: Longs, problem: Problem) -> int:
     if problem.wishes.first[pod_class] < problem.wishes.first[pod_class + 1]:
         feasible = np.flatnonzero(admitted[nodes.cell] & (keys >= 0))
         return _choose_among(pod_class, feasible, keys[feasible] // len(keys), problem) if len(feasible) else REFUSED
-    best = np.maximum.reduceat(keys, first)[admitted].max(initial=REFUSED)
+    highest = np.maximum.reduceat(keys, first) if len(first) > 1 else keys.max(keepdims=True)
+    best = highest[admitted].max(initial=REFUSED)
     return REFUSED if best < 0 else int(nodes.position[len(keys) - 1 - best % len(keys)])
 
 
@@ -160,44 +163,45 @@ def _count(tally: int, position: int, problem: Problem) -> None:
 def _keys(position: At, pod_class: At, problem: Problem) -> Longs:
     """The keys of all classes at one position, or of one class at all positions."""
     nodes, classes, rules = problem.nodes, problem.classes, problem.rules
-    fixed = classes.fixed[position, pod_class].astype(np.float64)
-    fits = fixed >= 0
-    for free, request in zip(nodes.free, classes.request, strict=True):
-        fits = fits & ((request[pod_class] <= free[position]) | (request[pod_class] == 0))
-    points = _fit_points(position, pod_class, problem)
+    fixed, request = classes.fixed[position, pod_class], _columns(classes.request, pod_class)
+    fits = (fixed >= 0) & ((request <= _columns(nodes.free, position)) | (request == 0)).all(axis=0)
+    points = fixed + _fit_points(position, pod_class, problem)
     if problem.scoring.balance_weight > 0:
         points = points + _balance_points(position, pod_class, problem)
     count = len(nodes.rank)
-    keys = np.where(fits, (points + fixed) * count + (count - 1 - nodes.rank[position]), REFUSED).astype(np.int64)
+    keys = np.where(fits, points * count + (count - 1 - nodes.rank[position]), REFUSED).astype(np.int64)
     if isinstance(pod_class, int):
         for rule in range(rules.sole[pod_class], rules.sole[pod_class + 1]):
             keys[~_admits(rule, np.arange(count), problem)] = REFUSED
-    else:
+    elif rules.sole[-1]:
         sole = np.arange(rules.sole[-1])
         keys[rules.owner[sole[~_admits(sole, position, problem)]]] = REFUSED
     return keys
 
 
+def _columns(matrix: Floats, at: At) -> Floats:
+    """Columns of a matrix; one column can be set against many."""
+    columns: Floats = matrix[:, at]
+    return columns if columns.ndim > 1 else columns[:, None]
+
+
 def _fit_points(position: At, pod_class: At, problem: Problem) -> Floats:
     """The weighted mean of a score for each measure."""
-    nodes, scoring = problem.nodes, problem.scoring
-    total, weights = np.zeros(1), np.zeros(1)
-    for measure in np.flatnonzero(scoring.weight):
-        capacity, there = nodes.capacity[measure, position], nodes.scored[measure, position]
-        scored, some = problem.classes.scored[measure, pod_class], np.maximum(capacity, 1.0)
-        requested = there + np.maximum(scored, 0.0)
-        if scoring.strategy == LEAST_ALLOCATED:
-            score = np.floor(np.maximum(capacity - requested, 0.0) * 100.0 / some)
-        else:
-            score = np.floor(np.minimum(requested, capacity) * 100.0 / some)
-        counts = (capacity > 0) & (scored >= 0)
-        if scoring.strategy == REQUESTED_TO_CAPACITY:
-            score = scoring.curve[score.astype(np.int64)]
-            counts = counts & (score > 0)
-        total = total + np.where(counts, scoring.weight[measure] * score, 0.0)
-        weights = weights + np.where(counts, scoring.weight[measure], 0.0)
-    rounding = 0.5 if scoring.strategy == REQUESTED_TO_CAPACITY else 0.0
-    return scoring.fit_weight * np.floor(total / np.maximum(weights, 1.0) + rounding * (weights > 0))
+    nodes, scoring, scored = problem.nodes, problem.scoring, _columns(problem.classes.scored, pod_class)
+    capacity, there = _columns(nodes.capacity, position), _columns(nodes.scored, position)
+    requested = there + np.maximum(scored, 0.0)
+    if scoring.strategy == LEAST_ALLOCATED:
+        score = np.floor(np.maximum(capacity - requested, 0.0) * 100.0 / np.maximum(capacity, 1.0))
+    else:
+        score = np.floor(np.minimum(requested, capacity) * 100.0 / np.maximum(capacity, 1.0))
+    weight = np.where((capacity > 0) & (scored >= 0), scoring.weight[:, None], 0.0)
+    if scoring.strategy == REQUESTED_TO_CAPACITY:
+        score = scoring.curve[score.astype(np.int64)]
+        weight = np.where(score > 0, weight, 0.0)
+    weights = weight.sum(axis=0)
+    rounding = np.where(weights > 0, 0.5, 0.0) if scoring.strategy == REQUESTED_TO_CAPACITY else 0.0
+    mean: Floats = np.floor((weight * score).sum(axis=0) / np.maximum(weights, 1.0) + rounding)
+    return scoring.fit_weight * mean
 
 
 def _balance_points(position: At, pod_class: At, problem: Problem) -> Floats:
