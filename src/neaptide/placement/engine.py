@@ -28,8 +28,10 @@ PLACE = Twins(batch.place, batch_numpy.place)
 """(problem, classes of pods, out) -> None: see kernels/batch.py."""
 WORTH_COMPILING = 1 << 20
 """Batches of at least so many pods times nodes are worth seconds of compiling, the first time on a machine."""
-MOST_KEYS = 1 << 26
-"""How many keys (nodes times classes) a chunk may have: six bytes each."""
+MOST_SCORES = 1 << 26
+"""How many scores (nodes times classes) a chunk may have: six bytes each."""
+LAYING_OUT = 1 << 19
+"""What laying out a chunk costs, in scores that are computed in the same time."""
 FEW_CLASSES = 128
 """Cutting a batch so that its chunks see fewer classes than that gains nothing."""
 
@@ -121,17 +123,13 @@ class Engine:
 def chunks(classes: Longs, nodes: int) -> list[slice]:
     """Cut a batch, given by the class of each pod, so that it costs least.
 
-    A chunk grows a key for each of its classes at each node, and renews the keys of one node for each of its pods.
+    A chunk lays out and grows a score for each of its classes at each node, and renews those of one node for each of its pods.
     """
-    found, most = len(np.unique(classes)), max(MOST_KEYS // max(nodes, 1), 1)
-    if found <= min(most, FEW_CLASSES):
-        return [slice(0, len(classes))]
-    cuts = [_cut(classes.tolist(), limit) for limit in (min(found, most), min(FEW_CLASSES, most))]
-    return min(cuts, key=lambda cut: sum(_cost(classes[chunk], nodes) for chunk in cut))
-
-
-def _cost(classes: Longs, nodes: int) -> int:
-    return len(np.unique(classes)) * (nodes + len(classes))
+    found, most = len(np.unique(classes)), max(MOST_SCORES // max(nodes, 1), 1)
+    limits = [min(found, most)] if found <= FEW_CLASSES else [min(found, most), min(FEW_CLASSES, most)]
+    cuts = {limit: _cut(classes.tolist(), limit) for limit in limits}
+    limit = min(cuts, key=lambda limit: len(cuts[limit]) * (limit * nodes + LAYING_OUT) + limit * len(classes))
+    return cuts[limit]
 
 
 def _cut(classes: Sequence[int], limit: int) -> list[slice]:
