@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.figure import Figure, Peer
 from neaptide.placement.gpu.bound import upper_bound
-from neaptide.placement.gpu.twins import HAVE_NUMBA
+from neaptide.placement.kernels.jit import HAVE_NUMBA
 from neaptide.simulator.replay import PUBLISHED_SEEDS, Workload, draw_orders, replay, until_full, workload
 from neaptide.simulator.traces.openb import DEFAULT_WORKLOAD, load_arrivals
 

@@ -41,7 +41,7 @@ def openb(
         output: table, json or yaml.
     """
     from neaptide.placement.gpu.policies import gpu_policy
-    from neaptide.placement.gpu.twins import HAVE_NUMBA
+    from neaptide.placement.kernels.jit import HAVE_NUMBA
     from neaptide.simulator.replay import replay
     from neaptide.simulator.replay import workload as read_workload
     from neaptide.simulator.traces.openb import load_arrivals

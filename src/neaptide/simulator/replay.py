@@ -16,7 +16,7 @@ from neaptide.model.problems import LeftOut
 from neaptide.placement.gpu.policies import gpu_policy
 from neaptide.placement.gpu.scheduler import GpuScheduler
 from neaptide.placement.gpu.state import GpuNodes, GpuPods, Ints, classes_of, models_of
-from neaptide.placement.gpu.twins import HAVE_NUMBA
+from neaptide.placement.kernels.jit import HAVE_NUMBA
 from neaptide.simulator.go_random import GoRandom
 from neaptide.simulator.traces.openb import DEFAULT_WORKLOAD, load_openb
 from neaptide.simulator.traces.packaged import openb

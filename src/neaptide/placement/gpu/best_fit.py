@@ -9,7 +9,7 @@ import numpy as np
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.state import CPU, LARGEST_CPU, LARGEST_GPU, MILLI, NUM, Ints, Scores
 from neaptide.placement.gpu.steps import TIGHTEST
-from neaptide.placement.gpu.twins import Twins, kernel
+from neaptide.placement.kernels.jit import Twins, kernel
 
 
 def _score(

@@ -15,7 +15,7 @@ import numpy as np
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.state import CPU, MILLI, WHOLE, Bools, GpuPods, Ints, Scores, accepts
 from neaptide.placement.gpu.steps import shares, tightest, tightest_numpy
-from neaptide.placement.gpu.twins import Twins, kernel
+from neaptide.placement.kernels.jit import Twins, kernel
 
 POPULARITY = 0.95  # how much of all pods the typical ones stand for
 

@@ -10,7 +10,7 @@ import numpy as np
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.state import LARGEST_GPU, NUM, Ints, Scores
 from neaptide.placement.gpu.steps import TIGHTEST, shares
-from neaptide.placement.gpu.twins import Twins, kernel
+from neaptide.placement.kernels.jit import Twins, kernel
 
 
 def _score(

@@ -11,7 +11,7 @@ import numpy as np
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.state import NUM, WHOLE, Ints, Scores
 from neaptide.placement.gpu.steps import TIGHTEST, tightest, tightest_numpy
-from neaptide.placement.gpu.twins import Twins, kernel
+from neaptide.placement.kernels.jit import Twins, kernel
 
 
 def _score(

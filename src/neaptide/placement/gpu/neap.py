@@ -20,7 +20,7 @@ from neaptide.placement.gpu.fgd import typical_pods
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.state import CPU, MILLI, WHOLE, Bools, GpuPods, Ints, Scores
 from neaptide.placement.gpu.steps import shares, tightest, tightest_numpy
-from neaptide.placement.gpu.twins import Twins, kernel
+from neaptide.placement.kernels.jit import Twins, kernel
 
 _FINE = 1000  # rates are whole numbers: GPU milli per this many milli-CPU
 _ONE_DEVICE = 2  # how much a typical pod with one device counts; one with several counts 1

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from neaptide.placement.gpu.state import GpuPods
-from neaptide.placement.gpu.twins import Twins
+from neaptide.placement.kernels.jit import Twins
 
 
 def _knows_nothing(_history: GpuPods, _models: list[str]) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.state import MILLI, Ints, Scores
 from neaptide.placement.gpu.steps import shares, tightest
-from neaptide.placement.gpu.twins import Twins, kernel
+from neaptide.placement.kernels.jit import Twins, kernel
 
 
 def _score(

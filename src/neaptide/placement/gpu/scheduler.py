@@ -7,7 +7,7 @@ import numpy as np
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.state import GpuNodes, GpuPods, PodClasses, empty_state, models_of
 from neaptide.placement.gpu.steps import CHOOSE, FIT, REFUSED, TAKE
-from neaptide.placement.gpu.twins import HAVE_NUMBA
+from neaptide.placement.kernels.jit import HAVE_NUMBA
 
 
 class Placed(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from neaptide.placement.gpu.state import CPU, MEMORY, MILLI, NUM, WHOLE, Bools, Ints, Scores
-from neaptide.placement.gpu.twins import Twins, kernel
+from neaptide.placement.kernels.jit import Twins, kernel
 
 REFUSED = -1  # stands among the scores for a node that does not fit
 
