@@ -26,6 +26,7 @@ def openb(
     policy: tuple[str, ...] = ("FGD",),
     seeds: str = "1-10",
     arrivals: Path | None = None,
+    migrations_per_100: float = 0.0,
     output: Output = "table",
 ) -> int:
     """Place the pods of a workload one by one on empty GPU nodes until 130 % of the nodes' GPU is requested.
@@ -35,9 +36,10 @@ def openb(
     Args:
         trace: a directory with the node list and the workload, as published; by default what the package ships.
         workload: a file of that directory.
-        policy: FGD, BestFit, DotProduct, GpuPacking, GpuClustering or Random; may be repeated.
+        policy: neap, FGD, BestFit, DotProduct, GpuPacking, GpuClustering or Random; may be repeated.
         seeds: of the orders in which pods and nodes come, as 1-10 (the published runs) or 1,14-16.
         arrivals: a CSV file whose column `pod` names the pods in exactly the order in which they shall come.
+        migrations_per_100: how many pods may be moved per 100 arrivals, to make room for such as fit nowhere (neap, FGD).
         output: table, json or yaml.
     """
     from neaptide.placement.gpu.policies import gpu_policy
@@ -47,6 +49,8 @@ def openb(
     from neaptide.simulator.traces.openb import load_arrivals
     from neaptide.simulator.traces.rows import TraceError
 
+    if not 0 <= migrations_per_100 < float("inf"):
+        raise unacceptable("--migrations-per-100", str(migrations_per_100), "0 or more")
     numbers = parse_seeds(seeds)
     if not HAVE_NUMBA:
         print("neaptide: numba is not installed; numpy does its work, some ten times slower", file=sys.stderr)
@@ -61,7 +65,9 @@ def openb(
         results = []
         with progress(f"replaying {workload}") as report:
             for name, seed in runs:
-                results.append(replay(read.nodes, read.pods, name, seed, arrivals=order))
+                results.append(
+                    replay(read.nodes, read.pods, name, seed, arrivals=order, migrations_per_100=migrations_per_100)
+                )
                 report(len(results) / len(runs))
     except (TraceError, ValueError) as error:
         raise UsageError(str(error)) from error

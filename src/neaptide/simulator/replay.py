@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from neaptide.model.problems import LeftOut
+from neaptide.placement.gpu.neap_migrations import MIGRATING, MigratingScheduler
 from neaptide.placement.gpu.policies import gpu_policy
 from neaptide.placement.gpu.scheduler import GpuScheduler
 from neaptide.placement.gpu.state import GpuNodes, GpuPods, Ints, classes_of, models_of
@@ -48,6 +49,7 @@ class ReplayResult(msgspec.Struct, frozen=True, gc=False):
         at_full_percent: allocated of that, when the GPU milli of arrivals first reached it; None where they did not.
         final_percent: allocated of it at the end.
         seconds: for placing all arrivals, kernels being compiled.
+        migrations: how many pods were moved.
     """
 
     policy: str
@@ -58,6 +60,7 @@ class ReplayResult(msgspec.Struct, frozen=True, gc=False):
     at_full_percent: float | None
     final_percent: float
     seconds: float
+    migrations: int = 0
 
 
 class Orders(NamedTuple):
@@ -89,6 +92,7 @@ def replay(
     *,
     arrivals: Ints | None = None,
     history: GpuPods | None = None,
+    migrations_per_100: float = 0.0,
     compiled: bool = HAVE_NUMBA,
 ) -> ReplayResult:
     """Place the arrivals one by one.
@@ -101,12 +105,15 @@ def replay(
         arrivals: indices of `pods` in exactly this order, instead of the seed's. Where it is that of a published run, the nodes
             come as in that run.
         history: pods from which the policy learns what is typical; by default `pods`.
+        migrations_per_100: how many pods may be moved per 100 arrivals, to make room for such as fit nowhere.
         compiled: with numba's kernels; else with their numpy twins.
 
     Raises:
-        ValueError: the policy is not known, or there is no GPU or nobody who asks for one.
+        ValueError: the policy is not known or cannot migrate, or there is no GPU or nobody who asks for one.
     """
     chosen = gpu_policy(policy)
+    if migrations_per_100 > 0 and chosen.name not in MIGRATING:
+        raise ValueError(f"policy {chosen.name!r} cannot migrate pods; accepted: {', '.join(MIGRATING)}")
     orders = draw_orders(nodes, pods, seed) if arrivals is None else _orders_with(nodes, pods, seed, arrivals)
     come = orders.arrivals
     in_order = _taken(nodes, orders.nodes)
@@ -120,7 +127,9 @@ def replay(
     next((pod for pod in class_of if rehearsal.place(pod)), None)
 
     began = time.perf_counter()
-    scheduler = start()
+    still = start()
+    moving = MigratingScheduler(still, classes, per_100=migrations_per_100, arrivals=len(come))
+    scheduler = moving if migrations_per_100 > 0 else still
     placed = np.array([scheduler.place(pod) is not None for pod in class_of], dtype=np.bool_)
     seconds = time.perf_counter() - began
 
@@ -136,6 +145,7 @@ def replay(
         at_full_percent=100 * float(allocated[full - 1]) / total if full else None,
         final_percent=100 * float(allocated[-1]) / total if len(come) else 0.0,
         seconds=seconds,
+        migrations=len(moving.moves),
     )
 
 

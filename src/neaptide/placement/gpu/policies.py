@@ -9,7 +9,7 @@ from neaptide.placement.gpu.neap import NEAP
 from neaptide.placement.gpu.policy import GpuPolicy
 from neaptide.placement.gpu.random_fit import RANDOM
 
-GPU_POLICIES: list[GpuPolicy] = [NEAP, FGD, BEST_FIT, DOT_PRODUCT, GPU_PACKING, GPU_CLUSTERING, RANDOM]
+GPU_POLICIES: list[GpuPolicy] = [FGD, BEST_FIT, DOT_PRODUCT, GPU_PACKING, GPU_CLUSTERING, RANDOM, NEAP]
 
 
 def gpu_policy(name: str) -> GpuPolicy:

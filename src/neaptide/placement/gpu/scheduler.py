@@ -5,8 +5,19 @@ from typing import NamedTuple
 import numpy as np
 
 from neaptide.placement.gpu.policy import GpuPolicy
-from neaptide.placement.gpu.state import GpuNodes, GpuPods, PodClasses, empty_state, models_of
-from neaptide.placement.gpu.steps import CHOOSE, FIT, REFUSED, TAKE
+from neaptide.placement.gpu.state import (
+    CPU,
+    MEMORY,
+    MILLI,
+    NUM,
+    GpuNodes,
+    GpuPods,
+    PodClasses,
+    Scores,
+    empty_state,
+    models_of,
+)
+from neaptide.placement.gpu.steps import CHOOSE, FIT, REFUSED, TAKE, shares
 from neaptide.placement.kernels.jit import HAVE_NUMBA
 
 
@@ -51,23 +62,45 @@ class GpuScheduler:
         count = len(nodes.names)
         self._all = np.arange(count)
         self._scores = np.full((len(classes.request), count), REFUSED, dtype=np.int16)
-        self._changed = np.zeros(8 * count, dtype=np.int64)  # the nodes that took a pod, in order
+        self._changed = np.zeros(8 * count, dtype=np.int64)  # the nodes that took or gave back a pod, in order
         self._changes = 0
         self._seen = [-count] * len(classes.request)  # how many changes each class's scores have in them
 
     def place(self, pod_class: int) -> Placed | None:
         """Place one pod of this class; None where it fits on no node."""
-        request = self._classes.request[pod_class]
-        scores = self._scores[pod_class]
+        node = self._choose(self.scores(pod_class), self._draw())
+        return None if node == REFUSED else self.place_on(pod_class, node)
+
+    def scores(self, pod_class: int) -> Scores:
+        """The score of every node for a pod of this class, REFUSED where it does not fit; changed in place later on."""
         self._refresh(pod_class)
-        node = self._choose(scores, self._draw())
-        if node == REFUSED:
-            return None
-        state = self.state
+        scores: Scores = self._scores[pod_class]
+        return scores
+
+    def place_on(self, pod_class: int, node: int) -> Placed:
+        """Place one pod of this class on a node that it fits on."""
+        request, state = self._classes.request[pod_class], self.state
         devices = self._devices(node, *state, request, self._draw(), *self._knowledge)
-        self._take(node, devices, state.cpu_free, state.memory_free, state.gpu_free, state.kinds, request)
-        self._note_change(node)
-        return Placed(node, devices)
+        placed = Placed(node, devices)
+        self.hold(pod_class, placed)
+        return placed
+
+    def hold(self, pod_class: int, placed: Placed) -> None:
+        """Let a pod of this class have exactly this place, where it fits."""
+        request, state = self._classes.request[pod_class], self.state
+        self._take(*placed, state.cpu_free, state.memory_free, state.gpu_free, state.kinds, request)
+        self._note_change(placed.node)
+
+    def release(self, pod_class: int, placed: Placed) -> None:
+        """Give back what a pod of this class took."""
+        request, state = self._classes.request[pod_class], self.state
+        held = [device for device in range(state.gpu_free.shape[1]) if placed.devices >> device & 1]
+        state.cpu_free[placed.node] += request[CPU]
+        state.memory_free[placed.node] += request[MEMORY]
+        state.gpu_free[placed.node, held] += request[MILLI]
+        if request[NUM] > 0:
+            state.kinds[placed.node, 0 if shares(request) else request[NUM]] -= 1
+        self._note_change(placed.node)
 
     def _draw(self) -> float:
         return self._random.random() if self._random else 0.0

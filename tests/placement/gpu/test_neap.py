@@ -1,0 +1,125 @@
+"""neap's worth against its formula, and what migrations may and may not do."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.placement.gpu.scenes import NodeOf, PodOf, node_lists, nodes_of, pod_lists, pods_of
+
+from neaptide.placement.gpu.fgd import typical_pods
+from neaptide.placement.gpu.neap import NEAP, learn_mix
+from neaptide.placement.gpu.neap_migrations import MigratingScheduler
+from neaptide.placement.gpu.scheduler import GpuScheduler
+from neaptide.placement.gpu.state import GpuNodes, GpuPods, accepts, classes_of, empty_state, models_of
+from neaptide.simulator.replay import replay
+
+
+def worth(cpu: int, free: list[int], model: str, history: GpuPods) -> tuple[float, float]:
+    """As the page defines it, alone and together, over the pods of `history`, all typical."""
+    alone, together, carried = 0.0, 0.0, 0.0
+    for wanted, milli, num, spec in zip(
+        history.cpu.tolist(), history.gpu_milli.tolist(), history.num_gpu.tolist(), history.gpu_spec, strict=True
+    ):
+        able = [room for room in free if room >= milli]
+        if not (num > 0 and cpu >= wanted and len(able) >= num and accepts(spec, [model])[0]):
+            continue
+        weight = 1.0 if num == 1 else 0.5
+        carries = cpu * num * milli / wanted if wanted else math.inf
+        alone += weight * min(sum(able), carries)
+        together += weight * sum(able)
+        carried += weight * carries
+    return alone, min(together, carried)
+
+
+@settings(max_examples=60)
+@given(
+    nodes=node_lists,
+    history=pod_lists,
+    pod=st.sampled_from([PodOf(milli=230), PodOf(milli=500), PodOf(), PodOf(num=2), PodOf(num=0, milli=0)]),
+    rooms=st.lists(st.sampled_from([0, 190, 230, 500, 1000]), min_size=8, max_size=8),
+)
+def test_neap_scores_the_sigmoid_of_the_worth_that_is_kept(
+    nodes: GpuNodes, history: GpuPods, pod: PodOf, rooms: list[int]
+) -> None:
+    models = models_of(nodes)
+    typical = typical_pods(history, models)
+    if typical.covered < len(history.names):
+        return  # less popular pods are no part of the mix
+    state = empty_state(nodes, models)
+    state.gpu_free[:] = np.minimum(state.gpu_free, rooms[: state.gpu_free.shape[1]])
+    request = classes_of(pods_of(pod), models).request[0]
+    out = np.full(len(nodes.names), -1, np.int16)
+    mix = learn_mix(history, models)
+    for node, gpus in enumerate(nodes.gpu_count.tolist()):
+        free, cpu, model = state.gpu_free[node, :gpus].tolist(), int(nodes.cpu[node]), nodes.model[node]
+        able = sorted((device for device, room in enumerate(free) if room >= pod.milli), key=free.__getitem__)
+        if cpu < pod.cpu or len(able) < pod.num:
+            continue
+        NEAP.score.numpy(np.array([node]), *state, request, out, *mix)
+        shared = pod.num == 1 and pod.milli < 1000
+        before = sum(worth(cpu, free, model, history)) / 2
+        gains = []
+        for devices in [[device] for device in able] if shared else [able[: pod.num]]:
+            left = [room - pod.milli * (device in devices) for device, room in enumerate(free)]
+            after = sum(worth(cpu - pod.cpu, left, model, history)) / 2
+            gains.append(pod.num * pod.milli - (before - after) / typical.covered)
+        exact = 100 / (1 + math.exp(-max(gains) / 1000))
+        near = {math.floor(exact - 0.01), math.floor(exact + 0.01)}  # rates are rounded to whole numbers
+        assert int(out[node]) in near
+
+
+def test_a_pod_with_much_cpu_leaves_the_cpu_of_scarce_nodes_to_others() -> None:
+    history = pods_of(*[PodOf(cpu=12_000)] * 9, PodOf(cpu=4_000))
+    nodes = nodes_of(NodeOf(cpu=48_000, gpus=4), NodeOf(cpu=96_000, gpus=4))
+    pods = pods_of(PodOf(cpu=24_000))
+    run = GpuScheduler(nodes, classes_of(pods, ["A"]), NEAP, history=history, seed=1)
+    placed = run.place(0)
+    assert placed is not None
+    assert placed.node == 1
+
+
+def test_without_history_every_node_that_fits_is_as_good() -> None:
+    pods = pods_of(PodOf(milli=500))
+    run = GpuScheduler(nodes_of(NodeOf(), NodeOf()), classes_of(pods, ["A"]), NEAP, history=pods_of(), seed=1)
+    placed = run.place(0)
+    assert placed is not None
+    assert placed.node == 0
+
+
+@settings(max_examples=60)
+@given(nodes=node_lists, pods=pod_lists, per_100=st.sampled_from([0.0, 5.0, 50.0, 100.0]))
+def test_migrations_lose_no_pod_keep_to_their_number_and_never_overfill(
+    nodes: GpuNodes, pods: GpuPods, per_100: float
+) -> None:
+    classes = classes_of(pods, models_of(nodes))
+    inner = GpuScheduler(nodes, classes, NEAP, history=pods, seed=7)
+    run = MigratingScheduler(inner, classes, per_100=per_100, arrivals=len(pods.names))
+    accepted = np.zeros(len(pods.names), np.bool_)
+    for number, pod_class in enumerate(classes.of_pod.tolist()):
+        before = len(run.moves)
+        accepted[number] = run.place(pod_class) is not None
+        assert len(run.moves) <= per_100 * (number + 1) / 100
+        assert len(run.moves) == before or accepted[number]
+        assert all(column.min() >= 0 for column in inner.state)
+    empty = empty_state(nodes, models_of(nodes))
+    assert (empty.gpu_free - inner.state.gpu_free).sum() == pods.total_milli()[accepted].sum()
+    assert (empty.cpu_free - inner.state.cpu_free).sum() == pods.cpu[accepted].sum()
+    assert inner.state.kinds.sum() == (accepted & (pods.num_gpu > 0)).sum()
+    assert all(move.source != move.target for move in run.moves)
+
+
+def test_one_move_makes_room_for_a_pod_that_fits_nowhere() -> None:
+    nodes = nodes_of(NodeOf(gpus=1, model="A"), NodeOf(gpus=1, model="B"))
+    pods = pods_of(PodOf(), PodOf(spec="A"))
+    plain = replay(nodes, pods, "neap", 1, arrivals=np.array([0, 1]))
+    moving = replay(nodes, pods, "neap", 1, arrivals=np.array([0, 1]), migrations_per_100=50)
+    assert moving.unscheduled == 0
+    assert moving.migrations == plain.unscheduled
+
+
+def test_a_policy_whose_scores_say_nothing_of_fragments_cannot_migrate() -> None:
+    pods = pods_of(PodOf())
+    with pytest.raises(ValueError, match="'BestFit' cannot migrate pods; accepted: neap, FGD"):
+        replay(nodes_of(NodeOf()), pods, "BestFit", 1, migrations_per_100=1)
