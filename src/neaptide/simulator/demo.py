@@ -34,15 +34,15 @@ DAY, HOUR = 86_400.0, 3600.0
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 """Monday at eight: the night is a whole one, near the end."""
 FAMILIES = ("m6i", "c6i", "r6i")
-LEAST_CPU = 15_000
-"""Milli-CPU: smaller nodes hold no pod of this data."""
+LEAST_CPU, LARGE_CPU = 15_000, 60_000
+"""Milli-CPU: smaller nodes hold no pod of this data; services are cheapest on large ones, in every set-up."""
 OFFLINE_SHARE = 0.2
 """Jobs together ask for that part of what services ask for, over the day."""
 LONG = HOUR / 2
 """Of the jobs that run so long (seconds), every second one runs at night only."""
 LOOP_PERIOD = 300.0
-PATIENCE = "2h"
-"""How long a job waits for reclaimed resources before a node is bought for it."""
+PATIENCE = 2
+"""How many hours a job waits for reclaimed resources before a node is bought for it."""
 CHECKPOINT = 600.0
 """Jobs save their work so often (seconds); what they did since is lost when they are stopped."""
 BATCH_PRIORITY = 5500
@@ -71,6 +71,33 @@ PACKED = {
 """Full nodes first, so that others become empty and are given back."""
 
 
+ASSUMPTIONS = (
+    (
+        "In all set-ups: the same services and jobs at the same times, the same node types and list prices, an autoscaler that buys the nodes "
+        "which are cheapest for the pods that fit nowhere, within seconds, and returns a node after ten minutes without pods, and a scheduler that fills full "
+        "nodes first. Services get nodes of 64 vCPU and more, on which they cost least. All begin with no nodes."
+    ),
+    (
+        "Services have the requests of the openb trace's online pods, and follow the daily and weekly tides of measured series. "
+        "Their number of replicas is constant: no set-up scales them, so at night none needs fewer nodes for them."
+    ),
+    (
+        "Jobs have the requests, run times, parallelism and times of day of the openb trace's offline pods, and save their work every ten minutes. "
+        f"Together they ask for {OFFLINE_SHARE * 100:.0f} % of what services ask for."
+    ),
+    "Where jobs run by requests they never wait for anything but a new node.",
+    (
+        f"With Neaptide, services and jobs fill nodes up to {CPU_PERCENT} % of their CPU and {MEMORY_PERCENT} % of their memory. A job is bought a node "
+        f"of its own only after waiting for {PATIENCE} h, and of the jobs that run for half an hour or more every second one may only run from 21:00 to 07:00."
+    ),
+    (
+        "CPU that services want is theirs at once; jobs get what is left. Contention is counted where a service's pod gets less CPU than it "
+        "wants; what jobs do to caches and memory bandwidth is not simulated."
+    ),
+    "A wait is the time from when a pod was wanted until it started, or until the end of the day where it did not. Times are UTC.",
+)
+
+
 class Case(Struct, frozen=True):
     """A set-up: its name, what it is in a sentence, and its scenario."""
 
@@ -92,6 +119,7 @@ FULL, SHORT = Size(20), Size(3)
 def cases(seed: int, size: Size) -> list[Case]:
     """The three set-ups on the same work."""
     drawn = offline_work(seed, size)
+    pools = (_pool("online", least=LARGE_CPU), _pool("offline", OFFLINE_TAINT))
     return [
         Case(
             "Two clusters",
@@ -100,25 +128,25 @@ def cases(seed: int, size: Size) -> list[Case]:
                 "two-clusters",
                 seed,
                 size,
-                pools=(_pool("online"), _pool("offline", OFFLINE_TAINT)),
+                pools=pools,
                 jobs=tuple(_by_requests(each, pool="offline") for each in drawn),
             ),
         ),
         Case(
-            "By requests",
-            "one cluster. Jobs request CPU and memory as services do, and so fill what services have not requested.",
+            "One cluster by requests",
+            "jobs request CPU and memory as services do, and so fill what services have not requested.",
             _scenario(
                 "by-requests",
                 seed,
                 size,
-                pools=(_pool("shared"),),
+                pools=pools,
                 jobs=tuple(_by_requests(each) for each in drawn),
             ),
         ),
         Case(
             "Neaptide",
-            "one cluster. Jobs run on what services requested and do not use, give way to them, and get a node of their own "
-            f"only after waiting for {PATIENCE}; half of the long ones run at night.",
+            "one cluster where jobs run on what services requested and do not use, give way to them, and get a node of their own "
+            f"only after waiting for {PATIENCE} h; half of the long ones run at night.",
             _neaptide(seed, size, drawn),
         ),
     ]
@@ -156,7 +184,7 @@ def _neaptide(seed: int, size: Size, drawn: list[workloads.JobTemplate]) -> Scen
         "neaptide",
         seed,
         size,
-        pools=(_pool("online"), _pool("last-resort", OFFLINE_TAINT, LAST_RESORT, reclaimed=True)),
+        pools=(_pool("online", least=LARGE_CPU), _pool("last-resort", OFFLINE_TAINT, LAST_RESORT, reclaimed=True)),
         jobs=tuple(_on_reclaimed(each, at_night=each.name in nightly) for each in drawn),
     )
     night = {"schedule": "0 21 * * *", "durationSeconds": 10 * HOUR}
@@ -176,8 +204,8 @@ def _neaptide(seed: int, size: Size, drawn: list[workloads.JobTemplate]) -> Scen
     )
 
 
-def _pool(name: str, *taints: Taint, reclaimed: bool = False) -> PoolSpec:
-    """Nodes of any shipped type of some families, at list prices."""
+def _pool(name: str, *taints: Taint, least: int = LEAST_CPU, reclaimed: bool = False) -> PoolSpec:
+    """Nodes of any shipped type of some families with at least so much CPU (milli), at list prices."""
     offerings = tuple(
         OfferingSpec(
             instance_type=each.instance_type,
@@ -185,7 +213,7 @@ def _pool(name: str, *taints: Taint, reclaimed: bool = False) -> PoolSpec:
             price_per_hour=each.price_per_hour,
         )
         for each in shipped().instances
-        if each.instance_type.partition(".")[0] in FAMILIES and (each.cpu_milli or 0) >= LEAST_CPU
+        if each.instance_type.partition(".")[0] in FAMILIES and (each.cpu_milli or 0) >= least
     )
     return PoolSpec(name=name, offerings=offerings, taints=taints)
 
@@ -218,7 +246,7 @@ def _on_reclaimed(each: workloads.JobTemplate, *, at_night: bool) -> JobSpec:
         **_work(each),
         tier="batch",
         labels=NIGHT if at_night else {},
-        annotations={SCALE_UP_DELAY: PATIENCE},
+        annotations={SCALE_UP_DELAY: f"{PATIENCE}h"},
         suspend=at_night,
     )
 

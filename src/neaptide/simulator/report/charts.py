@@ -60,31 +60,29 @@ def top_of(chart: Chart) -> float:
     return max(highest([*stacked, *(each.values for each in chart.lines + chart.bars)]), chart.top)
 
 
-def plot(chart: Chart, identity: str, *, most_times: int = 7) -> Markup:
+def plot(chart: Chart, identity: str) -> Markup:
     """The chart's SVG element, without a size: it takes that of its parent. `identity` is unique on its page."""
-    marks = ticks(top_of(chart))
-    scale = SIDE / marks[-1]
-    shapes = [
-        *_areas(chart, scale),
-        *(
-            element("path", d=_line(_middles(chart), each.values * scale), class_=f"line {each.css}")
-            for each in chart.lines
-        ),
-        *_bars(chart, scale),
-    ]
-    stretched = element("svg", *shapes, viewBox=f"0 0 {SIDE:.0f} {SIDE:.0f}", preserveAspectRatio="none")
     return element(
         "svg",
         element("title", chart.title, id=f"{identity}-title"),
         element("desc", chart.summary, id=f"{identity}-desc"),
-        *_value_axis(chart, marks),
-        *_time_axis(chart, most_times),
-        stretched,
+        *layers(chart),
         *_hover(chart),
         class_="plot",
         role="img",
         aria_labelledby=f"{identity}-title {identity}-desc",
     )
+
+
+def layers(chart: Chart) -> list[Markup]:
+    """Axes, then shapes; they fill the SVG element that they are put into."""
+    marks = ticks(top_of(chart))
+    scale = SIDE / marks[-1]
+    x = _middles(chart)
+    lines = [element("path", d=_line(x, each.values * scale), class_=f"line {each.css}") for each in chart.lines]
+    shapes = [*_areas(chart, scale), *lines, *_bars(chart, scale)]
+    stretched = element("svg", *shapes, viewBox=f"0 0 {SIDE:.0f} {SIDE:.0f}", preserveAspectRatio="none")
+    return [*_value_axis(chart, marks), *_time_axis(chart), stretched]
 
 
 def _areas(chart: Chart, scale: float) -> list[Markup]:
@@ -128,11 +126,11 @@ def _value_axis(chart: Chart, marks: Sequence[float]) -> list[Markup]:
     return drawn
 
 
-def _time_axis(chart: Chart, most: int) -> list[Markup]:
+def _time_axis(chart: Chart) -> list[Markup]:
     start, end = float(chart.edges[0]), float(chart.edges[-1])
     return [
         element("text", clock(time, end=end), x=_percent(chart, time), y="100%", dy="1.5em", class_="time")
-        for time in time_ticks(start, end, most=most)
+        for time in time_ticks(start, end)
     ]
 
 

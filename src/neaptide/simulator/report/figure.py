@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from neaptide.model.columns import Floats
-from neaptide.simulator.report.charts import Chart, legend, plot
+from neaptide.simulator.report.charts import Chart, legend, plot, top_of
 from neaptide.simulator.report.markup import Markup, element
 from neaptide.simulator.report.scale import clock
 
@@ -12,7 +12,7 @@ Draw = Callable[[Floats], Chart]
 
 
 def figure(draw: Draw, identity: str, *, fine: Floats, coarse: Floats) -> Markup:
-    """A chart with its table.
+    """A chart with its table; a sentence where there is nothing to draw.
 
     Args:
         draw: the chart.
@@ -21,6 +21,11 @@ def figure(draw: Draw, identity: str, *, fine: Floats, coarse: Floats) -> Markup
         coarse: edges of the slots that are the table's rows.
     """
     chart = draw(fine)
+    if top_of(chart) == 0:
+        nothing = element("p", "None, at any time.", class_="nothing")
+        return element(
+            "figure", element("figcaption", element("h3", chart.title), element("p", chart.summary)), nothing
+        )
     return element(
         "figure",
         element("figcaption", element("h3", chart.title), element("p", chart.summary)),

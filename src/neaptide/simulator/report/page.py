@@ -10,7 +10,7 @@ from neaptide.simulator.report import sections
 from neaptide.simulator.report.figure import figure
 from neaptide.simulator.report.listing import by_hour, searchable
 from neaptide.simulator.report.markup import Markup, element
-from neaptide.simulator.report.scale import HOUR
+from neaptide.simulator.report.scale import HOUR, amount
 from neaptide.simulator.report.sections import SetUp
 from neaptide.simulator.report.slots import edges_of
 
@@ -113,7 +113,7 @@ def _sections(report: Report) -> list[Markup]:
             *(
                 element(
                     "details",
-                    element("summary", element("h3", each.name), f" {len(each.decisions)} decisions"),
+                    element("summary", element("h3", each.name), f" {amount(len(each.decisions))} decisions"),
                     by_hour(each, coarse),
                     class_="setup",
                     open="open" if place == len(set_ups) - 1 else None,

@@ -13,7 +13,7 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 UNKNOWN = "\N{EN DASH}"
 
 
-def ticks(top: float, *, about: int = 4) -> list[float]:
+def ticks(top: float, *, about: int = 5) -> list[float]:
     """Round numbers from 0 up, `about` steps of 1, 2, 2.5 or 5 times a power of ten; the last is not below `top`."""
     if not isfinite(top) or top <= 0:
         return [0.0, 1.0]
