@@ -27,6 +27,18 @@ class Move(NamedTuple):
     target: int
 
 
+class _Room(NamedTuple):
+    """Where a class fits best, how well, and how well on the next best node."""
+
+    node: int
+    score: int
+    next_score: int
+
+    def elsewhere(self, node: int) -> int:
+        """The best score of a node other than this."""
+        return self.next_score if node == self.node else self.score
+
+
 class MigratingScheduler:
     """A scheduler that may move pods it placed. `moves` are those made so far."""
 
@@ -45,6 +57,7 @@ class MigratingScheduler:
         self._per_100 = per_100
         self._arrived = 0
         self._in_vain: set[int] = set()  # classes that got no room, since the last pod that got some
+        self._present: set[int] = set()  # classes of which there was a pod
         self._class = np.zeros(arrivals, np.int64)
         self._node = np.full(arrivals, REFUSED, np.int64)
         self._devices = np.zeros(arrivals, np.int64)
@@ -68,25 +81,24 @@ class MigratingScheduler:
         return len(self.moves) + 1 <= self._per_100 * self._arrived / 100
 
     def _make_room(self, pod_class: int) -> Placed | None:
-        in_the_way = self._in_the_way(pod_class)
-        classes, class_at = np.unique(self._class[in_the_way], return_inverse=True)
-        suits = np.full(in_the_way.size, REFUSED, np.int64)
-        for at, other in enumerate(classes.tolist()):
-            of_class = np.flatnonzero(class_at == at)
-            suits[of_class] = _best_elsewhere(self._scheduler.scores(other), self._node[in_the_way[of_class]])
-        able = np.flatnonzero(suits >= HARMLESS)
-        if not able.size:
-            return None
-        pods = in_the_way[able]
+        rooms = {other: _best_two(self._scheduler.scores(other)) for other in self._present}
+        movable = np.zeros(len(self._classes.request), np.bool_)
+        movable[[other for other, room in rooms.items() if room.score >= HARMLESS]] = True
+        pods = self._in_the_way(pod_class, np.flatnonzero((self._node >= 0) & movable[self._class]))
+        suits = [
+            rooms[other].elsewhere(node)
+            for other, node in zip(self._class[pods].tolist(), self._node[pods].tolist(), strict=True)
+        ]
+        suit = np.array(suits, np.int64)
+        pods, suit = pods[suit >= HARMLESS], suit[suit >= HARMLESS]
         request = self._classes.request[self._class[pods]]
-        order = np.lexsort((pods, request[:, CPU], request[:, NUM] * request[:, MILLI], -suits[able]))
+        order = np.lexsort((pods, request[:, CPU], request[:, NUM] * request[:, MILLI], -suit))
         moved = (self._move(pod, pod_class) for pod in pods[order].tolist())
         return next((placed for placed in moved if placed), None)
 
-    def _in_the_way(self, pod_class: int) -> Ints:
-        """The pods without which their node would take a pod of this class."""
+    def _in_the_way(self, pod_class: int, pods: Ints) -> Ints:
+        """Those of `pods` without which their node would take a pod of this class."""
         state, wanted = self._scheduler.state, self._classes.request[pod_class]
-        pods = np.flatnonzero(self._node >= 0)
         node, request = self._node[pods], self._classes.request[self._class[pods]]
         fits = self._classes.allowed[pod_class, state.model[node]]
         fits &= state.cpu_free[node] + request[:, CPU] >= wanted[CPU]
@@ -115,13 +127,11 @@ class MigratingScheduler:
         return placed
 
     def _note(self, pod: int, pod_class: int, placed: Placed) -> None:
+        self._present.add(pod_class)
         self._class[pod], self._node[pod], self._devices[pod] = pod_class, placed.node, placed.devices
 
 
-def _best_elsewhere(scores: Scores, nodes: Ints) -> Ints:
-    """To each of `nodes`, the best score of another node."""
-    if scores.size < 2:
-        return np.full(nodes.size, REFUSED)
-    second, first = np.argpartition(scores, -2)[-2:]
-    best: Ints = np.where(nodes == first, scores[second], scores[first]).astype(np.int64)
-    return best
+def _best_two(scores: Scores) -> _Room:
+    node = int(scores.argmax())
+    others = np.delete(scores, node)
+    return _Room(node, int(scores[node]), int(others.max(initial=REFUSED)))
