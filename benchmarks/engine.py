@@ -4,7 +4,11 @@ A figure is the whole of `Engine.place`, from rows of pods to rows of nodes: lay
 Machine code and masks are warm, as in a scheduler that runs. Pods come in random order, which suits the engine least.
 """
 
+import os
 import random
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -60,10 +64,21 @@ def growth_figures() -> Iterator[Figure]:
                 peer = Peer("the obvious numpy loop", _numpy_loop(found, most=profile is MOST))
                 yield _figure(f"engine.nodes_{nodes}.classes_{classes}.{name}.pods_per_second", found, profile, peer)
             if nodes == 10_000:
+                yield Figure(
+                    f"engine.nodes_{nodes}.classes_{classes}.schedule.pods_per_second", _scheduled(found), "pods/s"
+                )
                 peer = Peer("the same pods one by one", _one_by_one(found, DEFAULT))
-                yield _figure(f"engine.nodes_{nodes}.classes_{classes}.default_profile.pods_per_second", found, DEFAULT, peer)
+                yield _figure(
+                    f"engine.nodes_{nodes}.classes_{classes}.default_profile.pods_per_second", found, DEFAULT, peer
+                )
                 peer = Peer("numba's kernel", PODS / _seconds(found, MOST, compiled=HAVE_NUMBA))
-                yield _figure(f"engine.nodes_{nodes}.classes_{classes}.without_numba.pods_per_second", found, MOST, peer, compiled=False)
+                yield _figure(
+                    f"engine.nodes_{nodes}.classes_{classes}.without_numba.pods_per_second",
+                    found,
+                    MOST,
+                    peer,
+                    compiled=False,
+                )
 
 
 def topology_figures() -> Iterator[Figure]:
@@ -75,10 +90,23 @@ def topology_figures() -> Iterator[Figure]:
         if nodes == 10_000:
             peer = Peer("the same pods one by one", _one_by_one(found, MOST))
             yield _figure(f"engine.topology.nodes_{nodes}.against_one_by_one.pods_per_second", found, MOST, peer)
-            yield Figure(f"engine.topology.nodes_{nodes}.pods_unlike_the_numpy_twin", _unlike(found), "pods", Peer("numpy twin", 0))
+            yield Figure(
+                f"engine.topology.nodes_{nodes}.pods_unlike_the_numpy_twin",
+                _unlike(found),
+                "pods",
+                Peer("numpy twin", 0),
+            )
 
 
-GROUPS = {"engine.nodes": growth_figures, "engine.topology": topology_figures}
+def start_figures() -> Iterator[Figure]:
+    """What the first batch of a process waits for: machine code that is compiled, or loaded from where it was kept."""
+    if HAVE_NUMBA:
+        with tempfile.TemporaryDirectory() as cache:
+            compiled, loaded = (_start_seconds(cache) for _ in range(2))
+        yield Figure("engine.start.compiling.seconds", compiled, "s", Peer("loading what was compiled before", loaded))
+
+
+GROUPS = {"engine.nodes": growth_figures, "engine.topology": topology_figures, "engine.start": start_figures}
 
 
 def _figure(name: str, found: Scene, profile: Profile, peer: Peer, *, compiled: bool = HAVE_NUMBA) -> Figure:
@@ -87,7 +115,7 @@ def _figure(name: str, found: Scene, profile: Profile, peer: Peer, *, compiled: 
 
 def _seconds(found: Scene, profile: Profile, *, compiled: bool) -> float:
     engine = _engine(found, profile, compiled=compiled)
-    return best_seconds(lambda: engine.place(found.pods), times=5 if compiled else 1)
+    return best_seconds(lambda: engine.place(found.pods), times=9 if compiled else 1)
 
 
 def _engine(found: Scene, profile: Profile, *, compiled: bool) -> Engine:
@@ -96,6 +124,24 @@ def _engine(found: Scene, profile: Profile, *, compiled: bool) -> Engine:
     engine = Engine(view, profile, compiled=compiled)
     engine.place(found.pods[:1])
     return engine
+
+
+def _scheduled(found: Scene) -> float:
+    """Pods per second of `Placement.schedule`: the engine, and writing what it says into the snapshot."""
+    placement = Placement(found.snapshot, MOST)
+    seconds = []
+    for _ in range(5):
+        with found.snapshot.what_if():
+            seconds.append(best_seconds(lambda: placement.schedule(found.pods.tolist()), times=1))
+    return PODS / min(seconds)
+
+
+def _start_seconds(cache: str) -> float:
+    command = "import time; from neaptide.placement.engine import warm; t = time.perf_counter(); warm(); print(time.perf_counter() - t)"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+    return float(
+        subprocess.run([sys.executable, "-c", command], env=environment, check=True, capture_output=True).stdout
+    )
 
 
 def _unlike(found: Scene) -> float:
@@ -107,7 +153,9 @@ def _one_by_one(found: Scene, profile: Profile, sample: int = 50) -> float:
     """Pods per second of the general path."""
     placement = Placement(found.snapshot, profile)
     with found.snapshot.what_if():
-        return sample / best_seconds(lambda: [placement.schedule([pod]) for pod in found.pods[:sample].tolist()], times=1)
+        return sample / best_seconds(
+            lambda: [placement.schedule([pod]) for pod in found.pods[:sample].tolist()], times=1
+        )
 
 
 def _numpy_loop(found: Scene, *, most: bool, sample: int = 200) -> float:
@@ -138,7 +186,9 @@ def _node(number: int, rng: random.Random) -> o.Node:
 
 
 def _running(number: int, rng: random.Random) -> o.Pod:
-    spec = o.PodSpec(containers=(_container(rng.randrange(4000), rng.randrange(16384), 0),), node_name=f"node-{number:05d}")
+    spec = o.PodSpec(
+        containers=(_container(rng.randrange(4000), rng.randrange(16384), 0),), node_name=f"node-{number:05d}"
+    )
     return o.Pod(o.Metadata(name=f"running-{number}", namespace="running"), spec)
 
 
@@ -148,12 +198,15 @@ def _container(cpu: int, memory: int, storage: int) -> o.Container:
 
 
 def _template(number: int, kind: str, rng: random.Random) -> tuple[dict[str, str], o.PodSpec]:
-    """The labels and the spec of a class; classes of one kind and team select each other, as in Karpenter's benchmark."""
+    """The labels and the spec of a class. Constraints select one of seven teams of their kind, as in Karpenter's benchmark."""
     labels = {"app": f"app-{number}", "team": f"{kind.replace(' ', '-')}-{rng.randrange(7)}"}
     selector = o.LabelSelector({"team": labels["team"]})
     spreads = {"zonal spread": ZONE, "hostname spread": HOST}
     spread = (o.TopologySpreadConstraint(1, spreads[kind], "DoNotSchedule", selector),) if kind in spreads else ()
     term = o.PodAffinity((o.PodAffinityTerm(ZONE if kind == "zonal affinity" else HOST, selector),))
-    affinity = {"zonal affinity": o.Affinity(pod_affinity=term), "hostname anti-affinity": o.Affinity(pod_anti_affinity=term)}
+    affinity = {
+        "zonal affinity": o.Affinity(pod_affinity=term),
+        "hostname anti-affinity": o.Affinity(pod_anti_affinity=term),
+    }
     container = _container(rng.choice(CPU), rng.choice(MEMORY), rng.randrange(1, 64))
     return labels, o.PodSpec(containers=(container,), affinity=affinity.get(kind), topology_spread_constraints=spread)

@@ -26,8 +26,8 @@ from neaptide.placement.view import Pod, View
 
 PLACE = Twins(batch.place, batch_numpy.place)
 """(problem, classes of pods, out) -> None: see kernels/batch.py."""
-WORTH_COMPILING = 1 << 20
-"""Batches of at least so many pods times nodes are worth seconds of compiling, the first time on a machine."""
+WORTH_COMPILING = 1 << 24
+"""Only batches of so many pods times nodes make a process wait for machine code; `warm` has it ready for all of them."""
 MOST_SCORES = 1 << 26
 """How many scores (nodes times classes) a chunk may have: six bytes each."""
 LAYING_OUT = 1 << 19
@@ -54,7 +54,7 @@ class Engine:
         Args:
             view: what filters and scores read.
             profile: what decides.
-            compiled: numba's kernel or the numpy version; None for what suits the size of each batch.
+            compiled: numba's kernel or the numpy version; None for what is there, or worth its while.
         """
         self._view, self._profile, self._compiled = view, profile, compiled
         self._masks: dict[int, _Mask] = {}
@@ -86,7 +86,9 @@ class Engine:
         nodes = len(self._view.snapshot.nodes.indices())
         if not nodes:
             return None
-        compiled = HAVE_NUMBA and len(pods) * nodes >= WORTH_COMPILING if self._compiled is None else self._compiled
+        compiled = self._compiled
+        if compiled is None:
+            compiled = HAVE_NUMBA and (batch.is_compiled() or len(pods) * nodes >= WORTH_COMPILING)
         place = PLACE.pick(compiled=compiled)
         positions = np.empty(len(pods), dtype=np.int64)
         try:

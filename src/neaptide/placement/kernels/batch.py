@@ -44,6 +44,11 @@ def place(problem: Problem, pods: Longs, out: Longs) -> None:
     _place(problem, pods, out, scratch_for(problem))
 
 
+def is_compiled() -> bool:
+    """Whether this process has machine code for `place` already."""
+    return bool(getattr(_place, "signatures", ()))
+
+
 @lean_kernel
 def _place(problem: Problem, pods: Longs, out: Longs, scratch: Scratch) -> None:
     start = problem.nodes.first[0]  # 0; a literal would have helpers compiled twice
