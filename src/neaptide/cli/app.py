@@ -22,6 +22,12 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command(
+        "demo",
+        "neaptide.cli.demo:demo",
+        "Run a mixed day on real data in three set-ups; compare them in a table and in a report. Takes about a minute.",
+        ("neaptide demo", "neaptide demo --short --directory /tmp/demo", "neaptide demo --seed 2 --picture demo.svg"),
+    ),
+    Command(
         "plan",
         "neaptide.cli.plan:plan",
         "Show what the policies would do with a cluster, and what that saves. Changes nothing.",
