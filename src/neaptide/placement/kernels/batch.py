@@ -6,7 +6,8 @@ carried up for all classes at once, by vector instructions. Choosing a node for 
 from the best one, to the left where both sides are equal. Rules by a shared topology key (a zone) are asked at the
 roots, once for each cell; rules by a sole key (the hostname) are part of the scores.
 
-Helpers stand in this file, for numba's cache of a function looks at no other. batch_numpy.py says the same with numpy.
+Helpers stand in this file, for numba's cache of a function looks at no other; who changes a constant in problem.py has to touch
+this file too. batch_numpy.py says the same with numpy.
 """
 
 import numpy as np
