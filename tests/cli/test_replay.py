@@ -19,6 +19,7 @@ FIELDS = [
     "at_full_percent",
     "final_percent",
     "seconds",
+    "migrations",
 ]
 NODES = "sn,cpu_milli,memory_mib,gpu,model\n" + "".join(f"n-{at},64000,262144,4,G2\n" for at in range(5))
 PODS = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n" + "".join(f"p-{at},4000,64,1,{at * 50}\n" for at in range(1, 20))
@@ -70,6 +71,8 @@ def test_arrivals_come_in_the_order_of_the_file_and_wrong_names_are_reported(
 WRONG = {
     "a policy that there is not": ["--policy", "worst"],
     "seeds that are none": ["--seeds", "1..3"],
+    "migrations below 0": ["--migrations-per-100", "-1"],
+    "migrations by a policy that cannot": ["--policy", "Random", "--migrations-per-100", "1"],
     "a directory that there is not": ["--trace", "no-such-directory"],
     "a workload that is not shipped": ["--workload", "openb_pod_list_cpu100.csv"],
 }
