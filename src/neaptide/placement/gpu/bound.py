@@ -66,7 +66,8 @@ def _constraints(request: Ints, kind: _Kind) -> tuple[Floats, Floats]:
 
 def _dual_feasible(size: Ints, whole: int) -> Floats:
     """The function of every level up to half the bin at which it changes: [levels, sizes]. At level 0 it is the share itself."""
-    level = np.unique(np.concatenate([[0.0], size, whole - size + 0.5]))[:, None]  # a size is whole: 0.5 tells two apart
+    # A size is whole: 0.5 tells two levels apart.
+    level = np.unique(np.concatenate([[0.0], size, whole - size + 0.5]))[:, None]
     level = level[2 * level[:, 0] <= whole]
     return np.where(size > whole - level, 1.0, np.where(size < level, 0.0, size / whole))
 
