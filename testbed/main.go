@@ -1,4 +1,4 @@
-// One binary that is every component of a Kubernetes control plane; the name it is started by picks which.
+// One binary that is every component of a Kubernetes control plane, and its oracle; the name it is started by picks which.
 //
 // The components share nearly all of their code, so one binary is a third of the size and of the linking time of seven.
 package main
@@ -29,6 +29,7 @@ var components = map[string]func() int{
 	"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
 	"kubectl":                 func() int { return cli.Run(kubectl.NewDefaultKubectlCommand()) },
 	"kwok":                    runKwok,
+	"neaptide-oracle":         runOracle,
 	"testbed-pki":             runPKI,
 	"testbed-stages":          runStages,
 }

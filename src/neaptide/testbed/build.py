@@ -15,9 +15,9 @@ from neaptide.testbed.toolchain import Go, Version, find_go, parse_version
 
 LINKS = (
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl", "kwok",
-    "testbed-pki", "testbed-stages",
+    "testbed-pki", "testbed-stages", "neaptide-oracle",
 )  # fmt: skip
-"""Names by which the one binary is each component."""
+"""Names by which the one binary is each component, and its helpers."""
 
 _BINARY = "controlplane"
 _VERSIONED_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
