@@ -19,7 +19,6 @@ FIELDS = [
     "at_full_percent",
     "final_percent",
     "seconds",
-    "migrations",
 ]
 NODES = "sn,cpu_milli,memory_mib,gpu,model\n" + "".join(f"n-{at},64000,262144,4,G2\n" for at in range(5))
 PODS = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n" + "".join(f"p-{at},4000,64,1,{at * 50}\n" for at in range(1, 20))
@@ -44,6 +43,13 @@ def test_json_is_one_row_for_each_policy_and_seed_and_nothing_else(
     ]
     assert {row["gpu_milli_total"] for row in rows} == {20_000}
     assert {row["workload"] for row in rows} == {"pods.csv"}
+
+
+def test_migrations_are_told_where_they_were_asked_for(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--workload", "pods.csv", "--policy", "neap", "--seeds", "1", "--migrations-per-100", "5"]
+    assert run(["replay", "openb", "--trace", str(directory), *words, "--output", "json"]) == OK
+    (row,) = json.loads(capsys.readouterr().out)
+    assert list(row) == [*FIELDS, "migrations"]
 
 
 def test_the_table_shows_means_and_upper_bounds(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

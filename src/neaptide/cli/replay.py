@@ -71,7 +71,11 @@ def openb(
                 report(len(results) / len(runs))
     except (TraceError, ValueError) as error:
         raise UsageError(str(error)) from error
-    emit([{"workload": workload, **msgspec.structs.asdict(result)} for result in results], output)
+    rows = [{"workload": workload, **msgspec.structs.asdict(result)} for result in results]
+    if not migrations_per_100:
+        for row in rows:
+            del row["migrations"]  # the stable form has it only where it was asked for
+    emit(rows, output)
     if output == "table":
         emit(_means(results, *_bounds(read, numbers[0], order)), title=f"Means, and upper bounds (seed {numbers[0]})")
     return PARTIAL if left_out else OK
