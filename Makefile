@@ -14,9 +14,9 @@ setup: $(STAMP) ## make .venv with everything pinned, and nothing else
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "neaptide needs Python 3.11 ($(PYTHON) was not found; set PYTHON=/path/to/python3.11)"; exit 1; }
-	@echo "==> .venv: creating it with $$($(PYTHON) --version)"
+	@echo "==> .venv: creating it with $$($(PYTHON) --version)" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@echo "==> .venv: installing the pinned packages (about 350 MB; a minute or two the first time)"
+	@echo "==> .venv: installing the pinned packages (about 350 MB; a minute or two the first time)" >&2
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
 	@$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from neaptide.model import objects
+from neaptide.model.collector import collector_paused
 from neaptide.model.manifests import Found, describe, from_json, pods_of_list
 from neaptide.model.metrics import apply_metrics
 from neaptide.model.problems import FieldError, LeftOut
@@ -44,8 +45,9 @@ def add_pod_list(snapshot: ClusterSnapshot, data: bytes, file: str) -> list[Left
         left_out.extend(error.left_out(file, describe(pod)) for pod, error in snapshot.add_pods(pods))
 
     try:
-        for pods in pods_of_list(data):
-            add(pods)
+        with collector_paused():
+            for pods in pods_of_list(data):
+                add(pods)
     except msgspec.MsgspecError:  # some pod does not fit: look at each alone
         found, left_out = from_json(data, file)
         add([each.item for each in found if isinstance(each.item, objects.Pod)])
