@@ -35,7 +35,7 @@ START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 """Monday at eight: the night is a whole one, near the end."""
 FAMILIES = ("m6i", "c6i", "r6i")
 LEAST_CPU, LARGE_CPU = 15_000, 60_000
-"""Milli-CPU: smaller nodes hold no pod of this data; services are cheapest on large ones, in every set-up."""
+"""Milli-CPU: smaller nodes hold no pod of this data; services get large ones, in every set-up: they lend more."""
 OFFLINE_SHARE = 0.2
 """Jobs together ask for that part of what services ask for, over the day."""
 LONG = HOUR / 2
@@ -75,7 +75,7 @@ ASSUMPTIONS = (
     (
         "In all set-ups: the same services and jobs at the same times, the same node types and list prices, an autoscaler that buys the nodes "
         "which are cheapest for the pods that fit nowhere, within seconds, and returns a node after ten minutes without pods, and a scheduler that fills full "
-        "nodes first. Services get nodes of 64 vCPU and more, on which they cost least. All begin with no nodes."
+        "nodes first. Services get nodes of 64 vCPU and more. All begin with no nodes."
     ),
     (
         "Services have the requests of the openb trace's online pods, and follow the daily and weekly tides of measured series. "
