@@ -26,7 +26,7 @@ def ticks(top: float, *, about: int = 5) -> list[float]:
 def time_ticks(start: float, end: float, *, most: int = 7) -> list[float]:
     """At most `most` whole quarters of hours, hours or days from `start` to `end`."""
     step = next(
-        (each for each in _TIME_STEPS if (end - start) / each <= most - 1), ceil((end - start) / DAY / most) * DAY
+        (each for each in _TIME_STEPS if (end - start) / each <= most - 1), ceil((end - start) / DAY / (most - 1)) * DAY
     )
     first = ceil(start / step)
     return [step * each for each in range(first, floor(end / step) + 1)]
