@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neaptide.simulator.report.scale import (
-    DAY,
     HOUR,
     UNKNOWN,
     amount,
