@@ -45,10 +45,7 @@ def pod(number: int, rng: random.Random, *, workloads: int, nodes: int) -> dict[
         "app.kubernetes.io/part-of": f"team-{owner % 12}",
         "pod-template-hash": f"{owner * 7919 % 0xFFFFF:05x}",
     }
-    fields: dict[str, dict[str, str]] = {
-        f"f:{key}": {}
-        for key in ("name", "image", "resources")
-    }
+    fields: dict[str, dict[str, str]] = {f"f:{key}": {} for key in ("name", "image", "resources")}
     stamp = f"2026-10-{1 + number % 28:02d}T{number % 24:02d}:{number % 60:02d}:00Z"
     conditions = [
         {"type": kind, "status": "True", "lastTransitionTime": stamp, "lastProbeTime": None}
