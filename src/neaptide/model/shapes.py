@@ -6,6 +6,7 @@ shape pays for parsing quantities and checking operators.
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -60,26 +61,29 @@ class Shape(Struct, frozen=True, gc=False):
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def class_key(pod: Pod) -> bytes:
-    """Bytes that are equal for two pods only if they belong to one class; computed for every pod, so kept cheap."""
+def class_parts(pod: Pod) -> tuple[Any, ...]:
+    """What is equal for two pods only if they belong to one class."""
     meta, spec = pod.metadata, pod.spec
-    return _encode(
-        (
-            meta.namespace,
-            meta.labels,
-            spec.containers,
-            spec.init_containers,
-            spec.node_selector,
-            spec.affinity,
-            spec.tolerations,
-            spec.topology_spread_constraints,
-            _volumes(pod) if spec.volumes else (),
-            spec.overhead,
-            spec.resources,
-            spec.resource_claims,
-            pod.status.container_statuses,
-        )
+    return (
+        meta.namespace,
+        meta.labels,
+        spec.containers,
+        spec.init_containers,
+        spec.node_selector,
+        spec.affinity,
+        spec.tolerations,
+        spec.topology_spread_constraints,
+        _volumes(pod) if spec.volumes else (),
+        spec.overhead,
+        spec.resources,
+        spec.resource_claims,
+        pod.status.container_statuses,
     )
+
+
+def encoded(parts: tuple[Any, ...]) -> bytes:
+    """Parts as bytes, by which they can be looked up."""
+    return _encode(parts)
 
 
 def requirements_of(pod: Pod) -> tuple[bytes, Requirements]:

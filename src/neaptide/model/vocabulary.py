@@ -1,13 +1,14 @@
 """What a snapshot interns: resources, label sets, annotations, taints, namespaces, shapes and classes of pods."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from neaptide.model import objects
 from neaptide.model.columns import ClassColumns, Longs, ShapeColumns
 from neaptide.model.qos import qos_of
-from neaptide.model.shapes import Shape, class_key, honoured, requirements_of, shape_of
+from neaptide.model.shapes import Shape, class_parts, encoded, honoured, requirements_of, shape_of
 from neaptide.model.tables import Columns, Interner
 from neaptide.model.undo import Undo
 
@@ -32,14 +33,25 @@ class Vocabulary:
         self.shape_facts: Interner[Shape] = Interner(undo)
         self.classes = ClassColumns(undo)
         self._class_rows: dict[bytes | tuple[int, int, int], int] = {}
+        self._latest: dict[str, tuple[tuple[Any, ...], int]] = {}
+        """By owner, the last pod's parts and its class: most pods are like it, and comparing is cheaper than encoding."""
         self.matrices: list[tuple[Columns, str]] = [(self.shapes, "request")]
         """Every matrix with a row per resource, to be widened together."""
 
     def class_of(self, pod: objects.Pod) -> int:
         """The row of a pod's class. Raises FieldError where its shape cannot be counted."""
-        key = class_key(pod)
+        parts = class_parts(pod)
+        owners = pod.metadata.owner_references
+        owner = owners[0].name if owners else ""
+        latest = self._latest.get(owner)
+        if latest is not None and latest[0] == parts:
+            return latest[1]
+        key = encoded(parts)
         row = self._class_rows.get(key)
-        return self._new_class(pod, key) if row is None else row
+        if row is None:
+            row = self._new_class(pod, key)
+        self._undo.put(self._latest, owner, (parts, row))
+        return row
 
     def _new_class(self, pod: objects.Pod, key: bytes) -> int:
         identity, requirements = requirements_of(pod)
