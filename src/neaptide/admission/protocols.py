@@ -1,0 +1,30 @@
+"""What a rule of admission is, and what it is told."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from neaptide.admission.draft import Draft
+
+
+class Namespace(NamedTuple):
+    """The namespace that a pod is going into."""
+
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str] = {}
+
+
+class RefusedError(Exception):
+    """The pod must not be admitted; the message is what the user reads."""
+
+
+class Rule(Protocol):
+    """One rule. `spec_type` is a msgspec Struct with defaults: the settings of one Policy."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def spec_type(self) -> type[Any]: ...
+
+    def admit(self, draft: Draft, namespace: Namespace, spec: Any) -> None:  # noqa: ANN401 - each rule has its own spec
+        """Add to a pod what a Policy wants. Raises RefusedError."""

@@ -1,0 +1,6 @@
+"""Every rule, in the order in which a pod passes them."""
+
+from neaptide.admission.pod_defaults import PodDefaults
+from neaptide.admission.protocols import Rule
+
+RULES: tuple[Rule, ...] = (PodDefaults(),)
