@@ -1,6 +1,7 @@
 """The pipeline: in order, within scope, to the end, and the same a second time."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given
@@ -32,6 +33,10 @@ class Refusing:
     def admit(self, draft: Draft, namespace: Namespace, spec: Any) -> None:
         del draft, spec
         raise RefusedError(f"nothing may run in {namespace.name}")
+
+    def mutations(self, spec: Any) -> Sequence[str]:
+        del spec
+        return ()
 
 
 def test_a_namespaces_pods_get_the_class_and_labels_of_its_policy() -> None:

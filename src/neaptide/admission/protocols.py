@@ -1,6 +1,6 @@
 """What a rule of admission is, and what it is told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from neaptide.admission.draft import Draft
@@ -28,3 +28,6 @@ class Rule(Protocol):
 
     def admit(self, draft: Draft, namespace: Namespace, spec: Any) -> None:  # noqa: ANN401 - each rule has its own spec
         """Add to a pod what a Policy wants. Raises RefusedError."""
+
+    def mutations(self, spec: Any) -> Sequence[str]:  # noqa: ANN401 - as above
+        """The same in CEL (admission/cel.py); empty where CEL does not suffice, or there is nothing to do."""
