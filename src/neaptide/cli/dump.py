@@ -15,6 +15,7 @@ from neaptide.model import objects
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json, from_yaml
 from neaptide.model.problems import FieldError, LeftOut
+from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 
@@ -83,7 +84,7 @@ def parse(data: bytes, file: str) -> tuple[list[Found], list[LeftOut]]:
         return [], [LeftOut(file, "", "", "lists in lists without end", "objects nested as those of Kubernetes are")]
 
 
-def newest_time(items: Iterable[objects.Object]) -> float:
+def newest_time(items: Iterable[AnyObject]) -> float:
     """The latest time in some objects, apart from deletions (which are announced ahead); 0 where none has a time."""
     newest = 0.0
     for item in items:
@@ -96,7 +97,7 @@ def newest_time(items: Iterable[objects.Object]) -> float:
     return newest
 
 
-def _times(item: objects.Object) -> tuple[str | None, ...]:
+def _times(item: AnyObject) -> tuple[str | None, ...]:
     created = item.metadata.creation_timestamp
     match item:
         case objects.Pod():

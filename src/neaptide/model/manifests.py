@@ -15,9 +15,10 @@ import msgspec
 from neaptide.model import objects
 from neaptide.model.collector import collector_paused
 from neaptide.model.problems import LeftOut
+from neaptide.model.scheduling_objects import AnyObject, ElasticQuota, PodGroup, Reservation
 from neaptide.model.yaml_text import YamlError, documents
 
-KINDS: dict[str, type[objects.Object]] = {
+KINDS: dict[str, type[AnyObject]] = {
     "Pod": objects.Pod,
     "Node": objects.Node,
     **dict.fromkeys(
@@ -44,6 +45,9 @@ KINDS: dict[str, type[objects.Object]] = {
     "NodePool": objects.NodePool,
     "PodMetrics": objects.PodMetrics,
     "NodeMetrics": objects.NodeMetrics,
+    "PodGroup": PodGroup,
+    "ElasticQuota": ElasticQuota,
+    "Reservation": Reservation,
 }
 """The kinds that are read; objects of other kinds are skipped, for a dump may hold anything."""
 
@@ -55,7 +59,7 @@ class Found(NamedTuple):
     """An object and the file it stood in."""
 
     file: str
-    item: objects.Object
+    item: AnyObject
 
 
 class _Kind(msgspec.Struct, gc=False):
@@ -123,7 +127,7 @@ def from_yaml(text: str, file: str) -> tuple[list[Found], list[LeftOut]]:
     return found, left_out
 
 
-def describe(item: objects.Object) -> str:
+def describe(item: AnyObject) -> str:
     """`Pod default/web-0`: how an object is named in messages."""
     kind = item.kind if isinstance(item, objects.Workload) else type(item).__name__
     meta = item.metadata
@@ -155,7 +159,7 @@ def _some_at_a_time(data: bytes, kind: str, *, at_once: int = 500) -> Iterator[l
         yield items
 
 
-def _fitting(raw: msgspec.Raw, kind: str) -> objects.Object | None:
+def _fitting(raw: msgspec.Raw, kind: str) -> AnyObject | None:
     known = KINDS.get(kind)
     if known is None:
         return None
@@ -165,7 +169,7 @@ def _fitting(raw: msgspec.Raw, kind: str) -> objects.Object | None:
     return item
 
 
-def _patiently(raw: Any, kind: str, file: str, position: int, left_out: list[LeftOut]) -> objects.Object | None:  # noqa: ANN401 - whatever stood in the file
+def _patiently(raw: Any, kind: str, file: str, position: int, left_out: list[LeftOut]) -> AnyObject | None:  # noqa: ANN401 - whatever stood in the file
     """An object by way of plain values, or a record of why not."""
     if not isinstance(raw, dict):
         left_out.append(

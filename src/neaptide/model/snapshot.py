@@ -31,6 +31,7 @@ from neaptide.model.occupancy import Occupancy
 from neaptide.model.problems import FieldError
 from neaptide.model.qos import band_of
 from neaptide.model.requests import amounts_in
+from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.selectors import TAINT_EFFECTS
 from neaptide.model.shapes import Shape
 from neaptide.model.times import seconds
@@ -89,7 +90,7 @@ class ClusterSnapshot:
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
-    def set(self, item: objects.Object) -> None:
+    def set(self, item: AnyObject) -> None:
         """Add an object or replace the one of its name. Raises FieldError, having changed nothing."""
         if isinstance(item, objects.Pod):
             self.set_pod(item)
