@@ -28,7 +28,7 @@ class Reason(Struct, frozen=True, gc=False):
     message: str
 
 
-class Effect(Struct, frozen=True, gc=False):
+class Effect(Struct, frozen=True, gc=False, rename="camel"):
     """What is expected: the change of cost in US dollars per hour (None where a price is unknown), and the risk in 0..1."""
 
     money_per_hour: float | None = 0.0
@@ -42,7 +42,7 @@ class Precondition(Struct, frozen=True, gc=False):
     equals: str
 
 
-class Action(Struct, frozen=True, gc=False, kw_only=True, tag_field="kind"):
+class Action(Struct, frozen=True, gc=False, kw_only=True, rename="camel", tag_field="kind"):
     """What every kind of action carries."""
 
     policy: str
