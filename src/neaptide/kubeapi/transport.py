@@ -1,0 +1,206 @@
+"""One request after another over one pool of connections: identity, rate, deadline, what may be tried again."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from neaptide import __version__
+from neaptide.kubeapi import errors
+from neaptide.kubeapi.config import Cluster
+from neaptide.kubeapi.credentials import Identities, Identity
+from neaptide.kubeapi.pace import Backoff, TokenBucket
+from neaptide.kubeapi.tls import client_context
+
+_log = logging.getLogger(__name__)
+_warned: set[str] = set()
+_CONNECT_WITHIN = 10.0
+_BUFFER = 1 << 20
+"""Bytes of an answer that may wait before the connection is paused."""
+_TRIES_WHEN_LOST = 4
+
+
+class Guard(Protocol):
+    """Says before each request whether it may be sent, and within how many seconds it must be answered."""
+
+    def allowance(self) -> float: ...
+
+
+class Call(NamedTuple):
+    """One request."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = {}
+    body: bytes | None = None
+    content_type: str = "application/json"
+    accept: str = "application/json"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Transport:
+    """The connections to one API server."""
+
+    def __init__(self, cluster: Cluster, bucket: TokenBucket) -> None:
+        self._cluster, self._bucket = cluster, bucket
+        self._identities = Identities(cluster.credentials)
+        self._context: tuple[Identity, ssl.SSLContext] | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._cluster.tls.insecure and self._cluster.server not in _warned:
+            _warned.add(self._cluster.server)
+            _log.warning(
+                "%s: insecure-skip-tls-verify is set: whoever answers is believed to be the API server",
+                self._cluster.server,
+            )
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_WITHIN),
+            headers={"User-Agent": f"neaptide/{__version__}"},
+            read_bufsize=_BUFFER,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def send(self, call: Call, *, timeout: float, guard: Guard | None) -> bytes:  # noqa: ASYNC109 - a deadline for all tries
+        """The answer's body. Raises ApiError, ConfigError."""
+        seconds = _allowed(call, timeout, guard)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._tried(call, guard)
+        except TimeoutError as error:
+            raise _late(call, seconds) from error
+
+    @asynccontextmanager
+    async def stream(self, call: Call, *, timeout: float) -> AsyncIterator[aiohttp.StreamReader]:  # noqa: ASYNC109 - until the answer begins
+        """The body as it comes. Raises ApiError, ConfigError; what breaks while it is read is raised as ConnectionLost."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._bucket.take()
+                response = await self._answer(call)
+        except TimeoutError as error:
+            raise _late(call, timeout) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _lost(call, error) from error
+        try:
+            yield response.content
+        except (aiohttp.ClientError, OSError) as error:
+            raise _lost(call, error) from error
+        finally:
+            response.close()
+
+    async def _tried(self, call: Call, guard: Guard | None) -> bytes:
+        """Try until it is answered, or must not be tried again."""
+        backoff, lost = Backoff(0.1, 10.0), 0
+        while True:
+            await self._bucket.take()
+            _allowed(call, 0, guard)
+            try:
+                response = await self._answer(call)
+                try:
+                    return await response.read()
+                finally:
+                    response.release()
+            except errors.ApiError as error:
+                pause = _pause(error, backoff)
+            except (aiohttp.ClientError, OSError) as error:
+                lost += 1
+                if lost == _TRIES_WHEN_LOST or not _may_repeat(call, error):
+                    raise _lost(call, error) from error
+                pause = backoff.next()
+            await asyncio.sleep(pause)
+
+    async def _answer(self, call: Call) -> aiohttp.ClientResponse:
+        """A successful answer whose body is still to be read; an identity that is refused is found anew once."""
+        identity = await self._identities.current()
+        response = await self._asked(call, identity)
+        if response.status == 401 and self._identities.can_change:
+            renewed = await self._identities.current(refused=identity)
+            if renewed != identity:
+                response.release()
+                response = await self._asked(call, renewed)
+        if response.status < 300:
+            return response
+        body = await response.read()
+        raise errors.from_answer(
+            response.status, body, retry_after=response.headers.get("Retry-After"), request=str(call)
+        )
+
+    async def _asked(self, call: Call, identity: Identity) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("the client is used outside of `async with`")
+        headers = CIMultiDict(identity.headers)
+        headers["Accept"] = call.accept
+        headers["Accept-Encoding"] = "gzip" if self._cluster.compress else "identity"
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        return await self._session.request(
+            call.method,
+            URL(self._cluster.server + call.path + query, encoded=True),
+            data=call.body,
+            headers=headers,
+            ssl=self._tls(identity),
+            server_hostname=self._cluster.tls.server_name or None,
+            proxy=self._cluster.proxy or None,
+            allow_redirects=False,
+        )
+
+    def _tls(self, identity: Identity) -> ssl.SSLContext:
+        """The context for an identity; connections of another one are not used again."""
+        if self._context is None or self._context[0] is not identity:
+            self._context = identity, client_context(self._cluster.tls, identity)
+        return self._context[1]
+
+
+def _allowed(call: Call, timeout: float, guard: Guard | None) -> float:
+    """Seconds for the request. Raises LeaseLost."""
+    if guard is None:
+        return timeout
+    allowance = guard.allowance()
+    if allowance <= 0:
+        raise errors.LeaseLost(0, "LeaseLost", "not sent: the lease is not held, or about to end", request=str(call))
+    return min(timeout, allowance)
+
+
+def _pause(error: errors.ApiError, backoff: Backoff) -> float:
+    """Seconds until a refused request is tried again; raises the error where it must not be.
+
+    A 429 or an answer with Retry-After says that nothing was done. A disruption budget is for the caller to wait for.
+    """
+    if isinstance(error, errors.DisruptionBudgetExceeded):
+        raise error
+    if error.retry_after is not None and (error.status == 429 or error.status >= 500):
+        return max(error.retry_after, backoff.next())
+    if isinstance(error, errors.RateLimited):
+        return backoff.next()
+    raise error
+
+
+def _may_repeat(call: Call, error: Exception) -> bool:
+    """Whether a lost request changes nothing when sent again: it was never sent, or only reads."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorDNSError):
+        return False
+    return call.method == "GET" or isinstance(error, aiohttp.ClientConnectorError)
+
+
+def _lost(call: Call, error: Exception) -> errors.ConnectionLost:
+    return errors.ConnectionLost(0, "ConnectionLost", str(error) or type(error).__name__, request=str(call))
+
+
+def _late(call: Call, seconds: float) -> errors.DeadlineExceeded:
+    return errors.DeadlineExceeded(0, "DeadlineExceeded", f"no answer within {seconds:g} s", request=str(call))
