@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-testbed check lint types layers bench clean system-deps lock
+.PHONY: help setup demo test test-slow check testbed lint types layers bench clean system-deps lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,13 +26,16 @@ demo: setup ## a mixed day on real data: three set-ups, a table and a report
 
 test: setup check ## what `check` does; pytest lists what was skipped and why
 
-check: setup lint types layers ## ruff, mypy --strict, import-linter, tests
+check: setup lint types layers testbed ## ruff, mypy --strict, import-linter, tests
 	@echo "==> tests"
 	@$(BIN)/pytest -n auto
 
-test-testbed: setup ## tests on a real control plane, which the first run builds from Go modules (about 10 minutes)
-	@$(BIN)/neaptide testbed build
-	@$(BIN)/pytest -m testbed tests/testbed
+test-slow: setup testbed ## the tests that take minutes
+	@$(BIN)/pytest -m slow
+
+testbed: setup
+	@echo "==> testbed: a real control plane for the tests (built from Go modules the first time: about 10 minutes on 2 cores)"
+	@$(BIN)/neaptide testbed build --with helm
 
 lint: setup
 	@echo "==> ruff"
@@ -50,9 +53,9 @@ layers: setup
 bench: setup ## one JSON line per figure; FIGURE=name runs one; budgets in benchmarks/budgets.yaml
 	@$(BIN)/python -m benchmarks $(FIGURE)
 
-system-deps: ## with apt, as root: what some tests want besides (chromium)
+system-deps: ## with apt, as root: what some tests want besides (chromium, prometheus)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core prometheus
 
 lock: ## resolve requirements/*.in again into hashed pins (wants uv)
 	for name in runtime dev; do \

@@ -9,9 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
+	"golang.org/x/sys/unix"
 	"k8s.io/component-base/cli"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
@@ -46,5 +49,33 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%s is no component; start this binary through a link named %s\n", name, strings.Join(names, ", "))
 		os.Exit(2)
 	}
+	if leash := os.Getenv("TESTBED_LEASH"); leash != "" {
+		if err := endWith(leash); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: TESTBED_LEASH=%s: %v\n", name, leash, err)
+			os.Exit(2)
+		}
+	}
 	os.Exit(run())
+}
+
+// endWith kills this process as soon as the process of that number has ended, however it ends: tests that are killed
+// leave no control plane behind.
+func endWith(leash string) error {
+	pid, err := strconv.Atoi(leash)
+	if err != nil {
+		return err
+	}
+	handle, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	go func() {
+		ended := []unix.PollFd{{Fd: int32(handle), Events: unix.POLLIN}}
+		for {
+			if count, _ := unix.Poll(ended, -1); count > 0 {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			}
+		}
+	}()
+	return nil
 }

@@ -1,10 +1,12 @@
-"""What every test may ask for: the public traces, and skips that are listed, never silent."""
+"""What every test may ask for: the public traces, a control plane, and skips that are listed, never silent."""
 
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.controlplane"]
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("default")

@@ -33,7 +33,6 @@ def test_what_is_wrong_ends_as_one_sentence(
     assert shown.out == ""
 
 
-@pytest.mark.testbed
 def test_status_lists_the_components(testbed: cluster.Testbed, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["testbed", "status", "--directory", str(testbed.directory), "--output", "json"]) == 0
     listed = {each["component"]: each for each in json.loads(capsys.readouterr().out)}
@@ -41,9 +40,8 @@ def test_status_lists_the_components(testbed: cluster.Testbed, capsys: pytest.Ca
     assert all(each["state"] == "running" and each["memory_mib"] > 0 for each in listed.values())
 
 
-@pytest.mark.testbed
 def test_up_adds_the_nodes_that_are_missing(
-    another: cluster.Testbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_control_plane: cluster.Testbed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = tmp_path / "openb"
     trace.mkdir()
@@ -51,17 +49,28 @@ def test_up_adds_the_nodes_that_are_missing(
         "sn,cpu_milli,memory_mib,gpu,model\ngpu-1,96000,393216,8,V100M32\n"
     )
     (trace / "openb_pod_list_default.csv").write_text("name,cpu_milli,memory_mib,num_gpu,gpu_milli\n")
-    up = ["testbed", "up", "--directory", str(another.directory), "--node-types", "m7i.large", "--zones", "a", "b"]
+    up = [
+        "testbed",
+        "up",
+        "--directory",
+        str(own_control_plane.directory),
+        "--node-types",
+        "m7i.large",
+        "--zones",
+        "a",
+        "b",
+    ]
     for options, new in ((["--nodes", "3"], 3), (["--nodes", "5", "--openb", str(trace)], 3)):
         assert run([*up, *options]) == 0
         shown = capsys.readouterr().out
         assert f"{new} of them new" in shown
-        assert str(another.kubeconfig) in shown
-    listed = _neaptide("testbed", "kubectl", "--directory", str(another.directory), "--", "get", "nodes", "-o", "name")
+        assert str(own_control_plane.kubeconfig) in shown
+    listed = _neaptide(
+        "testbed", "kubectl", "--directory", str(own_control_plane.directory), "--", "get", "nodes", "-o", "name"
+    )
     assert listed.split() == ["node/gpu-1", *(f"node/node-0000{number}" for number in range(1, 6))]
 
 
-@pytest.mark.testbed
 @pytest.mark.parametrize("component", ["kube-apiserver", "audit"])
 def test_logs_prints_the_end_of_a_log(testbed: cluster.Testbed, component: str) -> None:
     lines = _neaptide("testbed", "logs", component, "--directory", str(testbed.directory), "--lines", "3")

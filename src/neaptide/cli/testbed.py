@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -18,9 +18,10 @@ from neaptide.testbed.cluster import Testbed, directory_of
 from neaptide.testbed.errors import TestbedError
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import DEFAULT_TYPES, DEFAULT_ZONES, Mix, draw, fake_node
+from neaptide.testbed.tools import helm
 
 if TYPE_CHECKING:
-    from neaptide.model.protocols import Offering
+    from neaptide.model.offerings import Offering
 
 _GPU = "nvidia.com/gpu"
 _PODS = "110"  # the kubelet's default
@@ -139,10 +140,17 @@ def down(*, name: str = "default", directory: Path | None = None, purge: bool = 
     return OK
 
 
-def build() -> int:
-    """Build the programs, if they are not built yet, and print where they are."""
+def build(*, with_: Annotated[tuple[Literal["helm"], ...], Parameter("--with", consume_multiple=True)] = ()) -> int:
+    """Build the programs, if they are not built yet, and print where they are.
+
+    Args:
+        with_: what to build besides.
+    """
     with _told():
         print(_build())
+        if "helm" in with_:
+            with progress("building helm (once; about 2 minutes on 2 cores)") as report:
+                print(helm(report))
     return OK
 
 

@@ -1,4 +1,4 @@
-"""Builds the binary that holds every component from the Go module, once, and keeps it by what it was built from."""
+"""Builds programs from the Go modules beside this package, once, and keeps them by what they were built from."""
 
 import fcntl
 import hashlib
@@ -8,20 +8,57 @@ import shutil
 import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from neaptide.testbed.errors import TestbedError
 from neaptide.testbed.toolchain import Go, Version, find_go, parse_version
 
-LINKS = (
-    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl", "kwok",
-    "testbed-pki", "testbed-stages", "neaptide-oracle",
-)  # fmt: skip
-"""Names by which the one binary is each component, and its helpers."""
-
-_BINARY = "controlplane"
-_VERSIONED_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 _TAIL = 20  # lines of the compiler shown when it fails
+
+
+class Recipe(NamedTuple):
+    """How a binary is made.
+
+    Attributes:
+        module: the folder of the Go module, from the testbed's own.
+        package: of the module's packages, or of those it requires, the one to build.
+        links: names by which the one binary is several programs.
+        stamps: variables of the program that tell its version, by the versions that the module requires.
+    """
+
+    binary: str
+    module: str
+    package: str
+    stamps: Callable[[Mapping[str, str]], dict[str, str]]
+    links: tuple[str, ...] = ()
+
+
+def _kubernetes_stamps(versions: Mapping[str, str]) -> dict[str, str]:
+    kubernetes = versions["k8s.io/kubernetes"]
+    major, minor, *_ = parse_version(kubernetes)
+    stamps = {"sigs.k8s.io/kwok/pkg/consts.Version": versions["sigs.k8s.io/kwok"].removeprefix("v")}
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+        stamps[f"{package}.gitVersion"] = kubernetes
+        stamps[f"{package}.gitMajor"], stamps[f"{package}.gitMinor"] = str(major), str(minor)
+    return stamps
+
+
+def _helm_stamps(versions: Mapping[str, str]) -> dict[str, str]:
+    return {"helm.sh/helm/v4/internal/version.version": versions["helm.sh/helm/v4"]}
+
+
+_STAGES = "testbed-stages"
+
+CONTROL_PLANE = Recipe(
+    "controlplane", ".", ".", _kubernetes_stamps,
+    ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl", "kwok",
+     "testbed-pki", _STAGES, "neaptide-oracle"),
+)  # fmt: skip
+"""Every component, and helpers; beside it the folder `stages`."""
+
+HELM = Recipe("helm", "helm", "helm.sh/helm/v4/cmd/helm", _helm_stamps)
 
 
 def cache_folder() -> Path:
@@ -30,27 +67,36 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "neaptide" / "testbed"
 
 
-def ensure_built(report: Callable[[float], None]) -> Path:
-    """The folder with a link for each component, and the folder `stages`; built first where it is not in the cache.
+def ensure_built(report: Callable[[float], None], recipe: Recipe = CONTROL_PLANE) -> Path:
+    """The folder with the binary and its links; built first where it is not in the cache.
 
     Args:
         report: is told the part of the build that is done, 0 to 1, if there is something to build.
+        recipe: of what; by default of the control plane.
 
     Raises:
         TestbedError: the sources are not here, there is no Go, or it failed.
     """
-    cache, sources = cache_folder(), _sources()
+    cache, sources = cache_folder(), _sources() / recipe.module
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second waits for the build of the first
+    with _alone(cache / "lock"):
         go = find_go(_directive(sources), cache, report)
+    with _alone(cache / f"{recipe.binary}.lock"):
         folder = cache / content_hash(sources, go.release)
         if not folder.exists():
-            unfinished = cache / "unfinished"
+            unfinished = cache / f"{recipe.binary}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
-            _build(go, sources, unfinished, report)
+            _build(go, recipe, sources, unfinished, report)
             unfinished.rename(folder)
     return folder
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Who comes second waits for the first."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def content_hash(sources: Path, release: str) -> str:
@@ -80,32 +126,23 @@ def _directive(sources: Path) -> Version:
     return parse_version(found.group(1)) if found else ()
 
 
-def _build(go: Go, sources: Path, folder: Path, report: Callable[[float], None]) -> None:
+def _build(go: Go, recipe: Recipe, sources: Path, folder: Path, report: Callable[[float], None]) -> None:
     folder.mkdir()
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"}
     report(0.0)
     packages = 0
-    for line in _lines([go.command, "list", "-deps", "."], sources, environment):
+    for line in _lines([go.command, "list", "-deps", recipe.package], sources, environment):
         packages += not line.startswith("go: ")  # go: downloading ...
         report(0.0)
-    flags = ["-v", "-trimpath", "-ldflags", f"-s -w {_stamps(required_versions(sources))}"]
-    command = ["nice", "-n", "10", go.command, "build", *flags, "-o", str(folder / _BINARY), "."]
-    for done, _ in enumerate(_lines(command, sources, environment)):
+    stamps = " ".join(f"-X {name}={value}" for name, value in recipe.stamps(required_versions(sources)).items())
+    output = ["-o", str(folder / recipe.binary)]
+    command = ["nice", "-n", "10", go.command, "build", "-v", "-trimpath", "-ldflags", f"-s -w {stamps}", *output]
+    for done, _ in enumerate(_lines([*command, recipe.package], sources, environment)):
         report(min(1.0, done / packages))
-    for link in LINKS:
-        (folder / link).symlink_to(_BINARY)
-    subprocess.run([folder / "testbed-stages", folder / "stages"], check=True)
-
-
-def _stamps(versions: Mapping[str, str]) -> str:
-    """What makes the components tell their version, which a release stamps into them too."""
-    kubernetes = versions["k8s.io/kubernetes"]
-    major, minor, *_ = parse_version(kubernetes)
-    stamps = {"sigs.k8s.io/kwok/pkg/consts.Version": versions["sigs.k8s.io/kwok"].removeprefix("v")}
-    for package in _VERSIONED_PACKAGES:
-        stamps[f"{package}.gitVersion"] = kubernetes
-        stamps[f"{package}.gitMajor"], stamps[f"{package}.gitMinor"] = str(major), str(minor)
-    return " ".join(f"-X {name}={value}" for name, value in stamps.items())
+    for link in recipe.links:
+        (folder / link).symlink_to(recipe.binary)
+    if _STAGES in recipe.links:
+        subprocess.run([folder / _STAGES, folder / "stages"], check=True)
 
 
 def _lines(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[str]:

@@ -60,10 +60,15 @@ class ComponentStatus(Struct, frozen=True):
 
 
 class Testbed:
-    """The control plane of a directory. Every method may be called from any process; those that change something wait for one another."""
+    """The control plane of a directory. Every method may be called from any process; those that change something wait for one another.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        leash: the number of a process; what this object starts is killed when that process ends, however it ends.
+    """
+
+    def __init__(self, directory: Path, *, leash: int | None = None) -> None:
         self.directory = directory.absolute()
+        self._leash = leash
 
     @property
     def kubeconfig(self) -> Path:
@@ -191,6 +196,8 @@ class Testbed:
             processes.thaw(process)
             return state
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.directory)}
+        if self._leash is not None:
+            environment["TESTBED_LEASH"] = str(self._leash)
         process = processes.start(command_line(component, site), log=self.log(component.name), environment=environment)
         state = msgspec.structs.replace(state, processes={**state.processes, component.name: process})
         self._remember(state)
