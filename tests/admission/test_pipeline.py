@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.admission.json_patch import patched
 
 from neaptide.admission.draft import Draft
-from neaptide.admission.pipeline import MIRROR, RuleSetting, admit
+from neaptide.admission.pipeline import RuleSetting, admit
 from neaptide.admission.pod_defaults import PodDefaults, PodDefaultsSpec
 from neaptide.admission.protocols import Namespace, RefusedError
-from neaptide.model.objects import LabelSelector, Requirement
+from neaptide.model.objects import MIRROR, LabelSelector, Requirement
 from neaptide.model.scope import Scope
 
 BATCH = Namespace("batch", {"team": "data"})

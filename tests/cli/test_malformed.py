@@ -15,7 +15,7 @@ from neaptide.cli.costs import set_prices
 from neaptide.cli.dump import Dump, newest_time, parse
 from neaptide.cli.explain_pod import explanation_of
 from neaptide.cli.plan import document_of
-from neaptide.cli.preview import RECOMMENDED, preview
+from neaptide.cli.preview import planned, preview
 from neaptide.cli.settings import settings
 from neaptide.model import objects as o
 from neaptide.model.build import build
@@ -171,7 +171,7 @@ def test_ten_thousand_broken_objects_stop_nothing(written: Callable[[list[Any]],
     dump = Dump(snapshot, left_out + unusable, len(found), newest_time(each.item for each in found), files)
     set_prices(dump, shipped())
     cycle = preview(dump, settings(POLICIES, (), ()))
-    document = document_of(dump, [each.action for each in cycle.outcomes if each.result == RECOMMENDED])
+    document = document_of(dump, planned(cycle))
     for row in snapshot.pods.indices()[:5].tolist():
         msgspec.json.encode(explanation_of(dump, row, DEFAULT, [0]))
     assert json.loads(msgspec.json.encode(document))["evictions"] == document.evictions

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import node, pod
 
-from neaptide.model.actions import Evict, Outcome, Plan, Reason, Ref, Resume, SetNodeResources, Suspend
+from neaptide.model.actions import DeleteNode, Evict, Outcome, Plan, Reason, Ref, Resume, SetNodeResources, Suspend
 from neaptide.model.objects import (
     DisruptionBudgetSpec,
     DisruptionBudgetStatus,
@@ -54,7 +54,7 @@ def decide(
 ) -> Counter[str]:
     """How many actions were approved, and refused by code."""
     approved, refused = arbitrate(plans, snapshot, budgets, memory or ArbiterMemory(), NOW)
-    assert all(each.result == "Refused" for each in refused)
+    assert {each.result for each in refused} <= {"Refused", "Deferred"}
     return Counter({"approved": len(approved)} if approved else {}) + Counter(each.reason.code for each in refused)
 
 
@@ -203,3 +203,35 @@ def test_no_plans_make_it_break_a_budget_or_touch_what_is_protected(
     evictions = [each for each in approved if isinstance(each, Evict)]
     assert max(Counter(each.node for each in evictions).values(), default=0) <= 3
     assert max(Counter(each.workload for each in evictions).values(), default=0) <= 3
+
+
+@pytest.mark.parametrize(
+    ("extra", "result"),
+    [
+        pytest.param([pod("p", node="n0")], "Deferred", id="a pod is still there"),
+        pytest.param([pod("p", node="n0", phase="Succeeded")], None, id="its pod has ended"),
+        pytest.param([pod("agent", node="n0", owner=("DaemonSet", "agent"))], None, id="a DaemonSet's pod"),
+        pytest.param([pod("kube-proxy-n0", node="n0", owner=None)], None, id="a static pod"),
+        pytest.param([], None, id="nothing"),
+    ],
+)
+def test_a_node_goes_once_only_what_comes_with_it_is_left(extra: list[Any], result: str | None) -> None:
+    snapshot = ClusterSnapshot()
+    for item in [node("n0"), *extra]:
+        snapshot.set(item)
+    delete = DeleteNode(policy="a", target=snapshot.node_ref(0), reason=WHY)
+    approved, others = arbitrate([Plan("a", (delete,))], snapshot, LOOSE, ArbiterMemory(), NOW)
+    assert [each.result for each in others] == ([result] if result else [])
+    assert bool(approved) is (result is None)
+
+
+def test_what_only_a_spent_budget_forbids_is_deferred_and_not_refused() -> None:
+    snapshot = cluster()
+    _, others = arbitrate(
+        [plan(snapshot)],
+        snapshot,
+        Budgets(evictions_per_cycle=3, evictions_per_node=100, evictions_per_workload_percent=100),
+        ArbiterMemory(),
+        NOW,
+    )
+    assert {(each.result, each.reason.code) for each in others} == {("Deferred", "BudgetOfCycle")}

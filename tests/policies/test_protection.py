@@ -6,7 +6,8 @@ import pytest
 from tests.builders import pod
 
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.protection import DO_NOT_DISRUPT, SAFE_TO_EVICT, annotated_protection, go_duration, protection
+from neaptide.model.times import go_duration
+from neaptide.policies.protection import DO_NOT_DISRUPT, SAFE_TO_EVICT, annotated_protection, protection
 
 STARTED = 1000.0
 

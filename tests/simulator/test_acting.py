@@ -7,7 +7,11 @@ from tests.simulator.worlds import START, job, pods, running, service, template,
 
 from neaptide.model import objects as o
 from neaptide.model.actions import (
+    FOR_LABEL,
     AnyAction,
+    Cordon,
+    CreateNode,
+    DeleteNode,
     Evict,
     Outcome,
     Precondition,
@@ -16,6 +20,9 @@ from neaptide.model.actions import (
     Resume,
     SetNodeResources,
     Suspend,
+    Taint,
+    Uncordon,
+    Untaint,
 )
 from neaptide.model.problems import FieldError
 from neaptide.model.protocols import CloudProvider
@@ -235,3 +242,49 @@ def test_evictions_by_nodes_are_reported_once_by_workload() -> None:
     made.cluster.stop(row, Cause("node", "BEMemoryEvict", "memory is short"))
     assert [(ref.kind, ref.name) for ref in made.disruptions()] == [("Deployment", "web")]
     assert made.disruptions() == []
+
+
+def on_node(made: World, kind: type[AnyAction], **fields: Any) -> AnyAction:
+    return kind(policy="test", target=made.cluster.snapshot.node_ref(0), reason=WHY, **fields)
+
+
+def test_a_taint_replaces_one_of_its_key_and_effect_and_goes_by_its_key() -> None:
+    made = world(nodes=1)
+    for value in ("1", "2"):
+        assert act(made, on_node(made, Taint, key="neaptide.io/draining", value=value)).result == "Done"
+    assert made.cluster.snapshot.node_taints(0) == (o.Taint("neaptide.io/draining", "2", "NoSchedule"),)
+    assert act(made, on_node(made, Untaint, key="neaptide.io/draining")).result == "Done"
+    assert made.cluster.snapshot.node_taints(0) == ()
+
+
+def test_a_cordoned_node_takes_no_pods_until_it_is_uncordoned() -> None:
+    made = world(nodes=1)
+    act(made, on_node(made, Cordon))
+    made.add_service(service(replicas=1))
+    made.run_until(START + 60)
+    assert running(made) == []
+    act(made, on_node(made, Uncordon))
+    made.run_until(START + 120)
+    assert len(running(made)) == 1
+
+
+def test_a_bought_node_joins_under_the_name_of_the_plan_and_an_empty_one_goes() -> None:
+    made = world(nodes=1)
+    (offering,) = made.machines.offerings()
+    buy = CreateNode(policy="test", target=Ref("Node", "instead-of-a"), reason=WHY, offering=offering)
+    assert act(made, buy).result == "Done"
+    made.run_until(START + 600)
+    snapshot = made.cluster.snapshot
+    new = [
+        row for row in snapshot.nodes.indices().tolist() if snapshot.node_labels(row).get(FOR_LABEL) == "instead-of-a"
+    ]
+    assert len(new) == 1
+    assert act(made, on_node(made, DeleteNode)).result == "Done"
+    assert snapshot.nodes.indices().tolist() == new
+
+
+def test_a_node_with_pods_is_not_given_back() -> None:
+    made = world(nodes=1)
+    made.add_service(service(replicas=1))
+    made.run_until(START + 60)
+    assert act(made, on_node(made, DeleteNode)).reason.code == "NotEmpty"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.simulator.worlds import GIB, START, job, offering, pool, running, service, template, world
 
-from neaptide.model.protocols import Offering
+from neaptide.model.offerings import Offering
 from neaptide.noderules.cpu_evict import CpuEvictSettings
 from neaptide.noderules.cpu_suppress import SuppressSettings
 from neaptide.noderules.memory_evict import MemoryEvictSettings

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.simulator.worlds import GIB, START, job, offering, pods, pool, running, service, template, world
 
-from neaptide.model.protocols import Offering
+from neaptide.model.offerings import Offering
 from neaptide.simulator.cluster import Cause
 from neaptide.simulator.curves import Points
 

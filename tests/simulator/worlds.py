@@ -6,7 +6,7 @@ from msgspec import structs
 from tests.simulator.stand_in import FirstFit
 
 from neaptide.model import objects as o
-from neaptide.model.protocols import Offering
+from neaptide.model.offerings import Offering
 from neaptide.simulator.curves import Constant, Curve
 from neaptide.simulator.machines import POOL_LABEL, Pool
 from neaptide.simulator.templates import Job, PodTemplate, Service

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neaptide.model.protocols import Offering
+from neaptide.model.offerings import Offering
 from neaptide.pricing.nodes import capacity_type, label_price
 from neaptide.testbed.nodes import Mix, draw
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from neaptide.admission.pipeline import MIRROR, RuleSetting
+from neaptide.admission.pipeline import RuleSetting
+from neaptide.model.objects import MIRROR
 from neaptide.model.scope import Scope
 
 API_VERSION = "admissionregistration.k8s.io/v1"

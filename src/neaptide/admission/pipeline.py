@@ -7,10 +7,8 @@ from msgspec import Struct
 
 from neaptide.admission.draft import Draft, Operation
 from neaptide.admission.protocols import Namespace, RefusedError, Rule
+from neaptide.model.objects import MIRROR
 from neaptide.model.scope import Scope
-
-MIRROR = "kubernetes.io/config.mirror"
-"""The annotation of a mirror pod: the API's picture of a static pod, which only the kubelet may change."""
 
 
 class RuleSetting(Struct, frozen=True):

@@ -11,6 +11,7 @@ from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, MEMORY
 from neaptide.placement.nodes import Nodes
+from neaptide.policies.protection import comes_with_node
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.load import load, shipped
 from neaptide.pricing.nodes import capacity_type, label_problem, node_price
@@ -72,7 +73,7 @@ def bound_of(snapshot: ClusterSnapshot) -> float | None:
     nodes = snapshot.nodes.indices()
     if not len(nodes):
         return None
-    tied = _tied_to_nodes(snapshot, pods)
+    tied = np.array([comes_with_node(snapshot, int(pod)) for pod in pods], dtype=np.bool_)
     kind_of, price = _kinds(snapshot)
     classes, class_of, counts = np.unique(snapshot.pods.cls[pods[~tied]], return_inverse=True, return_counts=True)
     bought = [row for row, name in enumerate(snapshot.resources) if not name.startswith(_RECLAIMED)]
@@ -82,21 +83,6 @@ def bound_of(snapshot: ClusterSnapshot) -> float | None:
     capacity = np.zeros((len(price), len(bought)), dtype=np.int64)
     np.maximum.at(capacity, kind_of[nodes], _room(snapshot, pods[tied])[bought][:, nodes].T)
     return lower_bound(np.ascontiguousarray(requests), counts, eligible, capacity, price)
-
-
-def _tied_to_nodes(snapshot: ClusterSnapshot, pods: Longs) -> Bools:
-    """Which pods come with a node and would not follow its others: those of DaemonSets, and static ones (`<name>-<node>`)."""
-    refs, names = snapshot.workloads.refs, snapshot.nodes.names
-    owner, node = snapshot.pods.owner, snapshot.pods.node
-    return np.array(
-        [
-            refs[owner[pod]].kind == "DaemonSet"
-            if owner[pod] >= 0
-            else snapshot.pods.keys[pod].endswith("-" + names[node[pod]])
-            for pod in pods
-        ],
-        dtype=np.bool_,
-    )
 
 
 def _kinds(snapshot: ClusterSnapshot) -> tuple[Longs, Floats]:

@@ -13,14 +13,15 @@ from neaptide.cli.costs import bound_of, money_now, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
 from neaptide.cli.exits import OK, PARTIAL, USAGE
 from neaptide.cli.output import Output, emit
-from neaptide.cli.preview import RECOMMENDED, preview
+from neaptide.cli.preview import PLANNED, planned, preview
 from neaptide.cli.settings import settings
 from neaptide.loop import Cycle
-from neaptide.model.actions import AnyAction, Evict, Plan
+from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Plan
 from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.registry import POLICIES
+from neaptide.pricing.offerings import offerings
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -86,9 +87,10 @@ def plan(
     cluster = read_dump(dump, usage=usage, now=now)
     cluster.left_out.extend(unpriced)
     set_prices(cluster, catalogue)
+    cluster.snapshot.offerings = offerings(catalogue)
     cycle = preview(cluster, chosen)
     cluster.left_out.extend(unusable(cycle, cluster.node_files))
-    document = document_of(cluster, [each.action for each in cycle.outcomes if each.result == RECOMMENDED])
+    document = document_of(cluster, planned(cycle))
     if output == "table":
         _print_tables(document, cycle)
     else:
@@ -107,17 +109,18 @@ def unusable(cycle: Cycle, node_files: Mapping[str, str]) -> list[LeftOut]:
 
 
 def document_of(cluster: Dump, actions: Sequence[AnyAction]) -> PlanDocument:
-    """The stable form of a plan. No action that there is adds or removes a node, so their number stays."""
+    """The stable form of a plan."""
     snapshot = cluster.snapshot
     now = money_now(snapshot)
     changes = [action.expected.money_per_hour for action in actions]
     known = [change for change in changes if change is not None]
     planned = None if now is None or len(known) < len(changes) else now + sum(known)
     nodes = len(snapshot.nodes.indices())
+    kinds = Counter(type(action) for action in actions)
     return PlanDocument(
         Money(now, planned, bound_of(snapshot)),
-        Nodes(nodes, nodes),
-        sum(isinstance(action, Evict) for action in actions),
+        Nodes(nodes, nodes + kinds[CreateNode] - kinds[DeleteNode]),
+        kinds[Evict],
         [_row(action) for action in actions],
         cluster.left_out,
     )
@@ -145,7 +148,7 @@ def _print_tables(document: PlanDocument, cycle: Cycle) -> None:
     refused = [
         {"policy": each.action.policy, "target": str(each.action.target), "reason": each.reason.message}
         for each in cycle.outcomes
-        if each.result != RECOMMENDED
+        if each.result not in PLANNED
     ]
     tables: dict[str, Sequence[Any]] = {
         "plan": sums,

@@ -7,8 +7,8 @@ from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.actions import AnyAction, Outcome, Ref
 from neaptide.model.snapshot import ClusterSnapshot
 
-RECOMMENDED = "Recommended"
-"""The result of an action that the arbiter lets through and the mode leaves at that."""
+PLANNED = ("Recommended", "Deferred")
+"""The results of actions that are to be done: now, or in a later cycle, when there is budget for them."""
 
 
 class _Dumped:
@@ -30,6 +30,12 @@ class _Dumped:
 
     def disruptions(self) -> Sequence[Ref]:
         return ()
+
+
+def planned(cycle: Cycle) -> list[AnyAction]:
+    """What a cycle would have done, now and in the cycles to come."""
+    now = [each.action for each in cycle.outcomes if each.result in PLANNED]
+    return now + [action for plan in cycle.plans for action in plan.later]
 
 
 def preview(dump: Dump, chosen: Sequence[Setting]) -> Cycle:

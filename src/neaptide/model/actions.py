@@ -6,6 +6,7 @@ which pods and nodes it takes hold of, for the arbiter's rule of one owner at a 
 
 from msgspec import Struct
 
+from neaptide.model.offerings import Offering
 from neaptide.model.problems import LeftOut
 
 
@@ -87,7 +88,47 @@ class SetNodeResources(Action, frozen=True, tag="SetNodeResources"):
         return ()
 
 
-AnyAction = Evict | Suspend | Resume | SetNodeResources
+class Taint(Action, frozen=True, tag="Taint"):
+    """Put a taint on a node, in place of one with the same key and effect."""
+
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
+
+
+class Untaint(Action, frozen=True, tag="Untaint"):
+    """Take the taints with a key off a node; with an effect, only the one that has it."""
+
+    key: str
+    effect: str = ""
+
+
+class Cordon(Action, frozen=True, tag="Cordon"):
+    """Keep new pods off a node (`spec.unschedulable`)."""
+
+
+class Uncordon(Action, frozen=True, tag="Uncordon"):
+    """Let new pods onto a node again."""
+
+
+class CreateNode(Action, frozen=True, tag="CreateNode"):
+    """Buy a node. `target` is what the plan calls it: the provider names it, and its label `FOR_LABEL` has that name.
+
+    `node_pool` is the pool that it belongs to; empty where the provider has no pools.
+    """
+
+    offering: Offering
+    node_pool: str = ""
+
+
+class DeleteNode(Action, frozen=True, tag="DeleteNode"):
+    """Give a node back. Only a node on which nobody but DaemonSets has pods is given back."""
+
+
+FOR_LABEL = "neaptide.io/created-for"
+"""On a node that was bought: the name that the plan gave it."""
+
+AnyAction = Evict | Suspend | Resume | SetNodeResources | Taint | Untaint | Cordon | Uncordon | CreateNode | DeleteNode
 
 
 class Declined(Struct, frozen=True, gc=False):
@@ -99,17 +140,23 @@ class Declined(Struct, frozen=True, gc=False):
 
 
 class Plan(Struct, frozen=True):
-    """What one policy, or the arbiter for all, wants done, in order."""
+    """What one policy, or the arbiter for all, wants done, in order.
+
+    `later` is what is to follow in later cycles, once `actions` are done and if nothing has changed: it is shown and counted, and never
+    carried out from here.
+    """
 
     policy: str
     actions: tuple[AnyAction, ...] = ()
     declined: tuple[Declined, ...] = ()
+    later: tuple[AnyAction, ...] = ()
 
 
 class Outcome(Struct, frozen=True):
     """What became of one action.
 
-    `result` is Done, Recommended (the mode allows no more), Refused (the arbiter or a precondition), or Failed.
+    `result` is Done, Recommended (the mode allows no more), Deferred (a budget of the cycle is spent: it may be done in a later one),
+    Refused (the arbiter or a precondition), or Failed.
     """
 
     action: AnyAction

@@ -16,6 +16,10 @@ class _Object(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True)
     """Common settings: camelCase names, immutable, not tracked by the garbage collector (they hold no cycles)."""
 
 
+MIRROR = "kubernetes.io/config.mirror"
+"""The annotation of a mirror pod: the API's picture of a static pod, which only its kubelet starts and stops."""
+
+
 class OwnerReference(_Object, frozen=True):
     kind: str = ""
     name: str = ""

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct
-
 from neaptide.model.actions import AnyAction, Outcome, Plan, Ref
+from neaptide.model.offerings import Offering
 from neaptide.model.snapshot import ClusterSnapshot
 
 
@@ -23,17 +22,6 @@ class World(Protocol):
 
     def disruptions(self) -> Sequence[Ref]:
         """The workloads of the pods that nodes evicted on their own since the last call, once per pod."""
-
-
-class Offering(Struct, frozen=True, gc=False):
-    """A kind of node that a provider sells. `price_per_hour` is in US dollars, None where unknown; amounts are allocatable."""
-
-    instance_type: str
-    capacity_type: str
-    zone: str
-    price_per_hour: float | None
-    allocatable: dict[str, int]
-    labels: dict[str, str] = {}
 
 
 class CloudProvider(Protocol):

@@ -28,6 +28,7 @@ from neaptide.model.columns import (
     PodColumns,
 )
 from neaptide.model.occupancy import Occupancy
+from neaptide.model.offerings import Offering
 from neaptide.model.problems import FieldError
 from neaptide.model.qos import band_of
 from neaptide.model.requests import amounts_in
@@ -69,6 +70,7 @@ class ClusterSnapshot:
         shape_facts: by row of `shapes`, what was parsed from the pods' specs.
         label_sets, annotation_sets, taint_sets, namespaces: interned values that columns number.
         others: every other object, by kind and then by `name` or `namespace/name`.
+        offerings: what nodes can be bought now, as far as the world knows; it is not part of the digest.
         changed_nodes: rows of `nodes` in the order they changed, undone changes included; readers remember a position.
     """
 
@@ -85,6 +87,7 @@ class ClusterSnapshot:
         words.matrices += [(self.nodes, name) for name in ("allocatable", "capacity", "used")]
         self.pods = PodColumns(self._undo)
         self.others: dict[str, dict[str, Any]] = {}
+        self.offerings: Sequence[Offering] = ()
         self._occupancy = Occupancy(self._undo, self.nodes, self.pods, words)
         self.changed_nodes = self._occupancy.changed_nodes
 

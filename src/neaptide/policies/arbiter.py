@@ -11,13 +11,15 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from neaptide.model.actions import AnyAction, Evict, Outcome, Plan, Reason, Ref, Resume, Suspend
+from neaptide.model.actions import AnyAction, DeleteNode, Evict, Outcome, Plan, Reason, Ref, Resume, Suspend
 from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.protection import protection
+from neaptide.policies.protection import comes_with_node, is_over, protection
 
 HOUR = 3600.0
+_PASSING = {"BudgetOfCycle", "BudgetOfNode", "BudgetOfWorkload", "DisruptionBudget", "JustStarted", "NotEmpty"}
+"""Objections that pass by themselves when what is under way is done."""
 
 
 class Budgets(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -48,7 +50,7 @@ class ArbiterMemory(Struct):
 def arbitrate(
     plans: Iterable[Plan], snapshot: ClusterSnapshot, budgets: Budgets, memory: ArbiterMemory, now: float
 ) -> tuple[list[AnyAction], list[Outcome]]:
-    """Which actions may be carried out, in order, and a Refused outcome for each of the others.
+    """Which actions may be carried out, in order, and an outcome for each of the others: Deferred where only a budget is spent, else Refused.
 
     Plans come in order of precedence: of two policies that want the same object, the earlier plan gets it.
     """
@@ -62,7 +64,7 @@ def arbitrate(
                 case.grant(action)
                 approved.append(action)
             else:
-                refused.append(Outcome(action, "Refused", objection))
+                refused.append(Outcome(action, "Deferred" if objection.code in _PASSING else "Refused", objection))
     return approved, refused
 
 
@@ -121,6 +123,8 @@ class _Case:
             return self._eviction(action)
         if isinstance(action, Suspend | Resume):
             return self._switch(action)
+        if isinstance(action, DeleteNode):
+            return self._deletion(action)
         return None
 
     def grant(self, action: AnyAction) -> None:
@@ -155,6 +159,17 @@ class _Case:
         if self.by_node[action.node] >= budgets.evictions_per_node:
             return Reason("BudgetOfNode", f"{self.by_node[action.node]} evictions are planned on {action.node}")
         return self._workload_budget(action, pod) or self._disruption_budget(action)
+
+    def _deletion(self, action: DeleteNode) -> Reason | None:
+        snapshot = self.snapshot
+        node = snapshot.nodes.by_name.get(action.target.name)
+        if node is None or (action.target.uid and snapshot.nodes.uids[node] != action.target.uid):
+            return Reason("Gone", "the node is no longer there")
+        others = (pod for pod in snapshot.pods_on(node) if not comes_with_node(snapshot, pod))
+        staying = next((pod for pod in others if not is_over(snapshot, pod)), None)
+        if staying is not None:
+            return Reason("NotEmpty", f"{snapshot.pod_ref(staying)} is on it")
+        return None
 
     def _workload_budget(self, action: Evict, pod: int) -> Reason | None:
         if action.workload is None:

@@ -1,20 +1,19 @@
 """Which pods must not be disrupted, by the annotations and conventions that the ecosystem has agreed on."""
 
-import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from neaptide.model.actions import Reason
+from neaptide.model.columns import FAILED, SUCCEEDED
+from neaptide.model.objects import MIRROR
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.times import go_duration
 
 DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 SYSTEM_CRITICAL = 2_000_000_000
 """Priorities from here on are system-cluster-critical and system-node-critical."""
-
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|\u00b5s|ms|s|m|h)")
-_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def protection(snapshot: ClusterSnapshot, pod: int, now: float) -> Reason | None:
@@ -37,6 +36,20 @@ def protection(snapshot: ClusterSnapshot, pod: int, now: float) -> Reason | None
     return None
 
 
+def comes_with_node(snapshot: ClusterSnapshot, pod: int) -> bool:
+    """Whether a pod that is on a node is there because the node is (a DaemonSet's, a static one), and would not follow its other pods."""
+    owner = int(snapshot.pods.owner[pod])
+    if owner >= 0:
+        return snapshot.workloads.refs[owner].kind in ("DaemonSet", "Node")
+    node = snapshot.nodes.names[int(snapshot.pods.node[pod])]
+    return MIRROR in snapshot.pod_annotations(pod) or snapshot.pods.keys[pod].endswith("-" + node)
+
+
+def is_over(snapshot: ClusterSnapshot, pod: int) -> bool:
+    """Whether a pod has ended, so that it holds nothing of its node any more."""
+    return int(snapshot.pods.phase[pod]) in (SUCCEEDED, FAILED)
+
+
 def annotated_protection(annotations: Mapping[str, str], started: float, now: float) -> Reason | None:
     """Why a pod's annotations forbid its eviction; `started` is nan for a pod that has not started.
 
@@ -54,14 +67,3 @@ def annotated_protection(annotations: Mapping[str, str], started: float, now: fl
     if evictable in ("false", "on-completion"):
         return Reason("NotSafeToEvict", f"{SAFE_TO_EVICT}: {evictable}")
     return None
-
-
-def go_duration(text: str) -> float | None:
-    """Seconds of a Go duration such as `1h30m`; None for what is none."""
-    sign, body = (-1.0, text[1:]) if text[:1] == "-" else (1.0, text.removeprefix("+"))
-    if body == "0":
-        return 0.0
-    parts = _DURATION_PART.findall(body)
-    if not parts or "".join(number + unit for number, unit in parts) != body:
-        return None
-    return sign * sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)

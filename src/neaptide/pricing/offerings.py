@@ -1,6 +1,6 @@
 """What can be bought at a catalogue's prices."""
 
-from neaptide.model.protocols import Offering
+from neaptide.model.offerings import Offering
 from neaptide.pricing.catalogue import Catalogue, InstancePrice
 
 _MIB = 2**20

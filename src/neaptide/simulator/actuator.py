@@ -6,8 +6,24 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from neaptide.model import objects
-from neaptide.model.actions import AnyAction, Evict, Outcome, Reason, Ref, Resume, SetNodeResources, Suspend
+from neaptide.model.actions import (
+    AnyAction,
+    Cordon,
+    CreateNode,
+    DeleteNode,
+    Evict,
+    Outcome,
+    Reason,
+    Ref,
+    Resume,
+    SetNodeResources,
+    Suspend,
+    Taint,
+    Uncordon,
+    Untaint,
+)
 from neaptide.model.columns import PHASES
+from neaptide.policies.protection import comes_with_node, is_over
 from neaptide.simulator.budgets import DisruptionBudgets
 from neaptide.simulator.cluster import Cause, Cluster
 from neaptide.simulator.machines import Machines
@@ -35,6 +51,8 @@ class Actuator:
 
     def carry_out(self, action: AnyAction) -> Outcome:
         """Do one action, or say why not."""
+        if isinstance(action, CreateNode):
+            return self._outcome(action, self._machines.order(action.target.name, action.offering, action.node_pool))
         uid = self._uid(action.target)
         if uid is None:
             return Outcome(action, "Refused", Reason("NotFound", f"404: {action.target} is not there"))
@@ -51,12 +69,37 @@ class Actuator:
                 refusal = self._evict(action)
             case Suspend() | Resume():
                 refusal = self._switch(action)
-            case SetNodeResources():
-                self._machines.set_resources(action.target.name, action.resources)
+            case DeleteNode():
+                refusal = self._delete(action)
+            case _:
                 refusal = None
-        if refusal is not None:
-            return Outcome(action, "Refused", refusal)
-        return Outcome(action, "Done", action.reason)
+                self._change_node(action)
+        return self._outcome(action, refusal)
+
+    def _outcome(self, action: AnyAction, refusal: Reason | None) -> Outcome:
+        return Outcome(action, "Done", action.reason) if refusal is None else Outcome(action, "Refused", refusal)
+
+    def _change_node(self, action: SetNodeResources | Taint | Untaint | Cordon | Uncordon) -> None:
+        machines, name = self._machines, action.target.name
+        match action:
+            case SetNodeResources():
+                machines.set_resources(name, action.resources)
+            case Taint():
+                machines.taint(name, objects.Taint(key=action.key, value=action.value, effect=action.effect))
+            case Untaint():
+                machines.untaint(name, action.key, action.effect)
+            case Cordon() | Uncordon():
+                machines.cordon(name, unschedulable=isinstance(action, Cordon))
+
+    def _delete(self, action: DeleteNode) -> Reason | None:
+        snapshot = self._cluster.snapshot
+        row = snapshot.nodes.by_name[action.target.name]
+        others = (pod for pod in snapshot.pods_on(row) if not comes_with_node(snapshot, pod))
+        staying = next((pod for pod in others if not is_over(snapshot, pod)), None)
+        if staying is not None:
+            return Reason("NotEmpty", f"{snapshot.pod_ref(staying)} is on it")
+        self._machines.delete(action.target.name)
+        return None
 
     def _evict(self, action: Evict) -> Reason | None:
         snapshot = self._cluster.snapshot

@@ -11,8 +11,8 @@ import numpy as np
 from msgspec import Struct
 
 from neaptide.model.columns import Floats
-from neaptide.model.protocols import Offering
-from neaptide.policies.protection import go_duration
+from neaptide.model.offerings import Offering
+from neaptide.model.times import go_duration
 from neaptide.simulator.cluster import Cluster
 from neaptide.simulator.controllers.daemonset import DaemonSetController
 from neaptide.simulator.machines import POOL_LABEL, Machines, node_of

@@ -5,12 +5,14 @@ A node object outlives its machine: it turns NotReady after `detect_seconds`, it
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from neaptide.model import objects
-from neaptide.model.protocols import Offering
+from neaptide.model.actions import FOR_LABEL, Reason
+from neaptide.model.offerings import Offering
 from neaptide.model.times import timestamp
 from neaptide.pricing.billing import PER_SECOND, Billing, cost
 from neaptide.simulator.cluster import Cause, Cluster
@@ -125,6 +127,20 @@ class Machines:
         self.cluster.clock.after(self.settings.provision_seconds * (1 + spread), lambda: self._arrived(machine))
         return machine.name
 
+    def order(self, wanted_as: str, offering: Offering, pool: str) -> Reason | None:
+        """Buy a node under the name that a plan gave it, or say why it cannot be had."""
+        row = self._pool_rows.get(pool or offering.labels.get(POOL_LABEL, ""))
+        if row is None:
+            return Reason("NoPool", f"there is no pool {pool or offering.labels.get(POOL_LABEL, '')!r}")
+        if self.sizes[row] >= self.pools[row].maximum:
+            return Reason(
+                "OutOfCapacity", f"the pool {self.pools[row].name} has {self.sizes[row]} nodes and may have no more"
+            )
+        self.create(
+            replace(offering, labels=offering.labels | {POOL_LABEL: self.pools[row].name, FOR_LABEL: wanted_as})
+        )
+        return None
+
     def delete(self, node: str) -> None:
         """Give a node back; pods that are still there are lost."""
         machine = self.by_name.get(node) or self.coming.pop(node, None)
@@ -175,12 +191,38 @@ class Machines:
         self.by_name[name].extended.update(resources)
         self.cluster.room_grew()
 
+    def taint(self, name: str, taint: objects.Taint) -> None:
+        """Put a taint on a node, in place of one with the same key and effect."""
+        kept = self._taints_without(name, taint.key, taint.effect)
+        self._respecify(name, taints=(*kept, taint))
+
+    def untaint(self, name: str, key: str, effect: str) -> None:
+        """Take the taints with a key off a node, or only the one with an effect."""
+        self._respecify(name, taints=self._taints_without(name, key, effect))
+
+    def cordon(self, name: str, *, unschedulable: bool) -> None:
+        """Keep new pods off a node, or let them on it again."""
+        self._respecify(name, unschedulable=unschedulable)
+
     def close(self) -> None:
         """Bill what still runs."""
         for machine in (*self.by_name.values(), *self.coming.values()):
             self._bill(machine)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _taints_without(self, name: str, key: str, effect: str) -> tuple[objects.Taint, ...]:
+        taints = self.by_name[name].node.spec.taints
+        return tuple(each for each in taints if each.key != key or effect not in ("", each.effect))
+
+    def _respecify(self, name: str, **changed: Any) -> None:  # noqa: ANN401 - fields of a node's spec
+        """Change a node's spec; conditions stay as the API knows them."""
+        machine = self.by_name[name]
+        machine.node = replace(machine.node, spec=replace(machine.node.spec, **changed))
+        snapshot = self.cluster.snapshot
+        if self.cluster.nodes.up[snapshot.nodes.by_name[name]]:
+            snapshot.set_node(machine.current())
+            self.cluster.room_grew()
 
     def _machine(self, offering: Offering) -> Machine:
         row = self._pool_rows[offering.labels[POOL_LABEL]]

@@ -10,8 +10,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from neaptide.model import objects
+from neaptide.model.offerings import Offering
 from neaptide.model.problems import FieldError
-from neaptide.model.protocols import Offering
 from neaptide.model.quantity import ACCEPTED, for_resource
 from neaptide.model.shapes import requirements_of, shape_of
 from neaptide.noderules.cpu_evict import CpuEvictSettings

@@ -9,7 +9,7 @@ from msgspec import Struct
 from neaptide.model.actions import AnyAction, Outcome, Ref
 from neaptide.model.columns import PENDING, RUNNING, Floats
 from neaptide.model.objects import Object, OwnerReference, PodDisruptionBudget
-from neaptide.model.protocols import Offering
+from neaptide.model.offerings import Offering
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.simulator.actuator import Actuator
 from neaptide.simulator.agents import Agents, Rules, Stop
@@ -92,6 +92,7 @@ class World:
         for controller in changed:
             controller.publish()
         self._budgets.publish()
+        self.cluster.snapshot.offerings = self.machines.offerings()
         return self.cluster.snapshot
 
     def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:

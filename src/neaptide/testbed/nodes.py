@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from neaptide.model.protocols import Offering
+from neaptide.model.offerings import Offering
 from neaptide.pricing.nodes import PRICE_LABELS
 
 _ZONE = "topology.kubernetes.io/zone"
