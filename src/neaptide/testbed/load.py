@@ -65,7 +65,7 @@ def add_nodes(site: Site, nodes: Sequence[Mapping[str, Any]], report: Callable[[
     """
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         created = sum(pool.map(lambda part: _create(site, nodes[part::_CONNECTIONS]), range(_CONNECTIONS)))
-    _await_ready(site, {str(node["metadata"]["name"]) for node in nodes}, report)
+    await_ready(site, {str(node["metadata"]["name"]) for node in nodes}, report)
     return created
 
 
@@ -82,7 +82,14 @@ def _create(site: Site, nodes: Sequence[Mapping[str, Any]]) -> int:
     return created
 
 
-def _await_ready(site: Site, wanted: set[str], report: Callable[[float], None]) -> None:
+def await_ready(
+    site: Site, wanted: set[str], report: Callable[[float], None] = lambda _: None, *, log: str = "kwok"
+) -> None:
+    """Wait until nodes are ready and pods can be bound to them.
+
+    Raises:
+        TestbedError: for a minute no more of them got ready; it names the component whose log may say why.
+    """
     most, due = 0, time.monotonic() + _PATIENCE
     with Server(component_named("kube-apiserver"), site) as server:
         while most < len(wanted):
@@ -93,6 +100,8 @@ def _await_ready(site: Site, wanted: set[str], report: Callable[[float], None]) 
             if ready > most:
                 most, due = ready, time.monotonic() + _PATIENCE
             elif time.monotonic() > due:
-                raise TestbedError(f"{len(wanted) - most} of {len(wanted)} nodes do not get ready; see the log of kwok")
+                raise TestbedError(
+                    f"{len(wanted) - most} of {len(wanted)} nodes do not get ready; see the log of {log}"
+                )
             report(most / len(wanted))
             time.sleep(max(_PAUSE, _SPARING * (time.monotonic() - asked)))
