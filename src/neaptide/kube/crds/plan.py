@@ -64,13 +64,13 @@ class ActionResult(Struct, frozen=True, rename="camel"):
 
     Attributes:
         action: its position in `spec.actions`.
-        result: Done, Refused (by the arbiter or a precondition) or Failed.
+        result: Done, Deferred (to a later cycle), Refused (by the arbiter or a precondition) or Failed.
         reason: why.
         time: when.
     """
 
     action: Count
-    result: Literal["Done", "Recommended", "Refused", "Failed"]
+    result: Literal["Done", "Deferred", "Refused", "Failed"]
     reason: Reason
     time: Time
 
