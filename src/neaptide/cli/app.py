@@ -32,7 +32,8 @@ COMMANDS = (
         "neaptide.cli.plan:plan",
         "Show what the policies would do with a cluster, and what that saves. Changes nothing.",
         (
-            "kubectl get nodes,pods,deploy,rs,sts,ds,jobs,pdb -A -o json >dump.json",
+            "neaptide plan",
+            "neaptide plan --context production --exit-code",
             "neaptide plan dump.json",
             "neaptide plan dump.json --set reclaim.cpuReclaimThresholdPercent=70",
             "kubectl get nodes,pods -A -o json | neaptide plan - --policy reclaim",

@@ -5,6 +5,8 @@ PARTIAL = 1
 """Something of the input was left out, or there was nothing to do anything with."""
 USAGE = 2
 """The command line or the input cannot be used."""
+CHANGES = 2
+"""Of `plan --exit-code`: there is something to do."""
 INTERRUPTED = 130
 
 

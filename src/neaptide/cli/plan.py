@@ -1,4 +1,4 @@
-"""`neaptide plan`: what the policies would do with a cluster that was written down, and what that saves."""
+"""`neaptide plan`: what the policies would do with a cluster, as it is or as it was written down, and what that saves."""
 
 import sys
 from collections import Counter
@@ -9,9 +9,10 @@ import msgspec
 from cyclopts import Parameter
 from msgspec.structs import replace
 
+from neaptide.cli.connection import DEFAULT, Connection, read_cluster
 from neaptide.cli.costs import bound_of, money_now, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
-from neaptide.cli.exits import OK, PARTIAL, USAGE
+from neaptide.cli.exits import CHANGES, OK, PARTIAL, USAGE, unacceptable
 from neaptide.cli.output import Output, emit
 from neaptide.cli.preview import PLANNED, planned, preview
 from neaptide.cli.settings import settings
@@ -61,7 +62,7 @@ class PlanDocument(msgspec.Struct, frozen=True):
 
 
 def plan(
-    dump: str,
+    dump: str | None = None,
     /,
     *,
     policy: tuple[str, ...] = (),
@@ -69,22 +70,26 @@ def plan(
     prices: str | None = None,
     usage: tuple[str, ...] = (),
     now: str | None = None,
+    exit_code: bool = False,
+    connection: Annotated[Connection, Parameter(name="*")] = DEFAULT,
     output: Output = "table",
 ) -> int:
     """Print the plan.
 
     Args:
-        dump: a file or a directory of cluster objects as JSON or YAML, or - for standard input.
+        dump: a file or a directory of cluster objects as JSON or YAML, or - for standard input; by default the cluster itself.
         policy: plan with this policy only; may be repeated. By default with all.
         set_: policy.field=value sets a field of a policy; may be repeated.
         prices: a price catalogue (YAML or CSV); by default the public list prices that come with the package.
         usage: a further file with PodMetrics and NodeMetrics; may be repeated.
         now: the time to plan for, as 2026-11-21T08:00:00Z; by default the newest time in the dump.
+        exit_code: exit with 2 where there is something to do.
+        connection: which cluster.
         output: table for people; json or yaml for programs.
     """
     chosen = settings(POLICIES, policy, set_)
     catalogue, unpriced = read_catalogue(prices)
-    cluster = read_dump(dump, usage=usage, now=now)
+    cluster, unseen = _read(dump, connection, usage, now)
     cluster.left_out.extend(unpriced)
     set_prices(cluster, catalogue)
     cluster.snapshot.offerings = offerings(catalogue)
@@ -95,7 +100,20 @@ def plan(
         _print_tables(document, cycle)
     else:
         emit(document, output)
-    return _conclude(cluster, dump)
+    for sentence in unseen:
+        print(f"neaptide: {sentence}", file=sys.stderr)
+    code = _conclude(cluster, dump or "the cluster")
+    return CHANGES if exit_code and document.actions else code
+
+
+def _read(dump: str | None, connection: Connection, usage: tuple[str, ...], now: str | None) -> tuple[Dump, list[str]]:
+    """The cluster that is meant, and what of it could not be seen. Raises UsageError."""
+    if dump is not None:
+        return read_dump(dump, usage=usage, now=now), []
+    for flag, given in (("--usage", usage), ("--now", now)):
+        if given:
+            raise unacceptable(flag, given if isinstance(given, str) else given[0], "nothing, unless a dump is given")
+    return read_cluster(connection)
 
 
 def unusable(cycle: Cycle, node_files: Mapping[str, str]) -> list[LeftOut]:

@@ -1,0 +1,181 @@
+"""A dump that can be shared: names hashed, structure kept.
+
+Only what the model reads is in it: no environment, command, secret, config or status message gets that far. Of that, every text is hashed that is not
+known to be harmless (kinds, phases, operators, times, quantities, and the labels and annotations of the projects that Neaptide honours).
+One text has one hash throughout, so that owners, selectors, claims and nodes still find each other; without the salt a hash cannot be
+tried against a list of likely names.
+"""
+
+import hmac
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from neaptide.model.objects import Object, Pod, Workload
+
+Json = Any
+
+_ENUMS = frozenset(
+    [
+        "kind",
+        "apiVersion",
+        "phase",
+        "effect",
+        "operator",
+        "type",
+        "status",
+        "reason",
+        "protocol",
+        "restartPolicy",
+        "whenUnsatisfiable",
+        "nodeAffinityPolicy",
+        "nodeTaintsPolicy",
+        "medium",
+        "schedule",
+        "timeZone",
+        "unhealthyPodEvictionPolicy",
+        "preemptionPolicy",
+        "volumeMode",
+        "accessModes",
+        "volumeBindingMode",
+        "allocatePolicy",
+    ]
+)
+"""Fields whose values come from a short list, or say nothing of whose cluster it is."""
+_AMOUNTS = frozenset(
+    ["requests", "limits", "allocatable", "capacity", "overhead", "allocatedResources", "usage", "min", "max", "used"]
+)
+_LABELS = frozenset(["labels", "matchLabels", "nodeSelector", "selector"])
+_LABEL_KEYS = frozenset(("topologyKey", "matchLabelKeys", "mismatchLabelKeys", "key"))
+_PLAIN = re.compile(r"[0-9T:.Z+%-]*")
+"""Times, numbers and percentages."""
+
+_KNOWN_DOMAINS = (
+    "kubernetes.io",
+    "k8s.io",
+    "karpenter.sh",
+    "karpenter.k8s.aws",
+    "koordinator.sh",
+    "neaptide.io",
+    "nvidia.com",
+    "amd.com",
+    "eks.amazonaws.com",
+    "cloud.google.com",
+    "kubernetes.azure.com",
+    "eks-node-viewer",
+    "apps.kruise.io",
+)
+_TELLING = (
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "karpenter.sh/capacity-type",
+    "eks.amazonaws.com/capacityType",
+    "cloud.google.com/gke-spot",
+    "cloud.google.com/gke-preemptible",
+    "kubernetes.azure.com/scalesetpriority",
+    "node.kubernetes.io/lifecycle",
+    "nvidia.com/gpu.product",
+    "nvidia.com/gpu.count",
+    "neaptide.io/price-per-hour",
+    "eks-node-viewer/instance-price",
+    "koordinator.sh/qosClass",
+    "koordinator.sh/priority-class",
+)
+"""Labels whose values are kept: what a node is and costs, how a pod is to be treated."""
+_READ_ANNOTATIONS = (
+    "karpenter.sh/",
+    "cluster-autoscaler.kubernetes.io/",
+    "controller.kubernetes.io/",
+    "koordinator.sh/",
+    "node.koordinator.sh/",
+    "scheduling.koordinator.sh/",
+    "gang.scheduling.koordinator.sh/",
+    "neaptide.io/",
+    "kubernetes.io/config.mirror",
+)
+_WELL_KNOWN = frozenset(
+    [
+        "default",
+        "kube-system",
+        "kube-public",
+        "kube-node-lease",
+        "default-scheduler",
+        "system-node-critical",
+        "system-cluster-critical",
+        "koord-prod",
+        "koord-mid",
+        "koord-batch",
+        "koord-free",
+    ]
+)
+"""Names that every cluster has, and that policies look for."""
+
+
+class Anonymiser:
+    """Hashes texts with one salt: equal texts get equal hashes."""
+
+    def __init__(self, salt: bytes) -> None:
+        self._salt = salt
+
+    def documents(self, items: Iterable[Object]) -> Iterable[dict[str, Json]]:
+        """Objects as plain JSON values with their kinds."""
+        for item in items:
+            kind = item.kind if isinstance(item, Workload) else type(item).__name__
+            plain = self._mapping(msgspec.to_builtins(item), "")
+            if isinstance(item, Pod):
+                self._keep_static_name(item, plain)
+            yield {"kind": kind} | plain
+
+    def text(self, text: str) -> str:
+        """The hash of a text: a name that Kubernetes accepts; well-known names and the empty text stay."""
+        if not text or text in _WELL_KNOWN:
+            return text
+        return "x" + hmac.new(self._salt, text.encode(), "sha256").hexdigest()[:12]
+
+    def _value(self, name: str, value: Json) -> Json:
+        if isinstance(value, dict):
+            return self._mapping(value, name)
+        if isinstance(value, list | tuple):
+            return [self._value(name, each) for each in value]
+        if not isinstance(value, str) or name in _ENUMS or _PLAIN.fullmatch(value):
+            return value
+        return self._label_key(value) if name in _LABEL_KEYS else self.text(value)
+
+    def _mapping(self, value: dict[str, Json], name: str) -> dict[str, Json]:
+        if name in _AMOUNTS and all(isinstance(each, str) for each in value.values()):
+            return {self._label_key(key): amount for key, amount in value.items()}
+        if name == "annotations":
+            return {key: text for key, text in value.items() if key.startswith(_READ_ANNOTATIONS)}
+        if name in _LABELS and all(isinstance(each, str) for each in value.values()):
+            return {self._label_key(key): self._label_value(key, text) for key, text in value.items()}
+        plain = {key: self._value(key, each) for key, each in value.items()}
+        if isinstance(value.get("key"), str):  # a requirement, a taint or a toleration
+            key = value["key"]
+            if "values" in value:
+                plain["values"] = [self._label_value(key, each) for each in value["values"]]
+            if "value" in value:
+                plain["value"] = self._label_value(key, value["value"])
+        return plain
+
+    def _label_key(self, key: str) -> str:
+        domain, slash, _ = key.rpartition("/")
+        if not slash:
+            return key if key in ("cpu", "memory", "ephemeral-storage", "pods", "storage", "") else self.text(key)
+        if domain.endswith(_KNOWN_DOMAINS):
+            return key
+        return f"{self.text(domain)}/{self.text(key)}"
+
+    def _label_value(self, key: str, value: str) -> str:
+        return value if key in _TELLING or _PLAIN.fullmatch(value) else self.text(value)
+
+    def _keep_static_name(self, pod: Pod, plain: dict[str, Json]) -> None:
+        """A static pod is known by its name, which ends with its node's."""
+        name, node = pod.metadata.name, pod.spec.node_name
+        prefix = name.removesuffix("-" + node)
+        if node and prefix != name:
+            plain["metadata"]["name"] = f"{self.text(prefix)}-{self.text(node)}"
