@@ -63,10 +63,15 @@ def test_the_effective_request_is_that_of_kube_scheduler(spec: PodSpec, expected
     assert effective_requests(spec) == expected
 
 
-def test_an_allocation_above_the_request_counts_while_a_resize_is_under_way() -> None:
+def test_of_a_pod_whose_resize_is_under_way_the_largest_request_counts() -> None:
     spec = PodSpec(containers=(container("main", cpu="1"),))
-    assert effective_requests(spec, {"main": {"cpu": "2"}}) == {"cpu": 2000}
-    assert effective_requests(spec, {"main": {"cpu": "500m"}}) == {"cpu": 1000}
+    assert effective_requests(spec, {"main": ({"cpu": "1"}, {"cpu": "2"}, {"cpu": "500m"})}) == {"cpu": 2000}
+    assert effective_requests(spec, {"main": ({"cpu": "500m"}, {})}) == {"cpu": 500}
+
+
+def test_of_a_pod_whose_own_resize_is_under_way_only_what_the_pod_itself_requests_counts() -> None:
+    spec = PodSpec(containers=(container("main", cpu="1"),), resources=Resources({"cpu": "2"}))
+    assert effective_requests(spec, {"": ({"cpu": "2"}, {"cpu": "3", "memory": "1Gi"})}) == {"cpu": 3000}
 
 
 def test_scores_count_a_default_for_a_container_without_a_request() -> None:

@@ -225,7 +225,7 @@ class Condition(_Object, frozen=True):
 
 
 class ContainerStatus(_Object, frozen=True):
-    """What in-place resize has allocated: the scheduler counts the larger of it and the spec."""
+    """What in-place resize has allocated and what runs: the scheduler counts the largest of them and the spec."""
 
     name: str = ""
     allocated_resources: dict[str, str] = field(default_factory=dict)
@@ -238,6 +238,9 @@ class PodStatus(_Object, frozen=True):
     nominated_node_name: str = ""
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+    allocated_resources: dict[str, str] = field(default_factory=dict)
+    resources: Resources | None = None
 
 
 class Pod(_Object, frozen=True):

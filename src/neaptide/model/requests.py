@@ -4,7 +4,7 @@ Init containers, sidecars (init containers with restartPolicy Always), overhead,
 Source: k8s.io/component-helpers/resource/helpers.go and kubernetes/pkg/scheduler/framework/types.go, v1.36.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from neaptide.model.objects import Container, PodSpec
 from neaptide.model.problems import FieldError
@@ -14,6 +14,8 @@ DEFAULT_MILLI_CPU = 100
 DEFAULT_MEMORY = 200 * 2**20
 
 Amounts = dict[str, int]
+Requests = tuple[dict[str, str], ...]
+"""Of which the largest counts."""
 _AmountsOf = Callable[[Container], Amounts]
 
 
@@ -33,45 +35,38 @@ def amounts_in(field: str, quantities: Mapping[str, str], limits: Mapping[str, s
     return amounts
 
 
-def effective_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]] = {}) -> Amounts:
+def effective_requests(spec: PodSpec, resized: Mapping[str, Requests] = {}) -> Amounts:
     """The amounts that a node must have free, by resource: milli-CPU, bytes, counts.
 
     Args:
         spec: the pod's spec; a limit without a request counts as the request, as the API server defaults it.
-        allocated: by container name, what an in-place resize has allocated; the larger of it and the spec counts.
+        resized: what an in-place resize lets count instead of the spec's requests, by container, and by "" of the pod itself.
 
     Raises:
         FieldError: a quantity is malformed or negative.
     """
-    total = _aggregate(spec, lambda each: _container(each, allocated.get(each.name, {})))
-    if spec.resources is not None:
-        total.update(
-            {
-                resource: amount
-                for resource, amount in amounts_in(
-                    "spec.resources", spec.resources.requests, spec.resources.limits
-                ).items()
-                if resource in ("cpu", "memory") or resource.startswith("hugepages-")
-            }
-        )
+    total = _aggregate(spec, lambda each: _container(each, resized))
+    total.update(_pod_level(spec, resized))
     _add(total, amounts_in("spec.overhead", spec.overhead))
     return {resource: amount for resource, amount in total.items() if amount}
 
 
-def scoring_requests(spec: PodSpec, allocated: Mapping[str, Mapping[str, str]] = {}) -> tuple[int, int]:
+def scoring_requests(spec: PodSpec, resized: Mapping[str, Requests] = {}) -> tuple[int, int]:
     """(milli-CPU, bytes) for scores: a container that names no request counts 100m and 200Mi. Raises FieldError."""
-    pod_level = amounts_in("spec.resources", spec.resources.requests, spec.resources.limits) if spec.resources else {}
+    pod_level, overhead = _pod_level(spec, resized), amounts_in("spec.overhead", spec.overhead)
+    known = (
+        pod_level | overhead if pod_level else {}
+    )  # as in v1.36, overhead keeps defaults away, but from such pods only
 
     def counted(container: Container) -> Amounts:
-        amounts = _container(container, allocated.get(container.name, {}))
+        amounts = _container(container, resized)
         return {
-            "cpu": amounts.get("cpu", 0 if "cpu" in pod_level else DEFAULT_MILLI_CPU),
-            "memory": amounts.get("memory", 0 if "memory" in pod_level else DEFAULT_MEMORY),
+            "cpu": amounts.get("cpu", 0 if "cpu" in known else DEFAULT_MILLI_CPU),
+            "memory": amounts.get("memory", 0 if "memory" in known else DEFAULT_MEMORY),
         }
 
     total = _aggregate(spec, counted)
     total.update({resource: amount for resource, amount in pod_level.items() if resource in total})
-    overhead = amounts_in("spec.overhead", spec.overhead)
     return tuple(total.get(each, 0) + overhead.get(each, 0) for each in ("cpu", "memory"))  # type: ignore[return-value] # two names, two amounts
 
 
@@ -120,11 +115,28 @@ def _aggregate(spec: PodSpec, amounts_of: _AmountsOf) -> Amounts:
     return running
 
 
-def _container(container: Container, allocated: Mapping[str, str]) -> Amounts:
+def _container(container: Container, resized: Mapping[str, Requests]) -> Amounts:
     where = f"container {container.name!r} resources"
-    amounts = amounts_in(where, container.resources.requests, container.resources.limits)
-    _raise_to(amounts, amounts_in(f"{where} in status", allocated))
-    return amounts
+    if container.name in resized:
+        return _largest(f"{where} and status", resized[container.name])
+    return amounts_in(where, container.resources.requests, container.resources.limits)
+
+
+def _pod_level(spec: PodSpec, resized: Mapping[str, Requests]) -> Amounts:
+    """The pod's own requests, which stand for the sum of its containers'."""
+    if spec.resources is None:
+        return {}
+    asked = amounts_in("spec.resources", spec.resources.requests, spec.resources.limits)
+    counted = _largest("spec.resources and status", resized[""]) if "" in resized else asked
+    names = [each for each in asked if each in ("cpu", "memory") or each.startswith("hugepages-")]
+    return {resource: counted.get(resource, 0) for resource in names}
+
+
+def _largest(where: str, quantities: Iterable[Mapping[str, str]]) -> Amounts:
+    found: Amounts = {}
+    for each in quantities:
+        _raise_to(found, amounts_in(where, each))
+    return found
 
 
 def _add(total: Amounts, amounts: Mapping[str, int]) -> None:

@@ -28,7 +28,14 @@ from neaptide.model.objects import (
 )
 from neaptide.model.problems import FieldError
 from neaptide.model.quantity import LARGEST_AMOUNT
-from neaptide.model.requests import Amounts, effective_requests, kubernetes_qos, scoring_requests, total_limits
+from neaptide.model.requests import (
+    Amounts,
+    Requests,
+    effective_requests,
+    kubernetes_qos,
+    scoring_requests,
+    total_limits,
+)
 
 
 class Requirements(Struct, frozen=True, gc=False, array_like=True):
@@ -44,7 +51,7 @@ class Requirements(Struct, frozen=True, gc=False, array_like=True):
     overhead: dict[str, str]
     resources: Resources | None
     resource_claims: int
-    allocated: dict[str, dict[str, str]]
+    resized: dict[str, Requests]
 
 
 class Shape(Struct, frozen=True, gc=False):
@@ -78,6 +85,10 @@ def class_parts(pod: Pod) -> tuple[Any, ...]:
         spec.resources,
         spec.resource_claims,
         pod.status.container_statuses,
+        pod.status.init_container_statuses,
+        pod.status.allocated_resources,
+        pod.status.resources,
+        _is_resize_infeasible(pod),
     )
 
 
@@ -100,7 +111,7 @@ def requirements_of(pod: Pod) -> tuple[bytes, Requirements]:
         spec.overhead,
         spec.resources,
         len(spec.resource_claims),
-        _allocated(pod),
+        _resized(pod),
     )
     return _encode(requirements), requirements
 
@@ -108,7 +119,7 @@ def requirements_of(pod: Pod) -> tuple[bytes, Requirements]:
 def shape_of(pod: Pod, requirements: Requirements) -> Shape:
     """Parse and check a pod's requirements. Raises FieldError for what no scheduler could count."""
     _check(requirements)
-    requests = effective_requests(pod.spec, requirements.allocated) | {"pods": 1}
+    requests = effective_requests(pod.spec, requirements.resized) | {"pods": 1}
     for resource, amount in requests.items():
         if amount > LARGEST_AMOUNT:
             raise FieldError(f"requests of {resource}, in sum", amount, f"at most {LARGEST_AMOUNT}")
@@ -116,7 +127,7 @@ def shape_of(pod: Pod, requirements: Requirements) -> Shape:
         requirements,
         requests,
         total_limits(pod.spec),
-        scoring_requests(pod.spec, requirements.allocated),
+        scoring_requests(pod.spec, requirements.resized),
         kubernetes_qos(pod.spec),
         tuple(
             (port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)  # noqa: S104 - the API's "any address"
@@ -144,16 +155,30 @@ def _volumes(pod: Pod) -> tuple[Volume, ...]:
     return tuple(kept)
 
 
-def _allocated(pod: Pod) -> dict[str, dict[str, str]]:
-    """By container, what an in-place resize allocated where it differs from the spec."""
-    specified = {each.name: each.resources.requests for each in (*pod.spec.containers, *pod.spec.init_containers)}
-    found: dict[str, dict[str, str]] = {}
-    for status in pod.status.container_statuses:
-        requests = specified.get(status.name)
-        for amounts in (status.allocated_resources, status.resources.requests if status.resources else {}):
-            if amounts and amounts != requests:
-                found[status.name] = found.get(status.name, {}) | amounts
+def _resized(pod: Pod) -> dict[str, Requests]:
+    """What counts, and where, instead of the spec's requests: an in-place resize is under way or has been refused."""
+    spec, status = pod.spec, pod.status
+    statuses = (*status.container_statuses, *status.init_container_statuses)
+    infeasible = _is_resize_infeasible(pod)
+    asked = {each.name: each.resources for each in (*spec.containers, *_sidecars(pod))}
+    told = [(each.name, each.resources, each.allocated_resources) for each in statuses]
+    if spec.resources is not None:
+        asked[""] = spec.resources
+        told.append(("", status.resources, status.allocated_resources))
+    found: dict[str, Requests] = {}
+    for name, running, allocated in told:
+        if name in asked and running is not None:
+            requests = asked[name].requests
+            counted = (allocated, running.requests) if infeasible else (requests, allocated, running.requests)
+            if requests not in counted or any(each not in ({}, requests) for each in counted):
+                found[name] = counted
     return found
+
+
+def _is_resize_infeasible(pod: Pod) -> bool:
+    """Whether the node has refused a resize for good; what is asked then has no meaning."""
+    pending = (each.reason for each in pod.status.conditions if each.type == "PodResizePending")
+    return next(pending, "") == "Infeasible"
 
 
 def _check(requirements: Requirements) -> None:

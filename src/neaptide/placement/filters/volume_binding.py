@@ -20,7 +20,7 @@ class VolumeBinding(Filter, frozen=True, tag="VolumeBinding"):
     def refusal(self, view: View, pod: Pod) -> str | None:
         claims = view.volumes.claims(pod.cls)
         for claim in claims:
-            problem = _problem(claim)
+            problem = _problem(claim) or _not_its_own(view, pod, claim)
             if problem is not None:
                 return problem
         known = [each.object for each in claims if each.object is not None]
@@ -57,3 +57,15 @@ def _problem(claim: Claim) -> str | None:
     if found.metadata.deletion_timestamp is not None:
         return f'persistentvolumeclaim "{claim.name}" is being deleted'
     return None
+
+
+def _not_its_own(view: View, pod: Pod, claim: Claim) -> str | None:
+    """That the claim with the name of an ephemeral volume's was made for something else."""
+    uid = view.snapshot.pods.uids[pod.row] if pod.row >= 0 else ""
+    if not claim.ephemeral or not uid or claim.object is None:
+        return None
+    meta = claim.object.metadata
+    if any(each.controller and each.uid == uid for each in meta.owner_references):
+        return None
+    name = view.snapshot.pods.keys[pod.row]
+    return f"PVC {pod.cls.namespace}/{claim.name} was not created for pod {name} (pod is not owner)"
