@@ -53,9 +53,10 @@ layers: setup
 bench: setup ## one JSON line per figure; FIGURE=name runs one; budgets in benchmarks/budgets.yaml
 	@$(BIN)/python -m benchmarks $(FIGURE)
 
-system-deps: ## with apt, as root: what some tests want besides (chromium, prometheus)
+system-deps: ## with apt, as root: what some tests want besides (chromium, prometheus, and what real nodes are made of)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core prometheus
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core prometheus \
+	  containerd runc containernetworking-plugins busybox-static iproute2
 
 lock: ## resolve requirements/*.in again into hashed pins (wants uv)
 	for name in runtime dev; do \

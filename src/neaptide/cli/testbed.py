@@ -1,4 +1,4 @@
-"""`neaptide testbed`: a real control plane on this machine to try things on, with nodes that kwok plays."""
+"""`neaptide testbed`: a real control plane on this machine to try things on, with nodes that kwok plays, or real ones."""
 
 import os
 import time
@@ -18,12 +18,15 @@ from neaptide.testbed.cluster import Testbed, directory_of
 from neaptide.testbed.errors import TestbedError
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import DEFAULT_TYPES, DEFAULT_ZONES, Mix, draw, fake_node
+from neaptide.testbed.realnodes.cluster import RealNodes, even_shapes
+from neaptide.testbed.realnodes.host import require, survey
 from neaptide.testbed.tools import helm
 
 if TYPE_CHECKING:
     from neaptide.model.offerings import Offering
 
 _GPU = "nvidia.com/gpu"
+_NODES = 10
 _PODS = "110"  # the kubelet's default
 
 Words = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
@@ -33,7 +36,9 @@ def up(
     *,
     name: str = "default",
     directory: Path | None = None,
-    nodes: int = 10,
+    nodes: int | None = None,
+    real_nodes: int = 0,
+    node_cpus: Words = (),
     node_types: Words = (),
     zones: Words = DEFAULT_ZONES,
     spot_fraction: float = 0.3,
@@ -47,7 +52,9 @@ def up(
     Args:
         name: of the cluster; several run side by side.
         directory: where it keeps everything; by default a directory of that name under XDG_STATE_HOME/neaptide/testbed.
-        nodes: how many; those that are there stay as they are.
+        nodes: how many kwok plays, 10 unless there are real ones; those that are there stay as they are.
+        real_nodes: how many run pods for real, with kubelet, containerd and runc; wants root and `make system-deps`.
+        node_cpus: the CPUs of each real node, as in 0 1 or 0-1 2-3; by default all have all.
         node_types: types of the catalogue to draw from; by default some of it, or all of --prices.
         zones: to spread the nodes over.
         spot_fraction: the part of the nodes that are spot, 0 to 1.
@@ -56,11 +63,18 @@ def up(
         prices: a price catalogue (YAML or CSV) with types and their sizes; by default the one that comes with the package.
         openb: a directory with the openb trace, whose GPU nodes are added.
     """
+    if nodes is None:
+        nodes = 0 if real_nodes else _NODES
     manifests = _drawn_nodes(nodes, node_types, zones, spot_fraction, spot_price, seed, prices)
     if openb is not None:
         manifests += _openb_nodes(openb)
+    if real_nodes < 0:
+        raise unacceptable("--real-nodes", real_nodes, "0 or more")
     began = time.monotonic()
     with _told():
+        shapes = even_shapes(real_nodes, node_cpus)
+        if shapes:
+            require(survey())  # before anything is started
         testbed = Testbed(directory or directory_of(name))
         _build()
         with progress("starting the control plane") as report:
@@ -68,8 +82,12 @@ def up(
         ready = time.monotonic()
         with progress(f"waiting for {len(manifests)} nodes") as report:
             new = add_nodes(testbed.site, manifests, report)
+        if shapes:
+            with progress(f"starting {len(shapes)} real nodes") as report:
+                new += RealNodes(testbed).up(shapes, report)
+    count = len(manifests) + len(shapes)
     print(
-        f"The control plane is ready ({ready - began:.1f} s), and so are {len(manifests)} nodes, {new} of them new",
+        f"The control plane is ready ({ready - began:.1f} s), and so are {count} nodes, {new} of them new",
         end="",
     )
     print(f" ({time.monotonic() - ready:.1f} s).\n\n  export KUBECONFIG={testbed.kubeconfig}")
@@ -85,7 +103,8 @@ def status(*, name: str = "default", directory: Path | None = None, output: Outp
         output: table for people; json or yaml for programs.
     """
     with _told():
-        components = Testbed(directory or directory_of(name)).status()
+        testbed = Testbed(directory or directory_of(name))
+        components = [*testbed.status(), *RealNodes(testbed).status()]
     emit(components, output, title="testbed")
     return OK if all(component.state == "running" for component in components) else PARTIAL
 
@@ -113,14 +132,15 @@ def logs(
     """Print the end of what a component has logged.
 
     Args:
-        component: its name as `status` shows it, or `audit` for the API server's audit log.
+        component: its name as `status` shows it, as in real-1/kubelet; or `audit` for the API server's audit log.
         name: of the cluster.
         directory: where it keeps everything, if not in the place by its name.
         lines: how many.
         follow: go on with what it logs from now on.
     """
     with _told():
-        file = Testbed(directory or directory_of(name)).log(component)
+        testbed = Testbed(directory or directory_of(name))
+        file = RealNodes(testbed).log(component) if "/" in component else testbed.log(component)
     if not file.exists():
         raise UsageError(f"{file}: {component} has not logged anything there")
     command = ["tail", "-n", str(lines), *(["-f"] if follow else []), str(file)]
@@ -128,7 +148,7 @@ def logs(
 
 
 def down(*, name: str = "default", directory: Path | None = None, purge: bool = False) -> int:
-    """End every process of a cluster. `up` brings it back with its data.
+    """End every process of a cluster. `up` brings it back with its data; real nodes come back with empty disks.
 
     Args:
         name: of the cluster.
@@ -136,7 +156,9 @@ def down(*, name: str = "default", directory: Path | None = None, purge: bool = 
         purge: forget the data, keys and logs too.
     """
     with _told():
-        Testbed(directory or directory_of(name)).down(purge=purge)
+        testbed = Testbed(directory or directory_of(name))
+        RealNodes(testbed).down()
+        testbed.down(purge=purge)
     return OK
 
 

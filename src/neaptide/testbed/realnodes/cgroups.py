@@ -130,6 +130,25 @@ def names(trees: Iterable[Hierarchy], prefix: str) -> set[str]:
     return {group.name for tree in trees for group in tree.path.glob(f"{prefix}*") if group.is_dir()}
 
 
+def own_processes(trees: Iterable[Hierarchy], name: str) -> set[int]:
+    """A node's own processes: all but its pods'."""
+    return {pid for tree in trees for pid in _processes(tree.path / name / SYSTEM)}
+
+
+def program_of(pid: int) -> str:
+    """What a process calls itself; nothing once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def kill(pid: int) -> None:
+    """End a process at once."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def destroy(trees: Iterable[Hierarchy], name: str) -> None:
     """End every process of a node and remove its groups.
 
@@ -144,8 +163,7 @@ def destroy(trees: Iterable[Hierarchy], name: str) -> None:
                 (group / "freezer.state").write_text("THAWED")
     while left := {pid for top in tops for pid in _processes(top)}:
         for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            kill(pid)
         _pause(due, f"the processes {sorted(left)} of {name} do not end")
     for top in tops:
         while not _removed(top):

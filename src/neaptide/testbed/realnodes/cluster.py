@@ -1,6 +1,7 @@
 """The real nodes of a testbed: brought up, asked, broken on demand, and taken down so that the machine is as it was."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from neaptide.testbed import cluster, processes
 from neaptide.testbed.cluster import ComponentStatus
 from neaptide.testbed.errors import TestbedError
 from neaptide.testbed.load import await_ready
-from neaptide.testbed.realnodes import cgroups, images, network, settings
+from neaptide.testbed.realnodes import cgroups, images, leash, network, settings
 from neaptide.testbed.realnodes.host import require, survey
 from neaptide.testbed.realnodes.images import Image
 from neaptide.testbed.realnodes.memory import Memory
@@ -45,10 +46,15 @@ def even_shapes(count: int, cpus: Sequence[str] = ()) -> list[NodeShape]:
 
 
 class RealNodes:
-    """The real nodes of a testbed, `real-1` and on. Only root may change them; those that change something wait for one another."""
+    """The real nodes of a testbed, `real-1` and on. Only root may change them; those that change something wait for one another.
 
-    def __init__(self, testbed: cluster.Testbed) -> None:
+    Args:
+        leash: the number of a process; the nodes are taken down when that process ends, however it ends.
+    """
+
+    def __init__(self, testbed: cluster.Testbed, *, leash: int | None = None) -> None:
         self.testbed = testbed
+        self._leash = leash
         self._memory = Memory(testbed.directory / "nodes")
         self._label = hashlib.sha256(str(testbed.directory).encode()).hexdigest()[:6]
         self._host = survey()
@@ -80,6 +86,8 @@ class RealNodes:
         site = self.testbed.site
         nodes = [self._node(f"real-{number}") for number in range(1, len(shapes) + 1)]
         with self._memory.locked():
+            if self._leash and not self._memory.state().leash:
+                self._memory.add_leash(leash.start(self.testbed.directory, self._leash))
             begun = [(node, shape) for node, shape in zip(nodes, shapes, strict=True) if not node.is_on()]
             for node, shape in begun:
                 node.begin(shape, site)
@@ -104,14 +112,16 @@ class RealNodes:
         Nodes are found by what they left on the machine too, not by memory alone. The API keeps them as objects.
         """
         trees = self._host.hierarchies
-        if not self.names and not self._left():
+        if not self._memory.folder.exists() and not self._left():
             return
         with self._memory.locked():
-            delegated = self._memory.state().delegated
+            state = self._memory.state()
             for name in sorted({*self.names, *self._left()}):
                 self._node(name).remove()
             if not cgroups.names(trees, "neaptide-"):
-                cgroups.take_back(delegated)
+                cgroups.take_back(state.delegated)
+            if state.leash and state.leash.pid != os.getpid():
+                processes.kill(state.leash)
             self._memory.forget_all()
 
     def status(self) -> list[ComponentStatus]:

@@ -31,6 +31,9 @@ _SETTINGS = {
 }
 """What a kubelet and the CNI plugins want to find below /proc/sys; finding it, they write nothing."""
 
+STARTERS = ("sh", "nsenter")
+"""What a process of a node is before it becomes its program."""
+
 _ENTER = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit; shift; done; shift; exec "$@"'
 """Join the groups, then become the command."""
 

@@ -25,10 +25,16 @@ class NodeState(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """What is remembered of all. `delegated`: what cgroup roots gave their groups before there were nodes (version 2)."""
+    """What is remembered of all.
+
+    Attributes:
+        delegated: what cgroup roots gave their groups before there were nodes (version 2).
+        leash: the process that takes the nodes down when another ends.
+    """
 
     nodes: dict[str, NodeState] = {}
     delegated: dict[str, str] = {}
+    leash: Process | None = None
 
 
 class Memory:
@@ -40,7 +46,7 @@ class Memory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -83,12 +89,16 @@ class Memory:
     def add(self, name: str, node: NodeState, delegated: Mapping[str, str]) -> None:
         """A node, and what was true of the machine before the first."""
         state = self.state()
-        self._write(State({**state.nodes, name: node}, state.delegated or dict(delegated)))
+        nodes = {**state.nodes, name: node}
+        self._write(replace(state, nodes=nodes, delegated=state.delegated or dict(delegated)))
 
     def add_process(self, name: str, program: str, process: Process) -> None:
         state, node = self.state(), self.node(name)
         node = replace(node, processes={**node.processes, program: process})
         self._write(replace(state, nodes={**state.nodes, name: node}))
+
+    def add_leash(self, leash: Process) -> None:
+        self._write(replace(self.state(), leash=leash))
 
     def forget(self, name: str) -> None:
         state = self.state()

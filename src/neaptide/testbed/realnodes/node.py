@@ -12,7 +12,7 @@ from neaptide.testbed.errors import TestbedError
 from neaptide.testbed.files import kubeconfig, write_private
 from neaptide.testbed.realnodes import cgroups, network, settings
 from neaptide.testbed.realnodes.host import Host
-from neaptide.testbed.realnodes.machine import Machine, wait_until
+from neaptide.testbed.realnodes.machine import STARTERS, Machine, wait_until
 from neaptide.testbed.realnodes.memory import Memory, NodeState
 from neaptide.testbed.realnodes.network import Subnet
 from neaptide.testbed.realnodes.settings import NodeShape
@@ -141,7 +141,15 @@ class Node:
         if program in known and processes.state(known[program]) != "ended":
             processes.thaw(known[program])
             return
+        self._end_strays(program)
         self._memory.add_process(self.name, program, self._machine.start(known[KEEPER], program, command))
+
+    def _end_strays(self, program: str) -> None:
+        """End what a command started that was killed before it could remember it."""
+        known = {process.pid for process in self.state.processes.values()}
+        for pid in cgroups.own_processes(self._host.hierarchies, self.cgroup) - known:
+            if cgroups.program_of(pid) in (program, *STARTERS):
+                cgroups.kill(pid)
 
     def _await(self, program: str, met: Callable[[], bool]) -> None:
         process = self._memory.process(self.name, program)
