@@ -5,6 +5,7 @@ into bytes and `restore` back. A process that restores it makes the plan that it
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import Any
 
@@ -13,10 +14,14 @@ from msgspec import Struct, field
 
 from neaptide.model.actions import AnyAction, Outcome, Plan, Reason
 from neaptide.model.protocols import Policy, World
+from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate, settle
+from neaptide.policies.scoping import within
 
 DEFAULT_BUDGETS = Budgets()
+APPROVED = "approved"
+"""The name of the plan that holds what a person has approved."""
 
 
 class Mode(StrEnum):
@@ -33,6 +38,7 @@ class Setting(Struct, frozen=True):
     policy: Policy
     spec: Any
     mode: Mode = Mode.RECOMMEND
+    scope: Scope = Scope()
 
 
 class LoopMemory(Struct):
@@ -51,33 +57,67 @@ class Cycle(Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
 
 
+def _raised(_: str, error: Exception) -> None:
+    raise error
+
+
 def run_once(
     world: World,
     settings: Sequence[Setting],
     memory: LoopMemory,
     *,
     budgets: Budgets = DEFAULT_BUDGETS,
+    approved: Sequence[AnyAction] = (),
+    intend: Callable[[LoopMemory], object] = lambda _: None,
     record: Callable[[Cycle], object] = lambda _: None,
+    phase: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    failed: Callable[[str, Exception], object] = _raised,
 ) -> tuple[Cycle, LoopMemory]:
     """One cycle: the plans of all policies that are not Off, merged and, where the mode is Enforce, carried out.
 
-    `record` gets the cycle after it is done (`Log.append` of a journal).
+    Args:
+        world: the cluster.
+        settings: the policies, in order of precedence.
+        memory: of the cycle before.
+        budgets: what the arbiter allows.
+        approved: what a person has approved of earlier plans: it comes first, and is carried out in any mode.
+        intend: gets, before anything is done, the memory as it will be if all of it is done: whoever starts from it after a
+            crash in between counts too many disruptions, and never too few.
+        record: gets the cycle after it is done (`Log.append` of a journal).
+        phase: entered around observe, plan, arbitrate, act and record, to take their time.
+        failed: gets the name of a policy that raised an error, and the error; the others go on. By default it is raised.
     """
-    snapshot, now = world.observe(), world.now()
-    plans, remembered = plan_all(snapshot, settings, memory, now)
-    modes = {setting.policy.name: setting.mode for setting in settings}
-    approved, outcomes = arbitrate(plans, snapshot, budgets, memory.arbiter, now)
-    enforced = [action for action in approved if modes[action.policy] is Mode.ENFORCE]
-    outcomes += [_recommended(action) for action in approved if modes[action.policy] is not Mode.ENFORCE]
-    outcomes += world.act(enforced)
-    cycle = Cycle(now, snapshot.digest(), tuple(plans), tuple(outcomes))
-    record(cycle)
+    with phase("observe"):
+        snapshot, now = world.observe(), world.now()
+    with phase("plan"):
+        plans, remembered = plan_all(snapshot, settings, memory, now, failed)
+    if approved:
+        plans.insert(0, Plan(APPROVED, tuple(approved)))
+    with phase("arbitrate"):
+        granted, outcomes = arbitrate(plans, snapshot, budgets, memory.arbiter, now)
+    enforcing = {setting.policy.name for setting in settings if setting.mode is Mode.ENFORCE}
+    by_hand = {id(action) for action in approved}
+    enforced = [action for action in granted if action.policy in enforcing or id(action) in by_hand]
+    doing = {id(action) for action in enforced}
+    outcomes += [_recommended(action) for action in granted if id(action) not in doing]
+    if enforced:
+        ahead = [Outcome(action, "Done", action.reason) for action in enforced]
+        intend(LoopMemory(remembered, settle(memory.arbiter, ahead, (), now)))
+    with phase("act"):
+        outcomes += world.act(enforced)
+    with phase("record"):
+        cycle = Cycle(now, snapshot.digest(), tuple(plans), tuple(outcomes))
+        record(cycle)
     arbiter = settle(memory.arbiter, outcomes, world.disruptions(), now)
     return cycle, LoopMemory(remembered, arbiter)
 
 
 def plan_all(
-    snapshot: ClusterSnapshot, settings: Sequence[Setting], memory: LoopMemory, now: float
+    snapshot: ClusterSnapshot,
+    settings: Sequence[Setting],
+    memory: LoopMemory,
+    now: float,
+    failed: Callable[[str, Exception], object] = _raised,
 ) -> tuple[list[Plan], dict[str, Any]]:
     """The plan of every policy that is not Off, and what each wants to remember."""
     plans: list[Plan] = []
@@ -87,10 +127,13 @@ def plan_all(
         if setting.mode is Mode.OFF:
             continue
         before = remembered.get(policy.name)
-        plan, remembered[policy.name] = policy.plan(
-            snapshot, setting.spec, policy.memory_type() if before is None else before, now
-        )
-        plans.append(plan)
+        try:
+            plan, after = policy.plan(snapshot, setting.spec, policy.memory_type() if before is None else before, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other policies go on
+            failed(policy.name, error)
+            continue
+        remembered[policy.name] = after
+        plans.append(within(setting.scope, plan, snapshot))
     return plans, remembered
 
 

@@ -41,6 +41,16 @@ COMMANDS = (
         ),
     ),
     Command(
+        "run",
+        "neaptide.cli.run:run",
+        "Run the controller: do, cycle after cycle, what the cluster's Policy objects say.",
+        (
+            "neaptide run --journal /var/lib/neaptide --listen :8080",
+            "neaptide run --context production --dry-run",
+            "neaptide run --policy reclaim --set reclaim.coldStartSeconds=0 --enforce",
+        ),
+    ),
+    Command(
         "explain pod",
         "neaptide.cli.explain_pod:explain_pod",
         "Say why a pod is where it is, where else it could be and why not elsewhere.",

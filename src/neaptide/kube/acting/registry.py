@@ -1,0 +1,57 @@
+"""Every kind of action, how it is carried out, and what an Event calls it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from neaptide.kube.acting.carrying import Api, RefusedError
+from neaptide.kube.acting.evict import evict
+from neaptide.kube.acting.node_resources import set_node_resources
+from neaptide.kube.acting.node_spec import cordon, taint, uncordon, untaint
+from neaptide.kube.acting.switch import resume, suspend
+from neaptide.model.actions import (
+    Action,
+    Cordon,
+    CreateNode,
+    DeleteNode,
+    Evict,
+    Resume,
+    SetNodeResources,
+    Suspend,
+    Taint,
+    Uncordon,
+    Untaint,
+)
+
+
+class Method(NamedTuple):
+    """How a kind of action is carried out.
+
+    Attributes:
+        carry_out: does it once, or raises RefusedError, AlreadyError or ApiError.
+        event: the reason of the Event on its target once it is done, empty where there would be one per node and cycle.
+        gone_is_done: whether a target that is no longer there is what was wanted.
+    """
+
+    carry_out: Callable[[Any, Api], Awaitable[None]]
+    event: str
+    gone_is_done: bool = False
+
+
+async def without_provider(action: CreateNode | DeleteNode, api: Api) -> None:
+    """Nobody sells nodes here."""
+    del action, api
+    raise RefusedError("NoProvider", "no provider of nodes is configured")
+
+
+METHODS: dict[type[Action], Method] = {
+    Evict: Method(evict, "Evicted", gone_is_done=True),
+    Suspend: Method(suspend, "Suspended"),
+    Resume: Method(resume, "Resumed"),
+    SetNodeResources: Method(set_node_resources, ""),
+    Taint: Method(taint, "Tainted"),
+    Untaint: Method(untaint, "Untainted"),
+    Cordon: Method(cordon, "Cordoned"),
+    Uncordon: Method(uncordon, "Uncordoned"),
+    CreateNode: Method(without_provider, "Bought"),
+    DeleteNode: Method(without_provider, "GivenBack", gone_is_done=True),
+}

@@ -1,0 +1,229 @@
+"""`neaptide run`: elect, sync, then one cycle of the loop after the other, until told to stop.
+
+Everything that only looks runs in every replica, so that a successor is ready at once; whoever holds the lease plans and acts.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from neaptide.kube.acting.carrying import Api
+from neaptide.kube.actuator import Actuator
+from neaptide.kube.configuration import Configuration
+from neaptide.kube.events import Events
+from neaptide.kube.health import HealthServer
+from neaptide.kube.leader import Leader, NoLongerLeadingError, Writers
+from neaptide.kube.memory import MemoryStore
+from neaptide.kube.metrics import Metrics
+from neaptide.kube.plans import Plans
+from neaptide.kube.statuses import Statuses
+from neaptide.kube.world import STALE_AFTER, World
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.config import Cluster
+from neaptide.kubeapi.errors import ApiError
+from neaptide.kubeapi.lease import Election
+from neaptide.loop import Setting
+from neaptide.pricing.catalogue import Catalogue
+from neaptide.records.log import Log
+
+JOURNAL = "journal"
+"""The name of the log of cycles in the journal's directory."""
+LEASE = "neaptide"
+_SETTLE = 0.5  # seconds that changes of our own objects may follow one another
+_RETRY = 2.0
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How the controller runs.
+
+    Attributes:
+        namespace: where its lease and its checkpoint are.
+        identity: the name of this replica, unlike every other's; by default host and process.
+        interval: seconds from the start of a cycle to that of the next.
+        journal: the directory of the journal; None keeps none.
+        listen: host and port of /healthz, /readyz and /metrics; None does not listen.
+        prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
+        catalogue: prices, until there are PriceCatalogue objects; the public list prices by default.
+        settings: what to do; None does what the cluster's Policy objects say.
+        lease_seconds: how long the lease of a replica that died holds.
+        dry_run: ask the API server for everything, and have it change nothing.
+        qps: requests per second.
+    """
+
+    namespace: str
+    identity: str = ""
+    interval: float = 60.0
+    journal: Path | None = None
+    listen: tuple[str, int] | None = None
+    prometheus: str = ""
+    catalogue: Catalogue | None = None
+    settings: tuple[Setting, ...] | None = None
+    lease_seconds: int = 15
+    dry_run: bool = False
+    qps: float = 100.0
+
+
+class Controller:
+    """One replica. `run` returns after `stop`, when what was under way has ended."""
+
+    def __init__(self, cluster: Cluster, options: Options) -> None:
+        self._cluster, self._options = cluster, options
+        self._identity = options.identity or f"{socket.gethostname()}-{os.getpid()}"
+        self._log = structlog.get_logger()
+        self._metrics = Metrics()
+        self._stopping, self._wake = asyncio.Event(), asyncio.Event()
+        self._actuator: Actuator | None = None
+        self._world: World | None = None
+        self._ready = False
+
+    def stop(self) -> None:
+        """Begin nothing more; finish what is under way."""
+        self._log.info("stopping")
+        self._stopping.set()
+        self._wake.set()
+        if self._actuator is not None:
+            self._actuator.stop()
+
+    async def run(self) -> None:
+        """Run until stopped. Raises OSError and LogInUseError where the port or the journal cannot be had."""
+        options = self._options
+        async with AsyncExitStack() as stack:
+            journal = stack.enter_context(Log(options.journal, JOURNAL)) if options.journal else None
+            if options.listen is not None:
+                health = HealthServer(
+                    *options.listen, alive=_alive, ready=self._unready, metrics=self._metrics.exposition
+                )
+                await health.start()
+                stack.push_async_callback(health.stop)
+            client = Client(self._cluster, qps=options.qps, burst=int(2 * options.qps))
+            await stack.enter_async_context(client)
+            await self._serve(client, journal)
+
+    async def _serve(self, client: Client, journal: Log | None) -> None:
+        """Open every stream; lead whenever the lease is held."""
+        options, duration = self._options, self._options.lease_seconds
+        election = Election(
+            client, LEASE, options.namespace, self._identity,
+            duration=duration, renew=duration * 2 / 3, retry=duration * 2 / 15,
+        )  # fmt: skip
+        writer = client.guarded_by(election)
+        events = Events(writer, self._identity)
+        self._actuator = Actuator(
+            Api(writer, time.time, options.dry_run),
+            may_act=lambda: election.leading,
+            watchers=(self._metrics.outcome, events.outcome),
+        )
+        configuration = Configuration(client, fixed=options.settings, changed=self._wake.set)
+        writers = Writers(
+            MemoryStore(writer, options.namespace, self._identity),
+            Plans(writer),
+            Statuses(writer),
+            self._metrics,
+            journal,
+        )
+        async with AsyncExitStack() as stack:
+            world = await self._opened(client, stack)
+            if world is None:
+                return
+            self._metrics.watch(world, events, lambda: election.leading)
+            tasks = [asyncio.create_task(each) for each in (election.run(), events.run(), *configuration.streams())]
+            stack.push_async_callback(_cancel, tasks)
+            if not await self._unless_stopped(_all(world.ready(), configuration.ready())):
+                return
+            self._world, self._ready = world, True
+            self._log.info("synced", usage=world.meter.source or world.meter.problem, unseen=world.cache.unseen)
+            while not self._stopping.is_set():
+                _check(tasks)
+                if await self._unless_stopped(election.won()):
+                    await self._lead(Leader(world, configuration, writers), election)
+
+    async def _opened(self, client: Client, stack: AsyncExitStack) -> World | None:
+        """The world, as soon as the API server answers; None where this process is stopped before."""
+        while not self._stopping.is_set():
+            world = World(
+                client, actuator=self._actuator, namespace=self._cluster.namespace,
+                prometheus=self._options.prometheus, catalogue=self._options.catalogue,
+            )  # fmt: skip
+            try:
+                return await stack.enter_async_context(world)
+            except ApiError as error:
+                self._log.warning("the API server does not answer", reason=str(error))
+                await self._unless_stopped(asyncio.sleep(_RETRY))
+        return None
+
+    async def _lead(self, leader: Leader, election: Election) -> None:
+        """Cycle after cycle, as long as the lease is held."""
+        self._log.info("leading", identity=self._identity)
+        begun = False
+        while election.leading and not self._stopping.is_set():
+            due = time.monotonic() + self._options.interval
+            self._wake.clear()
+            try:
+                if not begun:
+                    await leader.begin()
+                    begun = True
+                await leader.cycle()
+            except NoLongerLeadingError as error:
+                self._log.warning("another replica leads", reason=str(error))
+                await self._unless_stopped(asyncio.sleep(_RETRY))
+                return
+            except ApiError as error:
+                self._log.warning("cycle not ended", reason=str(error))
+                due = min(due, time.monotonic() + _RETRY)
+            await self._until(due)
+
+    async def _until(self, due: float) -> None:
+        """Wait for the next cycle: until it is due, or something of ours has changed, or this process is to stop."""
+        try:
+            async with asyncio.timeout(due - time.monotonic()):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        await self._unless_stopped(asyncio.sleep(_SETTLE))
+
+    async def _unless_stopped(self, awaited: Awaitable[Any]) -> bool:
+        """Wait for something, whose error is raised; False where this process is told to stop first."""
+        task, stop = asyncio.ensure_future(awaited), asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        ended = task.done()
+        await _cancel([each for each in (task, stop) if not each.done()])
+        if ended:
+            task.result()
+        return ended and not self._stopping.is_set()
+
+    def _unready(self) -> str:
+        """Why this replica has no picture of the cluster that could be believed."""
+        if not self._ready or self._world is None:
+            return "not synced yet"
+        staleness = self._world.staleness()
+        return f"the picture of the cluster is {staleness:.0f} s old" if staleness > STALE_AFTER else ""
+
+
+def _alive() -> str:
+    """That this is answered says it: cycles run beside the event loop, and every request has a deadline."""
+    return ""
+
+
+def _check(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Raise what ended a task that never ends by itself."""
+    for task in tasks:
+        if task.done():
+            task.result()
+
+
+async def _all(*awaited: Coroutine[Any, Any, None]) -> None:
+    await asyncio.gather(*awaited)
+
+
+async def _cancel(tasks: Sequence["asyncio.Future[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

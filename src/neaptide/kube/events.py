@@ -1,0 +1,163 @@
+"""Events on the objects that actions are about (events.k8s.io/v1): repeated ones become a series, and a flood is cut off.
+
+`say` never waits; one task writes. An Event is a courtesy: one that cannot be written is counted and forgotten.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from neaptide.kube.acting.carrying import RESOURCES
+from neaptide.kube.acting.registry import Method
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.errors import ApiError, NotFound
+from neaptide.kubeapi.resources import EVENTS, POLICIES
+from neaptide.model.actions import Outcome, Ref
+
+_SERIES_SECONDS = 360.0  # a repetition after this is a new Event, as client-go has it
+_QUIET_SECONDS = 60.0  # a series is written this often at most
+_LONGEST_NOTE = 1024
+_WAITING = 1000
+_CONTROLLER = "neaptide.io/controller"
+
+
+class _Series(Struct):
+    """One Event and what became of it."""
+
+    name: str
+    regarding: Ref
+    body: dict[str, Any]
+    count: int = 0
+    last: float = 0.0
+    written: float = 0.0
+    stored: bool = False
+    queued: bool = False
+
+
+class Events:
+    """The recorder.
+
+    Args:
+        client: the wire.
+        instance: the name of this process.
+        per_second: Events written per second in the long run.
+        clock: seconds since the epoch.
+
+    Attributes:
+        dropped: how many were cut off or could not be written.
+    """
+
+    def __init__(
+        self, client: Client, instance: str, *, per_second: float = 10.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._client, self._instance, self._pause, self._clock = client, instance, 1 / per_second, clock
+        self._known: dict[tuple[Ref, str, str], _Series] = {}
+        self._queue: deque[_Series] = deque()
+        self._wake = asyncio.Event()
+        self._number = 0
+        self.dropped = 0
+
+    def outcome(self, outcome: Outcome, method: Method) -> None:
+        """Say what became of an action: what was done with its reason, what was not with why not."""
+        action, done = outcome.action, outcome.result == "Done"
+        if done and not method.event:
+            return
+        name = type(action).__name__
+        note = f"policy {action.policy}: {action.reason.message}"
+        if not done:
+            note = f"{outcome.result}: {outcome.reason.message} ({note})"
+        self.say(
+            action.target,
+            reason=method.event if done else f"{name}{outcome.result}",
+            note=note,
+            action=name,
+            warning=not done,
+        )
+
+    def say(self, regarding: Ref, *, reason: str, note: str, action: str, warning: bool = False) -> None:
+        """Have an Event written soon."""
+        now = self._clock()
+        key = (regarding, reason, action)
+        series = self._known.get(key)
+        if series is None or now - series.last > _SERIES_SECONDS:
+            self._forget_old(now)
+            series = self._known[key] = self._new(regarding, reason, note, action, now, warning=warning)
+        series.count += 1
+        series.last = now
+        if not series.queued and (not series.stored or now - series.written >= _QUIET_SECONDS):
+            if len(self._queue) >= _WAITING:
+                self.dropped += 1
+                return
+            series.queued = True
+            self._queue.append(series)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Write what is said, until cancelled."""
+        while True:
+            await self.write_waiting()
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def write_waiting(self) -> None:
+        """Write what waits."""
+        while self._queue:
+            series = self._queue.popleft()
+            series.queued = False
+            try:
+                await self._write(series)
+            except ApiError:
+                self.dropped += 1
+            await asyncio.sleep(self._pause)
+
+    async def _write(self, series: _Series) -> None:
+        namespace = series.regarding.namespace or "default"
+        series.written = self._clock()
+        if not series.stored:
+            await self._client.create(EVENTS, series.body, namespace)
+            series.stored = True
+            return
+        again = {"series": {"count": series.count, "lastObservedTime": _micro(series.last)}}
+        try:
+            await self._client.patch(EVENTS, series.name, again, namespace)
+        except NotFound:  # Events end after an hour
+            await self._client.create(EVENTS, {**series.body, "series": again["series"]}, namespace)
+
+    def _new(self, regarding: Ref, reason: str, note: str, action: str, now: float, *, warning: bool) -> _Series:
+        self._number += 1
+        name = f"{regarding.name[:200]}.{int(now * 1e6):x}.{self._number:x}".lower()
+        resource = RESOURCES.get(regarding.kind, POLICIES)
+        about = {
+            "apiVersion": resource.api_version,
+            "kind": regarding.kind,
+            "name": regarding.name,
+            **({"namespace": regarding.namespace} if regarding.namespace else {}),
+            **({"uid": regarding.uid} if regarding.uid else {}),
+        }
+        body = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": name, "namespace": regarding.namespace or "default"},
+            "eventTime": _micro(now),
+            "reportingController": _CONTROLLER,
+            "reportingInstance": self._instance,
+            "action": action,
+            "reason": reason,
+            "regarding": about,
+            "note": note.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
+            "type": "Warning" if warning else "Normal",
+        }
+        return _Series(name, regarding, body)
+
+    def _forget_old(self, now: float) -> None:
+        if len(self._known) > _WAITING:
+            self._known = {key: each for key, each in self._known.items() if now - each.last <= _SERIES_SECONDS}
+
+
+def _micro(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
