@@ -1,0 +1,108 @@
+"""The admission server as a whole: its certificate, the API server's trust in it, and the namespaces that pods go into."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from neaptide.admission.protocols import Namespace
+from neaptide.kube.rules import trust
+from neaptide.kube.webhook import Webhook
+from neaptide.kubeapi import certificates
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.errors import ApiError, NotFound
+from neaptide.kubeapi.keys import Keys
+from neaptide.kubeapi.resources import NAMESPACES
+from neaptide.kubeapi.server import TlsServer
+from neaptide.model.objects import Namespace as NamespaceObject
+
+_LOOK_AGAIN = 15.0  # seconds
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where the webhook is.
+
+    Attributes:
+        namespace: of the Service and the Secret.
+        service: the Service through which the API server calls.
+        secret: holds the certificate and the authority; made where it is not there.
+        configuration: the MutatingWebhookConfiguration that names the Service.
+        host: address to listen on.
+        port: 0 for one that is free.
+        names: further names and addresses that the certificate is for.
+    """
+
+    namespace: str
+    service: str = "neaptide-webhook"
+    secret: str = "neaptide-webhook-tls"  # noqa: S105 - the name of a Secret
+    configuration: str = "neaptide"
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's address
+    port: int = 9443
+    names: tuple[str, ...] = ()
+
+
+def names_of(place: Place) -> list[str]:
+    """The names that the certificate is for."""
+    service = f"{place.service}.{place.namespace}.svc"
+    return [service, f"{service}.cluster.local", *place.names]
+
+
+async def serve(
+    client: Client, webhook: Webhook, place: Place, listening: Callable[[int], object] = lambda _: None
+) -> None:
+    """Answer reviews until cancelled, renewing the certificate and the API server's trust in it.
+
+    Args:
+        client: to read and write the Secret and the configuration.
+        webhook: what answers.
+        place: where.
+        listening: is told the port.
+
+    Raises:
+        ApiError: the certificate could not be stored.
+        OSError: the port is taken.
+    """
+    names = names_of(place)
+    shown = await certificates.ensure(client, place.secret, place.namespace, names)
+    async with TlsServer(webhook.app, shown, host=place.host, port=place.port) as server:
+        listening(server.port)
+
+        async def exchange(keys: Keys) -> None:
+            nonlocal shown
+            server.exchange(keys)
+            shown = keys
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.ended())
+            tasks.create_task(certificates.keep(client, place.secret, place.namespace, names, exchange=exchange))
+            tasks.create_task(_keep_trusted(client, place.configuration, lambda: shown.bundle))
+
+
+async def _keep_trusted(client: Client, configuration: str, bundle: Callable[[], bytes]) -> None:
+    """Until then pods are admitted as they are; an upgrade of the chart may take the trust away again."""
+    while True:
+        try:
+            await trust(client, configuration, bundle())
+        except ApiError as error:
+            structlog.get_logger().warning("webhook not trusted", configuration=configuration, reason=str(error))
+        await asyncio.sleep(_LOOK_AGAIN)
+
+
+class Namespaces:
+    """Namespaces by name: those of a cache, else the API server's, for a pod may be faster than a watch."""
+
+    def __init__(self, client: Client, known: Callable[[], Mapping[str, Any]]) -> None:
+        self._client, self._known = client, known
+
+    async def __call__(self, name: str) -> Namespace:
+        """Raises LookupError, ApiError."""
+        found = self._known().get(name)
+        if found is None:
+            try:
+                found = msgspec.json.decode(await self._client.get(NAMESPACES, name), type=NamespaceObject)
+            except NotFound as error:
+                raise LookupError(f"there is no namespace {name}") from error
+        return Namespace(name, found.metadata.labels, found.metadata.annotations)
