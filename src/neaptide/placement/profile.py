@@ -1,7 +1,7 @@
 """A profile: which filters and scores place pods, with their weights and parameters."""
 
 import re
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -20,6 +20,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULT = Profile()
+_P = TypeVar("_P", bound=Profile)
 
 
 def read_profile(text: str) -> Profile:
@@ -27,21 +28,27 @@ def read_profile(text: str) -> Profile:
 
     A list that is left out is the default one. Raises FieldError.
     """
+    return read_as(Profile, text)
+
+
+def read_as(kind: type[_P], text: str) -> _P:
+    """A profile of some kind from YAML; every list is one of names or of maps with `name`. Raises FieldError."""
     try:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise FieldError("", " ".join(str(error).split()), "YAML") from error
     if document is None:
-        return DEFAULT
+        return kind()
     if not isinstance(document, dict):
         raise FieldError("", document, "a map with filters and scores")
     spelled_out = {key: _spelled_out(value) for key, value in document.items()}
     try:
-        profile = msgspec.convert(spelled_out, Profile)
+        profile = msgspec.convert(spelled_out, kind)
     except msgspec.ValidationError as error:
         raise _field_error(error, spelled_out) from error
-    for field, items in (("filters", profile.filters), ("scores", profile.scores)):
-        names = [each.name for each in items]
+    for field in kind.__struct_fields__:
+        items = getattr(profile, field)
+        names = [each.name for each in items] if isinstance(items, tuple) else []
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise FieldError(f"{field}[{position}]", name, "each name once")

@@ -1,0 +1,68 @@
+"""What a plugin of the scheduling cycle is: the say that something has about some pods, beside filters and scores.
+
+The phases are the scheduler framework's. A plugin overrides those that it takes part in; its spec is what profiles name.
+"""
+
+from msgspec import Struct
+
+from neaptide.model.columns import Bools, Longs
+from neaptide.placement.view import View
+
+
+class Plugin:
+    """Phases of one rule. Pods and nodes are rows of the snapshot, times are seconds since the epoch.
+
+    Pods that no plugin `concerns` are placed in batches; the others one at a time, in their place in the order.
+    """
+
+    name: str
+
+    def concerns(self, pod: int) -> bool:
+        """Whether the plugin has anything to say about a pod."""
+        del pod
+        return False
+
+    def pre_filter(self, pod: int, now: float) -> str:
+        """Why no node can take a pod now, whatever the nodes; empty where that depends on them."""
+        del pod, now
+        return ""
+
+    def failures(self, pod: int, now: float) -> dict[str, Bools]:
+        """Filter. By reason, bool[nodes]: the nodes that cannot take a pod."""
+        del pod, now
+        return {}
+
+    def scores(self, pod: int, rows: Longs, now: float) -> Longs | None:
+        """Score. int64[len(rows)]: what each feasible node (row) is worth, weight included; None for no say."""
+        del pod, rows, now
+        return None
+
+    def reserve(self, pod: int, node: int, now: float) -> dict[str, str]:
+        """Note that a pod is to go to a node, where the snapshot has it by now; the annotations that its binding is to write."""
+        del pod, node, now
+        return {}
+
+    def unreserve(self, pod: int, node: int) -> None:
+        """Take `reserve` back. The pod is still on the node in the snapshot."""
+        del pod, node
+
+    def changed(self, kind: str, key: str) -> None:
+        """An object (not a pod) was added, changed or removed."""
+        del kind, key
+
+    def pod_changed(self, key: str) -> None:
+        """A pod was added, changed or removed by others than this scheduler."""
+        del key
+
+
+class PluginSpec(Struct, frozen=True, kw_only=True, rename="camel", tag_field="name", forbid_unknown_fields=True):
+    """A plugin as a profile has it. Fields are its parameters."""
+
+    @property
+    def name(self) -> str:
+        """As profiles name it."""
+        return str(self.__struct_config__.tag)
+
+    def plugin(self, view: View) -> Plugin:
+        """The plugin for one scheduler."""
+        raise NotImplementedError

@@ -1,0 +1,273 @@
+"""Post-filter: which pods would have to go so that another fits, chosen as a user would choose them.
+
+Victims are of a lower rank (band first, then priority), never protected, and never more than needed: with all of them gone
+the more important ones are let back first (those whose budget would be violated before all others). Of the nodes, the one
+wins whose victims violate the fewest disruption budgets, then have the lowest band and priority, are the fewest, started
+latest, and free the smallest surplus. Source of the frame: kube-scheduler v1.36, framework/preemption.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from neaptide.model.actions import Evict, Reason
+from neaptide.model.columns import Bools, Longs
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.placement.cycle.actions import SCHEDULER
+from neaptide.placement.cycle.attempts import Attempts
+from neaptide.placement.cycle.budgets import DisruptionBudgets
+from neaptide.placement.cycle.nominations import Nominations, Rank, rank_of
+from neaptide.placement.cycle.profile import Preemption
+from neaptide.placement.cycle.queue import Waiting
+from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
+from neaptide.placement.verdict import Verdict
+
+Protects = Callable[[ClusterSnapshot, int, float], Reason | None]
+"""(snapshot, pod row, now) -> why the pod must not be evicted; None where it may be."""
+HELPED = {
+    "NodePorts",
+    "NodeResourcesFit",
+    "VolumeRestrictions",
+    "NodeVolumeLimits",
+    "PodTopologySpread",
+    "InterPodAffinity",
+    "DeviceShare",
+}
+"""The filters that a pod may pass once other pods are gone."""
+EXACT_TRIES = 16
+"""On so many nodes at most, filters other than NodeResourcesFit are asked about every single victim."""
+
+NO_VICTIMS = "No preemption victims found for incoming pod"
+NOT_HELPFUL = "Preemption is not helpful for scheduling"
+
+
+class Made(NamedTuple):
+    """Room on a node (row) without these pods (rows); no node, and why, where none can be made."""
+
+    node: int | None
+    victims: tuple[int, ...] = ()
+    message: str = ""
+
+
+class _Candidate(NamedTuple):
+    """A node as a choice; the smallest is the best."""
+
+    violations: int
+    band: int
+    priority: int
+    victim_count: int
+    latest_start: float
+    surplus: float
+    node: int
+    victims: tuple[int, ...]
+    exact: bool
+
+
+class Preemptor:
+    """Makes room, on paper."""
+
+    def __init__(
+        self,
+        snapshot: ClusterSnapshot,
+        attempts: Attempts,
+        nominations: Nominations,
+        spec: Preemption,
+        protects: Protects,
+        *,
+        assumed: Callable[[str], bool],
+    ) -> None:
+        self._snapshot, self._attempts, self._nominations = snapshot, attempts, nominations
+        self._spec, self._protects, self._assumed = spec, protects, assumed
+        self._budgets = DisruptionBudgets(snapshot)
+        self._protected: dict[int, bool] = {}
+        self.reclaimable: Callable[[int], Sequence[int]] = lambda _pod: ()
+        """Pods (rows) of the same rank or below that hold what a pod (row) has a right to."""
+
+    def begin(self) -> None:
+        """A cycle begins."""
+        self._budgets.refresh()
+        self._protected.clear()
+
+    def plan(self, pod: Waiting, verdict: Verdict, now: float) -> Made:
+        """Which pods would have to go so that a pod, of which filters have said this, fits somewhere."""
+        total = int(np.count_nonzero(verdict.nodes))
+        if not self._spec.enabled or not total:
+            return Made(None)
+        if not pod.preempts:
+            return Made(None, message="preemption: not eligible due to preemptionPolicy=Never.")
+        row, rank = pod.row, rank_of(self._snapshot, pod.row)
+        helped = self._helped(verdict)
+        if not helped.any():
+            return Made(None, message=f"preemption: 0/{total} nodes are available: {total} {NOT_HELPFUL}.")
+        with self._nominations.held(rank, {pod.key}):
+            lower = self._lower(row, rank)
+            best = self._best(row, self._candidates(row, lower, helped, now), lower, now)
+        if best is None:
+            useless = total - int(np.count_nonzero(helped))
+            said = [f"{useless} {NOT_HELPFUL}"] if useless else []
+            said.append(f"{total - useless} {NO_VICTIMS}")
+            return Made(None, message=f"preemption: 0/{total} nodes are available: {', '.join(sorted(said))}.")
+        for victim in best.victims:
+            self._budgets.use(victim)
+        return Made(best.node, best.victims)
+
+    def evictions(self, pod: Waiting, made: Made) -> tuple[Evict, ...]:
+        """What carries out `plan`."""
+        snapshot = self._snapshot
+        reason = Reason("Preempted", f"makes room for {snapshot.pod_ref(pod.row)}, of a higher rank")
+        return tuple(
+            Evict(
+                policy=SCHEDULER,
+                target=snapshot.pod_ref(victim),
+                reason=reason,
+                node=snapshot.nodes.names[int(snapshot.pods.node[victim])],
+                workload=snapshot.workload_of(victim),
+            )
+            for victim in made.victims
+        )
+
+    def _helped(self, verdict: Verdict) -> Bools:
+        """bool[nodes]: where somebody's leaving may help."""
+        found = np.zeros_like(verdict.feasible)
+        for name, reasons in verdict.refusals:
+            if name in HELPED:
+                found |= np.any([*reasons.values()], axis=0)
+        return found
+
+    def _lower(self, row: int, rank: Rank) -> dict[int, list[int]]:
+        """By node (row): the pods (rows) that may have to go, protected ones among them."""
+        pods = self._snapshot.pods
+        rows = np.flatnonzero((pods.node[: pods.rows] >= 0) & pods.alive[: pods.rows])
+        band, priority = pods.band[rows], pods.priority[rows]
+        rows = rows[(band < rank[0]) | ((band == rank[0]) & (priority < rank[1]))]
+        found: dict[int, list[int]] = {}
+        also = [each for each in self.reclaimable(row) if pods.node[each] >= 0]
+        for each in dict.fromkeys((*rows.tolist(), *also)):
+            found.setdefault(int(pods.node[each]), []).append(each)
+        return found
+
+    def _candidates(self, row: int, lower: dict[int, list[int]], helped: Bools, now: float) -> list[_Candidate]:
+        """The nodes where room could be made, with the victims that amounts alone ask for."""
+        shape = int(self._snapshot.classes.shape[self._snapshot.pods.cls[row]])
+        counted = self._counted(shape)
+        wanted = self._snapshot.shapes.request[counted, shape]
+        most = max(
+            self._spec.min_candidate_nodes_absolute, len(helped) * self._spec.min_candidate_nodes_percentage // 100
+        )
+        found: list[_Candidate] = []
+        for node in sorted(lower):
+            if len(found) >= most:
+                break
+            if not helped[node]:
+                continue
+            candidate = self._by_amounts(node, lower[node], counted, wanted, now)
+            if candidate is not None:
+                found.append(candidate)
+        return found
+
+    def _counted(self, shape: int) -> Longs:
+        """The resources (rows) that a shape asks for and NodeResourcesFit looks at."""
+        fits = [each for each in self._attempts.filters if isinstance(each, NodeResourcesFit)]
+        names = self._snapshot.resources
+        asked = np.flatnonzero(self._snapshot.shapes.request[:, shape])
+        return np.array(
+            [each for each in asked.tolist() if not any(fit.ignores(names[each]) for fit in fits)], dtype=np.int64
+        )
+
+    def _by_amounts(self, node: int, pods: list[int], counted: Longs, wanted: Longs, now: float) -> _Candidate | None:
+        snapshot = self._snapshot
+        free = snapshot.nodes.allocatable[counted, node] - snapshot.nodes.used[counted, node]
+        leaving = [each for each in pods if self._is_leaving(each)]
+        choice = [each for each in pods if not self._is_leaving(each) and self._may_go(each, now)]
+        requests = snapshot.pod_requests(np.array([*leaving, *choice], dtype=np.int64))[counted]
+        room = free + requests.sum(axis=1)
+        if (room < wanted).any():
+            return None
+        amounts = dict(zip(choice, requests[:, len(leaving) :].T, strict=True))
+        victims = []
+        for each in self._by_importance(choice):
+            if (room - amounts[each] >= wanted).all():
+                room = room - amounts[each]
+            else:
+                victims.append(each)
+        return self._candidate(node, victims, room - wanted, counted, exact=False)
+
+    def _best(
+        self, row: int, candidates: list[_Candidate], lower: dict[int, list[int]], now: float
+    ) -> _Candidate | None:
+        """The best candidate of which every filter is sure."""
+        heapq.heapify(candidates)
+        tries = 0
+        while candidates:
+            best = heapq.heappop(candidates)
+            if best.exact or self._fits_without(row, best.node, [*best.victims, *self._leaving(lower[best.node])], now):
+                return best
+            if tries < EXACT_TRIES:
+                tries += 1
+                exact = self._by_filters(row, best.node, lower[best.node], now)
+                if exact is not None:
+                    heapq.heappush(candidates, exact)
+        return None
+
+    def _by_filters(self, row: int, node: int, pods: list[int], now: float) -> _Candidate | None:
+        """A node's victims with every filter asked about each of them."""
+        leaving = self._leaving(pods)
+        gone = [each for each in pods if not self._is_leaving(each) and self._may_go(each, now)]
+        if not self._fits_without(row, node, [*leaving, *gone], now):
+            return None
+        for each in self._by_importance(list(gone)):
+            without = [other for other in gone if other != each]
+            if self._fits_without(row, node, [*leaving, *without], now):
+                gone = without
+        shape = int(self._snapshot.classes.shape[self._snapshot.pods.cls[row]])
+        counted = self._counted(shape)
+        free = self._snapshot.nodes.allocatable[counted, node] - self._snapshot.nodes.used[counted, node]
+        room = free + self._snapshot.pod_requests(np.array(gone, dtype=np.int64))[counted].sum(axis=1)
+        return self._candidate(node, gone, room - self._snapshot.shapes.request[counted, shape], counted, exact=True)
+
+    def _fits_without(self, row: int, node: int, pods: Sequence[int], now: float) -> bool:
+        with self._snapshot.what_if():
+            for each in pods:
+                self._snapshot.unassign(each)
+            return bool(self._attempts.verdict(row, self._attempts.concerned(row), now).feasible[node])
+
+    def _candidate(self, node: int, victims: list[int], surplus: Longs, counted: Longs, *, exact: bool) -> _Candidate:
+        pods, capacity = self._snapshot.pods, np.maximum(self._snapshot.nodes.allocatable[counted, node], 1)
+        band, priority = max((rank_of(self._snapshot, each) for each in victims), default=(-1, -(2**31)))
+        top = [each for each in victims if (pods.band[each], pods.priority[each]) == (band, priority)]
+        starts = [float(np.nan_to_num(pods.started[each], nan=np.inf)) for each in top]
+        return _Candidate(
+            len(self._budgets.violators(self._by_importance(victims)[::-1])),
+            band,
+            priority,
+            len(victims),
+            -min(starts, default=np.inf),
+            float((surplus / capacity).max(initial=0.0)),
+            node,
+            tuple(victims),
+            exact,
+        )
+
+    def _by_importance(self, pods: list[int]) -> list[int]:
+        """Those whose budgets would be violated first, then by rank, then the longest running."""
+        table = self._snapshot.pods
+        started = {each: float(np.nan_to_num(table.started[each], nan=np.inf)) for each in pods}
+        ranked = sorted(pods, key=lambda each: (rank_of(self._snapshot, each), -started[each], -each), reverse=True)
+        violating = self._budgets.violators(ranked)
+        return sorted(ranked, key=lambda each: each not in violating)
+
+    def _leaving(self, pods: Sequence[int]) -> list[int]:
+        return [each for each in pods if self._is_leaving(each)]
+
+    def _is_leaving(self, pod: int) -> bool:
+        """Whether a pod is on its way out already."""
+        pods = self._snapshot.pods
+        return not np.isnan(pods.deleted[pod]) or self._nominations.is_victim(pods.keys[pod])
+
+    def _may_go(self, pod: int, now: float) -> bool:
+        if pod not in self._protected:
+            key = self._snapshot.pods.keys[pod]
+            self._protected[pod] = self._assumed(key) or self._protects(self._snapshot, pod, now) is not None
+        return not self._protected[pod]

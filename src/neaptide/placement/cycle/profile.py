@@ -1,0 +1,42 @@
+"""The scheduler's profile: which filters, scores and plugins place its pods, and how its queue behaves."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from neaptide.placement.cycle.order import Fairness
+from neaptide.placement.cycle.queue import Backoff
+from neaptide.placement.cycle.registry import DEFAULT_PLUGINS, AnyPlugin
+from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
+from neaptide.placement.filters.registry import DEFAULT_FILTERS, AnyFilter
+from neaptide.placement.profile import Profile, read_as
+
+SHARED_DEVICES = ("koordinator.sh/gpu-core", "koordinator.sh/gpu-memory-ratio")
+"""Resources that the plugin DeviceShare counts device by device, in NodeResourcesFit's place."""
+CYCLE_FILTERS: tuple[AnyFilter, ...] = tuple(
+    replace(each, ignored_resources=SHARED_DEVICES) if isinstance(each, NodeResourcesFit) else each
+    for each in DEFAULT_FILTERS
+)
+
+
+class Preemption(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """kube-scheduler's DefaultPreemption: how many of the nodes that might do are weighed against each other."""
+
+    enabled: bool = True
+    min_candidate_nodes_percentage: int = 10
+    min_candidate_nodes_absolute: int = 100
+
+
+class CycleProfile(Profile, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A placement profile (filters and scores) and what the cycle adds to it."""
+
+    filters: tuple[AnyFilter, ...] = CYCLE_FILTERS
+    plugins: tuple[AnyPlugin, ...] = DEFAULT_PLUGINS
+    scheduler_name: str = "neaptide"
+    backoff: Backoff = Backoff()
+    fairness: Fairness = Fairness()
+    preemption: Preemption = Preemption()
+
+
+def read_cycle_profile(text: str) -> CycleProfile:
+    """A profile from YAML; what is left out is the default. Raises FieldError."""
+    return read_as(CycleProfile, text)
