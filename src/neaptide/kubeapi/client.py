@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from neaptide.kubeapi import errors
 from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.pace import TokenBucket
 from neaptide.kubeapi.resources import PODS, Resource
@@ -34,13 +35,14 @@ class ListMeta(Struct, frozen=True, rename="camel"):
     continue_: str = msgspec.field(name="continue", default="")
 
 
-class Page(Struct, frozen=True):
+class _Page(Struct, frozen=True):
     """Of a list only its metadata; the items are skipped."""
 
     metadata: ListMeta = ListMeta()
 
 
-_page = msgspec.json.Decoder(Page)
+_SHOWN = 100
+_page = msgspec.json.Decoder(_Page)
 
 
 class Client:
@@ -104,8 +106,9 @@ class Client:
         query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(limit) if limit else ""}
         while True:
             page = await self.raw("GET", resource.path(namespace), query=query)
+            metadata = list_metadata(page, resource.path(namespace))
             yield page
-            query["continue"] = _page.decode(page).metadata.continue_
+            query["continue"] = metadata.continue_
             if not query["continue"]:
                 return
 
@@ -239,6 +242,15 @@ class Client:
 
     def _write(self, *, dry_run: bool) -> dict[str, str]:
         return {"fieldManager": self._manager, "dryRun": "All" if dry_run else ""}
+
+
+def list_metadata(page: bytes, path: str) -> ListMeta:
+    """The metadata of a list. Raises Unavailable for what is none, as a proxy's page."""
+    try:
+        return _page.decode(page).metadata
+    except msgspec.DecodeError as error:
+        message = f"the answer is no list: {error}: {page[:_SHOWN]!r}"
+        raise errors.Unavailable(200, "NoList", message, request=f"GET {path}") from None
 
 
 def _encoded(body: object) -> bytes | None:

@@ -144,7 +144,7 @@ def _material(at: Origin, field: str, file: str, data: str) -> Material | None:
     if not data:
         return at.folder / file if file else None
     try:
-        return Secret(base64.b64decode(data, validate=False))
+        return Secret(base64.b64decode("".join(data.split()), validate=True))
     except binascii.Error as error:
         raise ConfigError(f"{at.where}.{field}-data: base64 is accepted: {error}") from None
 

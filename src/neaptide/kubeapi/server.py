@@ -33,6 +33,7 @@ class TlsServer:
         self._context.set_alpn_protocols(["http/1.1"])
         self.exchange(keys)
         self._socket = _listening(host, port)
+        self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -47,11 +48,6 @@ class TlsServer:
         )
         self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self._socket.getsockname()[1])
 
     def exchange(self, keys: Keys) -> None:
         """Show another certificate on connections from now on; those that are open stay. Raises ssl.SSLError, and keeps the old one."""

@@ -9,7 +9,7 @@ interruption without `Relisted` after it has lost nothing.
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 
 import aiohttp
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from neaptide.kubeapi import errors
-from neaptide.kubeapi.client import Client, Page
+from neaptide.kubeapi.client import Client, list_metadata
 from neaptide.kubeapi.pace import Backoff
 from neaptide.kubeapi.resources import Resource
 
@@ -25,7 +25,7 @@ _INITIAL_END = "k8s.io/initial-events-end"
 _TOO_LARGE = "ResourceVersionTooLarge"
 _SHOWN = 100
 _AT_ONCE = 1.0
-"""A watch that ends sooner, and said nothing, is taken for a failure."""
+"""A watch that ends sooner is taken for a failure, so that a pause follows."""
 
 
 class Patience(Struct, frozen=True):
@@ -103,7 +103,7 @@ class Interrupted(Struct, frozen=True):
 Event = Relisted | Listed | Changed | Removed | Synced | Bookmark | Interrupted
 
 
-class _NotStreamedError(errors.ConnectionLost):
+class _NotStreamedError(Exception):
     """A server did not stream what is there, though asked to: one older than that, which began to watch instead."""
 
 
@@ -126,7 +126,6 @@ class _Object(Struct):
 
 _lines = msgspec.json.Decoder(Added | Changed | Removed | _Mark | _Error)
 _object = msgspec.json.Decoder(_Object)
-_page = msgspec.json.Decoder(Page)
 
 
 async def changes(
@@ -200,9 +199,12 @@ class _Stream:
         """All that one list or one watch tells."""
         version = self._resumed()
         if version:
-            async with aclosing(self._watched({"resourceVersion": version})) as watched:
-                async for batch in watched:
-                    yield batch
+            try:
+                async with aclosing(self._watched({"resourceVersion": version})) as watched:
+                    async for batch in watched:
+                        yield batch
+            except errors.Invalid as error:
+                raise errors.Gone(error.status, error.reason, error.message, request=error.request) from error
             return
         yield [Relisted(self._reason)]
         if not self._streams_lists:
@@ -225,7 +227,7 @@ class _Stream:
         limit, self._limit = self._limit, 0
         version = ""
         async for page in self._list(limit=limit):
-            version = _page.decode(page).metadata.resource_version
+            version = list_metadata(page, self._path).resource_version
             yield [Listed(page)]
         self._version, self._latest, self._limit = version, None, self._patience.page
         yield [Synced(version)]
@@ -241,16 +243,15 @@ class _Stream:
             **query,
         }
         clock = asyncio.get_running_loop().time
-        begun, silent = clock(), True
+        begun = clock()
         async with self._client.stream(self._path, query) as reader:
             async for lines in self._lines(reader):
-                silent = False
                 events, error = self._read(lines)
                 yield events
                 if error:
                     raise error
-        if silent and clock() - begun < _AT_ONCE:
-            raise errors.ConnectionLost(0, "ConnectionLost", "the watch ended at once", request=f"GET {self._path}")
+        if clock() - begun < _AT_ONCE:
+            raise self._lost("the watch ended at once")
 
     async def _lines(self, reader: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
         """Whole lines, as many as have come, however long; the half line at a stream's end is dropped."""
@@ -273,8 +274,8 @@ class _Stream:
             async with asyncio.timeout(patience):
                 return await reader.readany()
         except TimeoutError:
-            kind = errors.ConnectionLost if self._version else _NotStreamedError
-            raise kind(0, "ConnectionLost", f"nothing came for {patience:g} s", request=f"GET {self._path}") from None
+            message = f"nothing came for {patience:g} s"
+            raise (self._lost(message) if self._version else _NotStreamedError(message)) from None
 
     def _read(self, lines: bytes) -> tuple[list[Event], errors.ApiError | None]:
         """The events of some lines, and the error that the server ended them with.
@@ -282,11 +283,13 @@ class _Stream:
         Lines that cannot be read are as a broken connection: what came before them will be told again.
         """
         try:
-            found = _lines.decode_lines(lines)
+            return self._events(_lines.decode_lines(lines))
         except msgspec.DecodeError as error:
-            raise errors.ConnectionLost(
-                0, "ConnectionLost", f"no event of a watch: {error}: {lines[:_SHOWN]!r}", request=f"GET {self._path}"
-            ) from None
+            raise self._lost(f"no event of a watch: {error}: {lines[:_SHOWN]!r}") from None
+
+    def _events(
+        self, found: list[Added | Changed | Removed | _Mark | _Error]
+    ) -> tuple[list[Event], errors.ApiError | None]:
         events: list[Event] = []
         for each in found:
             if isinstance(each, _Mark):
@@ -309,10 +312,16 @@ class _Stream:
         return [Synced(self._version) if synced else Bookmark(self._version)]
 
     def _resumed(self) -> str:
-        """The resource version to go on from."""
+        """The resource version to go on from; empty where the latest object has none that can be read."""
         if self._latest is not None:
-            self._version, self._latest = _object.decode(self._latest).metadata.resource_version, None
+            with suppress(msgspec.DecodeError):
+                self._version = ""
+                self._version = _object.decode(self._latest).metadata.resource_version
+            self._latest = None
         return self._version
+
+    def _lost(self, message: str) -> errors.ConnectionLost:
+        return errors.ConnectionLost(0, "ConnectionLost", message, request=f"GET {self._path}")
 
 
 def _failure(error: _Error, path: str) -> errors.ApiError:
