@@ -16,7 +16,7 @@ import yaml
 
 from benchmarks.figure import Figure
 
-MODULES = ("snapshot", "engine", "gpu_packing", "neap", "simulated_day")
+MODULES = ("snapshot", "engine", "gpu_packing", "neap", "simulated_day", "admission")
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
 
