@@ -63,8 +63,8 @@ def scenes(draw: st.DrawFn, most_nodes: int = 6, most_pending: int = 3) -> Scene
     storage = draw(storages([node.metadata.name for node in drawn.nodes]) if draw(often(6)) else st.just(Storage()))
     workloads = draw(st.lists(_workloads, max_size=2, unique_by=lambda each: each.kind))
     names = [f"p{number}" for number in range(draw(st.integers(1, most_pending)))]
-    bound = [draw(_furnished(pod, storage, workloads)) for pod in drawn.pods]
-    pending = [draw(_furnished(draw(pods(name, plain=plain)), storage, workloads)) for name in names]
+    bound = [draw(furnished(pod, storage, workloads)) for pod in drawn.pods]
+    pending = [draw(furnished(draw(pods(name, plain=plain)), storage, workloads)) for name in names]
     return Scene(
         nodes=[stored(draw(_with_images(node))) for node in drawn.nodes],
         pods=[stored(draw(_resized(pod))) for pod in bound],
@@ -91,7 +91,7 @@ _workloads = st.builds(
 
 
 @st.composite
-def _furnished(draw: st.DrawFn, pod: o.Pod, storage: Storage, workloads: list[o.Workload]) -> o.Pod:
+def furnished(draw: st.DrawFn, pod: o.Pod, storage: Storage, workloads: list[o.Workload]) -> o.Pod:
     """The pod with init containers, sidecars, overhead, pod-level resources, images, volumes, a priority and an owner."""
     meta, spec = pod.metadata, pod.spec
     first: tuple[o.Container, ...] = ()
@@ -171,9 +171,14 @@ def _with_images(draw: st.DrawFn, node: o.Node) -> o.Node:
     return replace(node, status=replace(node.status, images=images))
 
 
-def stored(value: Any, labels: Mapping[str, str] = {}) -> Any:
-    """What is drawn, without what the API server refuses, and with what it fills in; labels are those of the pod."""
-    if isinstance(value, o.Pod):
+def stored(value: Any, labels: Mapping[str, str] | None = {}) -> Any:
+    """What is drawn, without what the API server refuses, and with what it fills in.
+
+    Args:
+        value: an object, or a part of one.
+        labels: those of the pod; None where the API server itself is to fill in.
+    """
+    if isinstance(value, o.Pod) and labels is not None:
         labels = value.metadata.labels
     if isinstance(value, Struct):
         value = replace(value, **{name: stored(getattr(value, name), labels) for name in value.__struct_fields__})
@@ -181,6 +186,11 @@ def stored(value: Any, labels: Mapping[str, str] = {}) -> Any:
         return type(value)(stored(each, labels) for each in value)
     if isinstance(value, o.PodSpec) and value.resources is not None:
         return replace(value, resources=_propagated(value, value.resources))
+    if isinstance(value, o.Resources):
+        fixed = {
+            name: amount for name, amount in value.requests.items() if "/" in name or name.startswith("hugepages-")
+        }
+        return replace(value, limits=fixed)
     if isinstance(value, o.Requirement) and value.operator in ("Exists", "DoesNotExist"):
         return replace(value, values=())
     if isinstance(value, o.TopologySpreadConstraint):
@@ -193,7 +203,8 @@ def _propagated(spec: o.PodSpec, own: o.Resources) -> o.Resources:
     named = {name for each in (*spec.containers, *spec.init_containers) for name in each.resources.requests}
     total = effective_requests(replace(spec, resources=None, overhead={}))
     sums = {"cpu": f"{total.get('cpu', 0)}m", "memory": str(total.get("memory", 0))}
-    return o.Resources({name: amount for name, amount in sums.items() if name in named} | own.requests)
+    asked = {name: amount for name, amount in sums.items() if name in named} | own.requests
+    return replace(own, requests=asked)
 
 
 def _valid_spread(spread: o.TopologySpreadConstraint) -> o.TopologySpreadConstraint:
@@ -202,11 +213,13 @@ def _valid_spread(spread: o.TopologySpreadConstraint) -> o.TopologySpreadConstra
     return spread if spread.when_unsatisfiable == "DoNotSchedule" else replace(spread, min_domains=None)
 
 
-def _merged(term: o.PodAffinityTerm, labels: Mapping[str, str]) -> o.PodAffinityTerm:
+def _merged(term: o.PodAffinityTerm, labels: Mapping[str, str] | None) -> o.PodAffinityTerm:
     """With the requirements that the keys stand for; a key needs a selector, and is not among both."""
     if term.label_selector is None:
         return replace(term, match_label_keys=(), mismatch_label_keys=())
     others = tuple(key for key in term.mismatch_label_keys if key not in term.match_label_keys)
+    if labels is None:
+        return replace(term, mismatch_label_keys=others)
     found = [o.Requirement(key, "In", (labels[key],)) for key in term.match_label_keys if key in labels]
     found += [o.Requirement(key, "NotIn", (labels[key],)) for key in others if key in labels]
     selector = replace(term.label_selector, match_expressions=(*term.label_selector.match_expressions, *found))
