@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,29 @@ def test_what_was_stored_outlives_an_etcd_that_is_killed(testbed: cluster.Testbe
     testbed.kill("etcd")
     testbed.restart("etcd")
     done(testbed, "wait", "--for=create", "configmap/kept", "-n", namespace, "--timeout=30s")
+
+
+def test_versions_from_before_a_compaction_are_expired(testbed: cluster.Testbed, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    version = json.loads(done(testbed, "get", "--raw", path))["metadata"]["resourceVersion"]
+    done(testbed, "create", "configmap", "later", "-n", namespace)
+    assert testbed.compact() > int(version)
+    old = f"resourceVersion={version}&resourceVersionMatch=Exact"
+    assert "too old" in refused(testbed, "get", "--raw", f"{path}?{old}")
+    event = json.loads(done(testbed, "get", "--raw", f"{path}?watch=1&timeoutSeconds=5&resourceVersion={version}"))
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    done(testbed, "get", "configmap", "later", "-n", namespace)
+
+
+def test_a_control_plane_on_a_leash_ends_when_its_holder_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"]) as holder:  # noqa: S607 - of the system
+        found = cluster.Testbed(tmp_path / "leashed", leash=holder.pid)
+        found.up()
+        assert {each.state for each in found.status()} == {"running"}
+        holder.kill()
+    while {each.state for each in found.status()} != {"ended"}:
+        time.sleep(0.05)
+    found.down(purge=True)
 
 
 def test_requests_time_out_while_etcd_is_frozen_and_succeed_once_it_thaws(

@@ -1,11 +1,13 @@
 """`neaptide testbed` as a user types it."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.testbed.asking import done, refused
 
 from neaptide.cli.app import run
 from neaptide.testbed import cluster
@@ -18,6 +20,19 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "a name that is a path": (["status", "--name", "../etc"], "--name: '../etc' is not accepted"),
     "a cluster that never was": (["status", "--name", "never-was"], "`neaptide testbed up` makes one"),
     "a component that there is not": (["logs", "dns"], "component: 'dns' is not accepted; accepted: etcd, "),
+    "a status that nobody answers": (
+        ["proxy", "--answer", "418"],
+        "--answer: '418' is not accepted; accepted: 409, 410,",
+    ),
+    "a delay without a unit": (["proxy", "--delay", "200"], "--delay: '200' is not accepted; accepted: a duration"),
+    "a chance above one": (["proxy", "--chance", "2"], "--chance: '2.0' is not accepted; accepted: 0 to 1"),
+    "no bytes a second": (["proxy", "--throttle", "0"], "--throttle: '0' is not accepted; accepted: 1 or more bytes"),
+    "a cut after no event": (["proxy", "--cut-events", "0"], "--cut-events: '0' is not accepted; accepted: 1 or more"),
+    "a path that is no expression": (
+        ["proxy", "--path", "("],
+        "--path: '(' is not accepted; accepted: a regular expression",
+    ),
+    "a proxy of a cluster that never was": (["proxy", "--name", "never-was"], "`neaptide testbed up` makes one"),
     "a trace that is not there": (["up", "--openb", "nowhere"], "--openb: nowhere"),
 }
 
@@ -75,6 +90,23 @@ def test_up_adds_the_nodes_that_are_missing(
 def test_logs_prints_the_end_of_a_log(testbed: cluster.Testbed, component: str) -> None:
     lines = _neaptide("testbed", "logs", component, "--directory", str(testbed.directory), "--lines", "3")
     assert len(lines.splitlines()) == 3
+
+
+def test_proxy_prints_a_kubeconfig_that_leads_through_its_faults(testbed: cluster.Testbed) -> None:
+    options = ["--directory", str(testbed.directory), "--answer", "503", "--path", "/nodes", "--times", "1"]
+    command = [sys.executable, "-m", "neaptide", "testbed", "proxy", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:  # noqa: S603 - our own command
+        assert proxy.stdout is not None
+        line = next(line for line in proxy.stdout if "KUBECONFIG=" in line)
+        kubeconfig = Path(line.split("=")[1].strip())
+        through = f"--kubeconfig={kubeconfig}"
+        done(testbed, through, "get", "namespaces")
+        assert "ServiceUnavailable" in refused(testbed, through, "get", "--raw", "/api/v1/nodes")
+        assert "1 in all" in proxy.stdout.readline() + proxy.stdout.readline()
+        done(testbed, through, "get", "nodes")
+        proxy.send_signal(signal.SIGINT)
+        assert proxy.wait() == 0
+    assert not kubeconfig.exists()
 
 
 def _neaptide(*arguments: str) -> str:

@@ -132,7 +132,18 @@ COMMANDS = (
         "testbed build",
         "neaptide.cli.testbed:build",
         "Build its programs, once, and print where they are.",
-        ("neaptide testbed build",),
+        ("neaptide testbed build", "neaptide testbed build --with helm"),
+    ),
+    Command(
+        "testbed proxy",
+        "neaptide.cli.testbed_proxy:proxy",
+        "Stand before its API server and make faults, until interrupted.",
+        (
+            "neaptide testbed proxy --delay 200ms --throttle 64Ki",
+            "neaptide testbed proxy --path watch= --cut-events 1",
+            "neaptide testbed proxy --methods POST PATCH --answer 429 --retry-after 1 --chance 0.3",
+            "neaptide testbed proxy --cut-after 10Ki --reset",
+        ),
     ),
 )
 _GROUPS = {

@@ -45,11 +45,11 @@ def prepare(site: Site) -> None:
     write_private(site.directory / "audit-policy.yaml", AUDIT_POLICY)
 
 
-def kubeconfig(site: Site, user: str) -> str:
-    """A kubeconfig that stands alone: keys and certificates are in it. It is JSON, which is YAML too."""
+def kubeconfig(site: Site, user: str, server: str = "") -> str:
+    """A kubeconfig that stands alone: keys and certificates are in it. It is JSON, which is YAML too. It leads to the API server, unless told where."""
     name = "neaptide-testbed"
     cluster = {
-        "server": site.address("kube-apiserver"),
+        "server": server or site.address("kube-apiserver"),
         "certificate-authority-data": _encoded(site.pki("ca.crt")),
     }
     credentials = {
