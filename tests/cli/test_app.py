@@ -54,7 +54,7 @@ def test_every_command_helps_with_examples(command: tuple[str, ...], capsys: pyt
 WRONG: dict[str, tuple[list[str], str]] = {
     "a command that there is not": (["plna"], 'Unknown command "plna". Did you mean "plan"?'),
     "an option that there is not": (["plan", "x", "--oputput", "json"], "Unknown option: --oputput"),
-    "an argument that is missing": (["plan"], "requires an argument"),
+    "an argument that is missing": (["snapshot", "save"], "requires an argument"),
     "a choice that there is not": (["plan", "x", "--output", "xml"], 'Choose from: "table", "json", "yaml"'),
     "a file that is not there": (["plan", "nowhere.json"], "nowhere.json: No such file or directory; accepted: "),
     "a policy that there is not": (["plan", "x", "--policy", "magic"], "--policy: 'magic' is not accepted; accepted: "),

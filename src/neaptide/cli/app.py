@@ -70,6 +70,21 @@ COMMANDS = (
         ),
     ),
     Command(
+        "snapshot save",
+        "neaptide.cli.snapshot:save",
+        "Write what policies read of a cluster to a file.",
+        ("neaptide snapshot save cluster.json", "neaptide snapshot save - --context production >cluster.json"),
+    ),
+    Command(
+        "snapshot anonymise",
+        "neaptide.cli.snapshot:anonymise",
+        "Write a dump with every name hashed and its structure kept, so that it can be shared.",
+        (
+            "neaptide snapshot anonymise cluster.json shared.json",
+            "neaptide snapshot anonymise cluster.json - --salt secret",
+        ),
+    ),
+    Command(
         "simulate",
         "neaptide.cli.simulate:simulate",
         "Run a scenario: a cluster, its services and jobs, and the policies, on a clock of their own.",
@@ -149,6 +164,7 @@ COMMANDS = (
 _GROUPS = {
     "explain": "Say why: why here, why not there, what was decided and what became of it.",
     "prices": "What nodes cost.",
+    "snapshot": "A cluster as a file.",
     "replay": "Published experiments, again.",
     "testbed": "A real Kubernetes control plane on this machine, to try things on.",
 }

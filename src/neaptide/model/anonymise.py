@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from neaptide.model.objects import Object, Pod, Workload
+from neaptide.model.objects import Pod, Workload
+from neaptide.model.scheduling_objects import AnyObject
 
 Json = Any
 
@@ -122,7 +123,7 @@ class Anonymiser:
     def __init__(self, salt: bytes) -> None:
         self._salt = salt
 
-    def documents(self, items: Iterable[Object]) -> Iterable[dict[str, Json]]:
+    def documents(self, items: Iterable[AnyObject]) -> Iterable[dict[str, Json]]:
         """Objects as plain JSON values with their kinds."""
         for item in items:
             kind = item.kind if isinstance(item, Workload) else type(item).__name__
