@@ -192,7 +192,8 @@ class Preemptor:
                 room = room - amounts[each]
             else:
                 victims.append(each)
-        return self._candidate(node, victims, room - wanted, counted, exact=False)
+        short = np.maximum(wanted - free - requests[:, : len(leaving)].sum(axis=1), 0)
+        return self._candidate(node, victims, short, counted, exact=False)
 
     def _best(
         self, row: int, candidates: list[_Candidate], lower: dict[int, list[int]], now: float
@@ -224,8 +225,9 @@ class Preemptor:
         shape = int(self._snapshot.classes.shape[self._snapshot.pods.cls[row]])
         counted = self._counted(shape)
         free = self._snapshot.nodes.allocatable[counted, node] - self._snapshot.nodes.used[counted, node]
-        room = free + self._snapshot.pod_requests(np.array(gone, dtype=np.int64))[counted].sum(axis=1)
-        return self._candidate(node, gone, room - self._snapshot.shapes.request[counted, shape], counted, exact=True)
+        free += self._snapshot.pod_requests(np.array(leaving, dtype=np.int64))[counted].sum(axis=1)
+        short = np.maximum(self._snapshot.shapes.request[counted, shape] - free, 0)
+        return self._candidate(node, gone, short, counted, exact=True)
 
     def _fits_without(self, row: int, node: int, pods: Sequence[int], now: float) -> bool:
         with self._snapshot.what_if():
@@ -233,7 +235,9 @@ class Preemptor:
                 self._snapshot.unassign(each)
             return bool(self._attempts.verdict(row, self._attempts.concerned(row), now).feasible[node])
 
-    def _candidate(self, node: int, victims: list[int], surplus: Longs, counted: Longs, *, exact: bool) -> _Candidate:
+    def _candidate(self, node: int, victims: list[int], short: Longs, counted: Longs, *, exact: bool) -> _Candidate:
+        """`short` is what the node lacks of the `counted` resources: what victims have beyond it is surplus."""
+        evicted = self._snapshot.pod_requests(np.array(victims, dtype=np.int64))[counted].sum(axis=1)
         pods, capacity = self._snapshot.pods, np.maximum(self._snapshot.nodes.allocatable[counted, node], 1)
         band, priority = max((rank_of(self._snapshot, each) for each in victims), default=(-1, -(2**31)))
         top = [each for each in victims if (pods.band[each], pods.priority[each]) == (band, priority)]
@@ -244,7 +248,7 @@ class Preemptor:
             priority,
             len(victims),
             -min(starts, default=np.inf),
-            float((surplus / capacity).max(initial=0.0)),
+            float(((evicted - short) / capacity).max(initial=0.0)),
             node,
             tuple(victims),
             exact,
