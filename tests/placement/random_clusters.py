@@ -61,28 +61,28 @@ def scenes(draw: st.DrawFn, most_nodes: int = 6, most_pending: int = 3) -> Scene
     plain = draw(st.booleans())
     drawn = draw(clusters(most_nodes=most_nodes, plain=plain))
     storage = draw(storages([node.metadata.name for node in drawn.nodes]) if draw(often(6)) else st.just(Storage()))
-    workloads = draw(st.lists(_workloads, max_size=2, unique_by=lambda each: each.kind))
+    owners = draw(st.lists(workloads, max_size=2, unique_by=lambda each: each.kind))
     names = [f"p{number}" for number in range(draw(st.integers(1, most_pending)))]
-    bound = [draw(furnished(pod, storage, workloads)) for pod in drawn.pods]
-    pending = [draw(furnished(draw(pods(name, plain=plain)), storage, workloads)) for name in names]
+    bound = [draw(furnished(pod, storage, owners)) for pod in drawn.pods]
+    pending = [draw(furnished(draw(pods(name, plain=plain)), storage, owners)) for name in names]
     return Scene(
-        nodes=[stored(draw(_with_images(node))) for node in drawn.nodes],
-        pods=[stored(draw(_resized(pod))) for pod in bound],
+        nodes=[stored(draw(with_images(node))) for node in drawn.nodes],
+        pods=[stored(draw(resized(pod))) for pod in bound],
         namespaces=[o.Namespace(o.Metadata(name=name, labels=labels)) for name, labels in drawn.namespaces.items()],
-        services=draw(st.lists(_services, max_size=2, unique_by=lambda each: each.metadata.name)),
-        workloads=stored(workloads),
+        services=draw(st.lists(services, max_size=2, unique_by=lambda each: each.metadata.name)),
+        workloads=stored(owners),
         storage=storage,
         pending=[stored(draw(_lost(pod))) for pod in pending],
     )
 
 
 _spaces = st.sampled_from((*["blue"] * 4, *NAMESPACES))
-_services = st.builds(
+services = st.builds(
     o.Service,
     st.builds(o.Metadata, name=st.sampled_from(["front", "back"]), namespace=_spaces),
     st.builds(o.ServiceSpec, st.one_of(apps, st.just({"app": "a"}), st.just({}))),
 )
-_workloads = st.builds(
+workloads = st.builds(
     o.Workload,
     st.sampled_from(["ReplicaSet", "StatefulSet"]),
     st.builds(o.Metadata, name=st.just("owner"), namespace=st.just("blue")),
@@ -91,7 +91,7 @@ _workloads = st.builds(
 
 
 @st.composite
-def furnished(draw: st.DrawFn, pod: o.Pod, storage: Storage, workloads: list[o.Workload]) -> o.Pod:
+def furnished(draw: st.DrawFn, pod: o.Pod, storage: Storage, among: list[o.Workload]) -> o.Pod:
     """The pod with init containers, sidecars, overhead, pod-level resources, images, volumes, a priority and an owner."""
     meta, spec = pod.metadata, pod.spec
     first: tuple[o.Container, ...] = ()
@@ -102,7 +102,7 @@ def furnished(draw: st.DrawFn, pod: o.Pod, storage: Storage, workloads: list[o.W
     containers = tuple(replace(each, image=draw(names) if draw(often(3)) else "") for each in spec.containers)
     owners = tuple(
         o.OwnerReference(each.kind, each.metadata.name, "uid-of-owner", "apps/v1", controller=True)
-        for each in workloads
+        for each in among
         if each.metadata.namespace == meta.namespace
     )
     spec = replace(
@@ -140,7 +140,7 @@ _pod_level = st.builds(
 
 
 @st.composite
-def _resized(draw: st.DrawFn, pod: o.Pod) -> o.Pod:
+def resized(draw: st.DrawFn, pod: o.Pod) -> o.Pod:
     """Some pods with what an in-place resize has allocated and what the kubelet runs, besides what is asked."""
     if not draw(often(2)):
         return pod
@@ -165,7 +165,7 @@ def _lost(draw: st.DrawFn, pod: o.Pod) -> o.Pod:
 
 
 @st.composite
-def _with_images(draw: st.DrawFn, node: o.Node) -> o.Node:
+def with_images(draw: st.DrawFn, node: o.Node) -> o.Node:
     here = draw(st.lists(st.sampled_from(list(IMAGES)), max_size=2, unique=True))
     images = tuple(o.ContainerImage((name if ":" in name else f"{name}:latest",), IMAGES[name]) for name in here)
     return replace(node, status=replace(node.status, images=images))

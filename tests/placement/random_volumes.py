@@ -107,7 +107,7 @@ def _volumes(draw: st.DrawFn, number: int, claim: o.PersistentVolumeClaim | None
         (REGION, ["r0", "r1"]),
         ("failure-domain.beta.kubernetes.io/zone", ["z0", "z2", ""]),
     ):
-        if draw(often(2)):
+        if draw(often(4)):
             labels[key] = draw(st.sampled_from(values))
     term = st.builds(
         o.Requirement,
