@@ -4,7 +4,7 @@ In the snapshot an assumed pod is on its node like any other. Whatever goes wron
 everything back and puts the pod into the queue again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -46,12 +46,12 @@ class Assumptions:
         self._claims = Claims(view)
         self.pods: dict[str, Assumed] = {}
 
-    def take(self, pods: Sequence[Waiting], nodes: Sequence[int]) -> None:
-        """Bind pods, which the snapshot has on these nodes by now, and about which no plugin has a say."""
+    def take(self, pods: Sequence[Waiting], nodes: Sequence[int], plugins: Mapping[str, tuple[Plugin, ...]]) -> None:
+        """Bind pods without claims, which the snapshot has on these nodes by now, and these plugins (by pod) have noted."""
         names, snapshot = self._view.snapshot.nodes.names, self._view.snapshot
         for pod, node in zip(pods, nodes, strict=True):
             self._queue.drop(pod.key)
-            self.pods[pod.key] = Assumed(pod, node, names[node], Stage.BINDING, (), {})
+            self.pods[pod.key] = Assumed(pod, node, names[node], Stage.BINDING, plugins.get(pod.key, ()), {})
             self._out.append(Bind(snapshot.pod_ref(pod.row), names[node]))
 
     def reserve(self, pod: Waiting, node: int, plugins: Sequence[Plugin], now: float, *, permit: float | None) -> None:

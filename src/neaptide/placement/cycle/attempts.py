@@ -38,23 +38,30 @@ class Attempts:
         return tuple(each for each in self.plugins if each.concerns(pod))
 
     def is_plain(self, pod: int) -> bool:
-        """Whether only filters and scores have a say about a pod, so that it can be one of many: no plugins, and no claims."""
+        """Whether only filters and scores have a say about a pod's node, so that it can be one of many; and it has no claims."""
         return not self._view.volumes.claims(self._view.pod(pod).cls) and not any(
-            each.concerns(pod) for each in self.plugins
+            each.chooses_nodes and each.concerns(pod) for each in self.plugins
         )
 
     def one(self, pod: int, plugins: Sequence[Plugin], now: float, *, nominated: int = -1) -> Attempt:
         """Find a node for a pod; the nominated one is taken where it will do."""
-        for plugin in plugins:
-            reason = plugin.pre_filter(pod, now)
-            if reason:
-                return Attempt(None, frozenset((plugin.name,)), self._nowhere(reason))
+        refused = self.before(pod, plugins, now)
+        if refused is not None:
+            return refused
         verdict = self.verdict(pod, plugins, now)
         if not verdict.feasible.any():
             return Attempt(None, refusers(verdict), verdict.message(), verdict)
         if nominated >= 0 and verdict.feasible[nominated]:
             return Attempt(nominated, verdict=verdict)
         return Attempt(self._best(self._view.pod(pod), plugins, verdict.feasible, now), verdict=verdict)
+
+    def before(self, pod: int, plugins: Sequence[Plugin], now: float) -> Attempt | None:
+        """Pre-filter: the attempt to place a pod that some plugin refuses whatever the nodes; None where none does."""
+        for plugin in plugins:
+            reason = plugin.pre_filter(pod, now)
+            if reason:
+                return Attempt(None, frozenset((plugin.name,)), self._nowhere(reason))
+        return None
 
     def verdict(self, pod: int, plugins: Sequence[Plugin], now: float) -> Verdict:
         """What filters and plugins say of every node."""

@@ -31,7 +31,7 @@ class Kind(Enum):
     POD_GROUP = auto()
     """A gang, or one more of its members."""
     QUOTA = auto()
-    """A quota, or less use of one."""
+    """A quota, or less demand for one."""
     RESERVATION = auto()
 
 
@@ -114,7 +114,7 @@ HINTS: dict[str, dict[Kind, Hint]] = {
     "InterPodAffinity": _table(*_NODES, *_PODS, Kind.NAMESPACE),
     "DynamicResources": {},
     "Coscheduling": _table(Kind.POD_GROUP),
-    "ElasticQuota": _table(Kind.QUOTA, Kind.NODE_ADDED, Kind.NODE_REMOVED),
+    "ElasticQuota": _table(Kind.QUOTA, *_NODES, Kind.NODE_REMOVED, Kind.POD_LEFT),
     "DeviceShare": _table(*_NODES, Kind.POD_LEFT),
     "Reservation": _table(Kind.RESERVATION),
 }

@@ -91,11 +91,10 @@ class GangAttempts:
         left: _Left = []
         plain: list[Waiting] = []
         for pod in waiting:
-            nominated = self._nominations.node_of(pod.key)
-            if nominated < 0 and self._attempts.is_plain(pod.row):
+            nominated, plugins = self._nominations.node_of(pod.key), self._attempts.concerned(pod.row)
+            if nominated < 0 and not plugins and self._attempts.is_plain(pod.row):
                 plain.append(pod)
                 continue
-            plugins = self._attempts.concerned(pod.row)
             attempt = self._attempts.one(pod.row, plugins, now, nominated=nominated)
             if attempt.node is None:
                 left.append((pod, attempt))

@@ -308,6 +308,8 @@ class SchedulingCycle:
         self._nominations.gone(key)
         if node >= 0:
             self._left(node, cls, now)
+        else:
+            self._queue.changed(Change(Kind.QUOTA), now)
 
     def _is_wanted(self, row: int) -> bool:
         """Whether a pod that has no node is one that should get one."""
@@ -340,6 +342,8 @@ class SchedulingCycle:
             self._assumptions.roll_back(each.pod.key, now, f"gave its node back: it {each.stage.value} for too long")
         self._preemptor.begin()
         self._planner.cycle(self._order.sorted(self._queue.take(now), now), now)
+        for plugin in self._plugins:
+            self._out.extend(plugin.report())
 
 
 def _key(meta: objects.Metadata) -> str:

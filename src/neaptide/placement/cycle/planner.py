@@ -1,15 +1,17 @@
 """One pass over the queue: who is tried, alone, in a batch or as a gang, and in which order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from neaptide.model.columns import NO_NODE
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle.assumed import Assumptions
-from neaptide.placement.cycle.attempts import Attempts
+from neaptide.placement.cycle.attempts import Attempt, Attempts
 from neaptide.placement.cycle.changes import Change, Kind
 from neaptide.placement.cycle.gang_attempts import GangAttempts
 from neaptide.placement.cycle.gangs import Gangs
 from neaptide.placement.cycle.nominations import Nominations, Rank, rank_of
+from neaptide.placement.cycle.plugin import Plugin
 from neaptide.placement.cycle.queue import Queue, Waiting
 from neaptide.placement.cycle.refusals import Refusals
 
@@ -54,11 +56,15 @@ class Planner:
         return self._nominations.node_of(pod.key) >= 0 or not self._attempts.is_plain(pod.row)
 
     def _batch(self, pods: list[Waiting], now: float) -> None:
+        admitted, plugins = self._admitted(pods, now)
+        if not admitted:
+            return
         with self._nominations.held(rank_of(self._snapshot, pods[0].row), {pod.key for pod in pods}):
-            taken, nodes, left = self._attempts.many(pods)
-        self._assumptions.take(taken, nodes)
+            taken, nodes, left = self._attempts.many(admitted)
+        self._assumptions.take(taken, nodes, plugins)
         for cls in dict.fromkeys(self._snapshot.pods.cls[[pod.row for pod in taken]].tolist() if taken else ()):
             self._queue.changed(Change(Kind.POD_ARRIVED, cls=cls), now)
+        self._release(left, plugins, now)
         for pod, attempt in left:
             if (
                 attempt.verdict is not None and attempt.verdict.feasible.any()
@@ -66,6 +72,33 @@ class Planner:
                 self._queue.put_back(pod.key)
             else:
                 self._refusals.refuse(pod, attempt, now)
+
+    def _release(
+        self, left: Sequence[tuple[Waiting, Attempt]], plugins: Mapping[str, tuple[Plugin, ...]], now: float
+    ) -> None:
+        """Take back what was noted of pods that found no node: others may have been refused for it."""
+        for pod, _ in left:
+            for plugin in reversed(plugins.get(pod.key, ())):
+                plugin.unreserve(pod.row, NO_NODE)
+        if plugins and left:
+            self._queue.changed(Change(Kind.QUOTA), now)
+
+    def _admitted(self, pods: Sequence[Waiting], now: float) -> tuple[list[Waiting], dict[str, tuple[Plugin, ...]]]:
+        """Those that no plugin refuses beforehand, and which plugins have noted them as if they had a node."""
+        found: list[Waiting] = []
+        noted: dict[str, tuple[Plugin, ...]] = {}
+        for pod in pods:
+            plugins = self._attempts.concerned(pod.row)
+            refused = self._attempts.before(pod.row, plugins, now) if plugins else None
+            if refused is not None:
+                self._refusals.refuse(pod, refused, now)
+                continue
+            found.append(pod)
+            if plugins:
+                noted[pod.key] = plugins
+                for plugin in plugins:
+                    plugin.reserve(pod.row, NO_NODE, now)
+        return found, noted
 
     def _single(self, pod: Waiting, now: float) -> None:
         plugins = self._attempts.concerned(pod.row)

@@ -3,19 +3,24 @@
 The phases are the scheduler framework's. A plugin overrides those that it takes part in; its spec is what profiles name.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from neaptide.model.columns import Bools, Longs
+from neaptide.placement.cycle.actions import AnyCycleAction
 from neaptide.placement.view import View
 
 
 class Plugin:
     """Phases of one rule. Pods and nodes are rows of the snapshot, times are seconds since the epoch.
 
-    Pods that no plugin `concerns` are placed in batches; the others one at a time, in their place in the order.
+    Pods that no plugin which chooses nodes `concerns` are placed in batches; the others one at a time, in their place in the order.
     """
 
     name: str
+    chooses_nodes: bool = True
+    """Whether it has a say about nodes. Pods that only others concern are placed in batches, between pre_filter and reserve."""
 
     def concerns(self, pod: int) -> bool:
         """Whether the plugin has anything to say about a pod."""
@@ -45,6 +50,15 @@ class Plugin:
     def unreserve(self, pod: int, node: int) -> None:
         """Take `reserve` back. The pod is still on the node in the snapshot."""
         del pod, node
+
+    def reclaimable(self, pod: int) -> Sequence[int]:
+        """Post-filter: the pods that may have to go for a pod although they are not of a lower rank."""
+        del pod
+        return ()
+
+    def report(self) -> Sequence[AnyCycleAction]:
+        """What is to be written about the plugin's own objects at the end of a cycle."""
+        return ()
 
     def changed(self, kind: str, key: str) -> None:
         """An object (not a pod) was added, changed or removed."""

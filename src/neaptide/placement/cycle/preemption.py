@@ -82,8 +82,6 @@ class Preemptor:
         self._spec, self._protects, self._assumed = spec, protects, assumed
         self._budgets = DisruptionBudgets(snapshot)
         self._protected: dict[int, bool] = {}
-        self.reclaimable: Callable[[int], Sequence[int]] = lambda _pod: ()
-        """Pods (rows) of the same rank or below that hold what a pod (row) has a right to."""
 
     def begin(self) -> None:
         """A cycle begins."""
@@ -143,7 +141,7 @@ class Preemptor:
         band, priority = pods.band[rows], pods.priority[rows]
         rows = rows[(band < rank[0]) | ((band == rank[0]) & (priority < rank[1]))]
         found: dict[int, list[int]] = {}
-        also = [each for each in self.reclaimable(row) if pods.node[each] >= 0]
+        also = [each for plugin in self._attempts.plugins for each in plugin.reclaimable(row)]
         for each in dict.fromkeys((*rows.tolist(), *also)):
             found.setdefault(int(pods.node[each]), []).append(each)
         return found
