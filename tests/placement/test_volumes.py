@@ -25,7 +25,7 @@ def pod(name: str, *claims: str, on: str = "", ephemeral: bool = False) -> o.Pod
         for claim in claims
     )
     return o.Pod(
-        o.Metadata(name=name, namespace="default"),
+        o.Metadata(name=name, namespace="default", uid=f"uid-of-{name}"),
         o.PodSpec(containers=(o.Container("main"),), node_name=on, volumes=volumes),
     )
 
@@ -206,7 +206,7 @@ NODE_CASES: dict[str, tuple[list[o.Object], o.Pod, dict[str, str]]] = {
         {},
     ),
     "a generic ephemeral volume whose claim is bound to a volume that is gone": (
-        [claim("new-data", "v")],
+        [claim("new-data", "v", owner_references=(o.OwnerReference("Pod", "new", "uid-of-new", controller=True),))],
         pod("new", "data", ephemeral=True),
         dict.fromkeys("ab", "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"),
     ),
@@ -225,6 +225,11 @@ POD_CASES: dict[str, tuple[list[o.Object], o.Pod, str]] = {
         [],
         pod("new", "data", ephemeral=True),
         'waiting for ephemeral volume controller to create the persistentvolumeclaim "new-data"',
+    ),
+    "a claim with the name of an ephemeral volume's that another pod's is": (
+        [claim("new-data", owner_references=(o.OwnerReference("Pod", "new", "of another time", controller=True),))],
+        pod("new", "data", ephemeral=True),
+        "PVC default/new-data was not created for pod default/new (pod is not owner)",
     ),
     "a claim without a class": (
         [claim("data")],
