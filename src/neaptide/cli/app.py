@@ -70,6 +70,12 @@ COMMANDS = (
         ),
     ),
     Command(
+        "doctor",
+        "neaptide.cli.doctor:doctor",
+        "Examine a cluster: what is installed, which rights are missing, who else acts there, what is unsafe, and the fix.",
+        ("neaptide doctor", "neaptide doctor --context production --output json"),
+    ),
+    Command(
         "snapshot save",
         "neaptide.cli.snapshot:save",
         "Write what policies read of a cluster to a file.",

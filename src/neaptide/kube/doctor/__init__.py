@@ -1,0 +1,1 @@
+"""What a cluster has, lacks and risks, in plain words with the fix."""

@@ -1,0 +1,123 @@
+"""Asks a cluster what `doctor` wants to know besides its nodes and pods."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct, field
+
+from neaptide.kube.doctor.finding import Right
+from neaptide.kube.doctor.rights import NEEDED
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.discovery import allowed, served
+from neaptide.kubeapi.errors import ApiError, Forbidden
+from neaptide.kubeapi.resources import LEASES, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
+from neaptide.model.objects import Metadata
+from neaptide.model.times import seconds
+
+_FAIL_OPEN = re.compile(r'apiserver_admission_webhook_fail_open_count\{name="(?P<name>[^"]*)"[^}]*\} (?P<count>\S+)')
+
+
+class Asked(Struct, frozen=True):
+    """The answers; see Seen."""
+
+    served: frozenset[Resource]
+    leases: Mapping[str, tuple[str, float]]
+    rights: Mapping[Right, bool]
+    fail_open: Mapping[str, float] | None
+    webhooks: Mapping[str, str]
+
+
+async def ask(client: Client, namespace: str) -> Asked:
+    """Everything at once. What may not be seen is empty. Raises ApiError."""
+    rights, there, leases, fail_open, webhooks = await asyncio.gather(
+        _rights(client, namespace), served(client), _leases(client), _fail_open(client), _webhooks(client)
+    )
+    return Asked(frozenset(there), leases, rights, fail_open, webhooks)
+
+
+async def _rights(client: Client, namespace: str) -> dict[Right, bool]:
+    """Rights count that are given in the namespace only, too."""
+
+    async def given(right: Right) -> bool:
+        for scope in ("", namespace) if right.resource.namespaced else ("",):
+            if await allowed(client, right.verb, right.resource, scope, right.subresource):
+                return True
+        return False
+
+    return dict(zip(NEEDED, await asyncio.gather(*map(given, NEEDED)), strict=True))
+
+
+class _LeaseSpec(Struct, rename="camel"):
+    holder_identity: str | None = None
+    renew_time: str | None = None
+
+
+class _Lease(Struct):
+    metadata: Metadata = field(default_factory=Metadata)
+    spec: _LeaseSpec = field(default_factory=_LeaseSpec)
+
+
+class _Leases(Struct):
+    items: list[_Lease] = []
+
+
+async def _leases(client: Client) -> dict[str, tuple[str, float]]:
+    """Those of elections; the leases of nodes are left out."""
+    found = {}
+    try:
+        pages = [page async for page in client.list(LEASES)]
+    except Forbidden:
+        return {}
+    for page in pages:
+        for lease in msgspec.json.decode(page, type=_Leases).items:
+            if lease.metadata.namespace != "kube-node-lease":
+                key = f"{lease.metadata.namespace}/{lease.metadata.name}"
+                found[key] = (lease.spec.holder_identity or "", seconds(lease.spec.renew_time))
+    return found
+
+
+async def _fail_open(client: Client) -> dict[str, float] | None:
+    try:
+        text = (await client.raw("GET", "/metrics", accept="*/*")).decode()
+    except ApiError:
+        return None
+    counts: dict[str, float] = {}
+    for match in _FAIL_OPEN.finditer(text):
+        counts[match["name"]] = counts.get(match["name"], 0.0) + float(match["count"])
+    return counts
+
+
+class _Rule(Struct):
+    resources: list[str] = []
+
+
+class _Webhook(Struct, rename="camel"):
+    name: str = ""
+    failure_policy: str = "Fail"
+    rules: list[_Rule] = []
+
+
+class _Configuration(Struct):
+    webhooks: list[_Webhook] = []
+
+
+class _Configurations(Struct):
+    items: list[_Configuration] = []
+
+
+async def _webhooks(client: Client) -> dict[str, str]:
+    """The webhooks that are asked about pods."""
+    found = {}
+    for resource in (MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS):
+        try:
+            pages = [page async for page in client.list(resource)]
+        except Forbidden:
+            continue
+        for page in pages:
+            for configuration in msgspec.json.decode(page, type=_Configurations).items:
+                for hook in configuration.webhooks:
+                    if any(name in ("pods", "*", "*/*") for rule in hook.rules for name in rule.resources):
+                        found[hook.name] = hook.failure_policy
+    return found

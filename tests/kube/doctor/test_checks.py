@@ -1,0 +1,110 @@
+"""What `doctor` finds in clusters that have one thing wrong, and that it finds nothing in one that has not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from tests.builders import node, pod
+
+from neaptide.kube.doctor.checks import examine
+from neaptide.kube.doctor.finding import Finding, Seen
+from neaptide.kube.doctor.rights import NEEDED
+from neaptide.kubeapi.resources import PLANS, POLICIES, PRICE_CATALOGUES, Resource
+from neaptide.model import objects as o
+from neaptide.model.snapshot import ClusterSnapshot
+
+NOW = 1_800_000_000.0
+OURS = frozenset({POLICIES, PLANS, PRICE_CATALOGUES})
+LEADING = {"neaptide-system/neaptide": ("neaptide-0", NOW - 5)}
+KARPENTER = Resource("karpenter.sh", "v1", "nodeclaims", "NodeClaim", namespaced=False)
+
+
+def cluster(*items: Any, usage: float = 1000.0, price: float = 1.0) -> ClusterSnapshot:
+    snapshot = ClusterSnapshot()
+    for item in (node("n"), *items):
+        snapshot.set(item)
+    for row in snapshot.nodes.indices().tolist():
+        snapshot.set_node_usage(row, usage, usage, NOW)
+        snapshot.set_price(row, price)
+    return snapshot
+
+
+def seen(*items: Any, usage: float = 1000.0, price: float = 1.0, **fields: Any) -> Seen:
+    known = {"served": OURS, "leases": LEADING, "rights": dict.fromkeys(NEEDED, True), **fields}
+    return Seen(cluster(*items, usage=usage, price=price), NOW, **known)
+
+
+def priority_class(name: str, **fields: Any) -> o.PriorityClass:
+    return o.PriorityClass(o.Metadata(name=name), value=5500, **fields)
+
+
+def budget(name: str, allowed: int) -> o.PodDisruptionBudget:
+    return o.PodDisruptionBudget(
+        o.Metadata(name=name, namespace="default"),
+        o.DisruptionBudgetSpec(selector=o.LabelSelector({"app": "web"})),
+        o.DisruptionBudgetStatus(disruptions_allowed=allowed),
+    )
+
+
+def without(*verbs: str) -> Mapping[Any, bool]:
+    return {right: str(right) not in verbs for right in NEEDED}
+
+
+WEB = pod("web", node="n", labels={"app": "web"})
+NEVER = priority_class("koord-batch", preemption_policy="Never")
+
+CASES: dict[str, tuple[Seen, str, str, str]] = {
+    "the CRDs are missing": (seen(served=frozenset(), leases={}), "note", "installed", "does not know Policy, Plan"),
+    "nobody leads": (seen(leases={}), "warning", "installed", "no controller holds a lease"),
+    "the leader died": (
+        seen(leases={"ns/neaptide": ("neaptide-0", NOW - 90)}), "problem", "installed", "neaptide-0 renewed it 90 s ago",
+    ),
+    "the lease was given up": (seen(leases={"ns/neaptide": ("", NOW - 1)}), "problem", "installed", "nobody holds it"),
+    "pods passed the webhook by": (
+        seen(fail_open={"pods.neaptide.io": 3.0}), "problem", "admission", "3 pods were admitted without the webhook",
+    ),
+    "evictions are not allowed": (seen(rights=without("create pods/eviction")), "note", "rights", "create pods/eviction"),
+    "nodes may not be listed": (seen(rights=without("list nodes")), "warning", "rights", "list nodes"),
+    "something was not seen": (seen(unseen=["could not see nodes: forbidden"]), "warning", "rights", "could not see nodes"),
+    "Karpenter is there": (seen(served=OURS | {KARPENTER}), "note", "Karpenter", "API group karpenter.sh"),
+    "koord-manager is there": (
+        seen(leases=LEADING | {"koordinator-system/koord-manager": ("x", NOW)}), "warning", "Koordinator", "lease koord-manager",
+    ),
+    "another scheduler": (
+        seen(pod("train", node="n", spec={"scheduler_name": "volcano"})), "note", "schedulers", "1 pods ask for the scheduler volcano",
+    ),
+    "a webhook that fails closed": (
+        seen(webhooks={"istio": "Fail", "ours": "Ignore"}), "warning", "admission", "the webhook istio is asked",
+    ),
+    "offline work preempts": (seen(priority_class("koord-batch")), "problem", "priorities", "koord-batch may preempt"),
+    "services have no class": (
+        seen(NEVER, WEB), "warning", "priorities", "1 workloads of the band prod have no priority class (ReplicaSet default/web)",
+    ),
+    "a budget allows nothing": (seen(WEB, budget("b", 0)), "warning", "disruption budgets", "(default/b)"),
+    "two budgets for a pod": (
+        seen(WEB, budget("a", 1), budget("b", 1)), "warning", "disruption budgets", "1 pods have several",
+    ),
+    "a bare pod": (seen(pod("alone", node="n", owner=None)), "note", "pods", "(default/alone)"),
+    "nobody measures": (seen(usage=float("nan")), "warning", "usage", "the use of 1 of 1 nodes is not known"),
+    "a node has no price": (seen(price=float("nan")), "warning", "prices", "the price of 1 of 1 nodes is not known (n)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "severity", "about", "message"), CASES.values(), ids=CASES.keys())
+def test_one_thing_that_is_wrong_is_found_with_a_fix(found: Seen, severity: str, about: str, message: str) -> None:
+    findings = [each for each in examine(found) if each.about == about and message in each.message]
+    assert [each.severity for each in findings] == [severity]
+    assert findings[0].fix or severity == "note"
+
+
+def test_a_cluster_with_nothing_wrong_has_only_its_leader_named() -> None:
+    assert [each.message for each in examine(seen(NEVER, budget("unused", 0)))] == [
+        "lease neaptide-system/neaptide: the controller neaptide-0 leads"
+    ]
+
+
+def test_problems_come_first() -> None:
+    found = examine(seen(priority_class("koord-free"), leases={}, served=OURS | {KARPENTER}))
+    ranks = [("problem", "warning", "note").index(each.severity) for each in found]
+    assert ranks == sorted(ranks)
+    assert isinstance(found[0], Finding)
