@@ -22,8 +22,6 @@ from neaptide.kubeapi.tls import client_context
 _log = logging.getLogger(__name__)
 _warned: set[str] = set()
 _CONNECT_WITHIN = 10.0
-_BUFFER = 1 << 20
-"""Bytes of an answer that may wait before the connection is paused."""
 _TRIES_WHEN_LOST = 4
 
 
@@ -67,7 +65,6 @@ class Transport:
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_WITHIN),
             headers={"User-Agent": f"neaptide/{__version__}"},
-            read_bufsize=_BUFFER,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
