@@ -68,7 +68,7 @@ def run_once(
     *,
     budgets: Budgets = DEFAULT_BUDGETS,
     approved: Sequence[AnyAction] = (),
-    intend: Callable[[LoopMemory], object] = lambda _: None,
+    intend: Callable[[LoopMemory, Sequence[AnyAction]], object] = lambda *_: None,
     record: Callable[[Cycle], object] = lambda _: None,
     phase: Callable[[str], AbstractContextManager[object]] = nullcontext,
     failed: Callable[[str, Exception], object] = _raised,
@@ -81,8 +81,8 @@ def run_once(
         memory: of the cycle before.
         budgets: what the arbiter allows.
         approved: what a person has approved of earlier plans: it comes first, and is carried out in any mode.
-        intend: gets, before anything is done, the memory as it will be if all of it is done: whoever starts from it after a
-            crash in between counts too many disruptions, and never too few.
+        intend: gets, before anything is done, the memory as it will be if nothing is, and what is about to be done: from
+            both, and a look at what was done, whoever starts after a crash in between knows what this cycle would have.
         record: gets the cycle after it is done (`Log.append` of a journal).
         phase: entered around observe, plan, arbitrate, act and record, to take their time.
         failed: gets the name of a policy that raised an error, and the error; the others go on. By default it is raised.
@@ -101,8 +101,7 @@ def run_once(
     doing = {id(action) for action in enforced}
     outcomes += [_recommended(action) for action in granted if id(action) not in doing]
     if enforced:
-        ahead = [Outcome(action, "Done", action.reason) for action in enforced]
-        intend(LoopMemory(remembered, settle(memory.arbiter, ahead, (), now)))
+        intend(LoopMemory(remembered, memory.arbiter), enforced)
     with phase("act"):
         outcomes += world.act(enforced)
     with phase("record"):

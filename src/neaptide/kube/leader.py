@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from neaptide.kube import recovery
 from neaptide.kube.configuration import Chosen, Configuration
 from neaptide.kube.memory import LostMemoryError, MemoryStore, SupersededError
 from neaptide.kube.metrics import Metrics
@@ -17,12 +18,13 @@ from neaptide.kube.statuses import Statuses
 from neaptide.kube.world import STALE_AFTER, World
 from neaptide.kubeapi.errors import ApiError, LeaseLost
 from neaptide.loop import Cycle, LoopMemory, checkpoint, restore
-from neaptide.model.actions import Outcome
+from neaptide.model.actions import AnyAction, Outcome
 from neaptide.model.protocols import Policy
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.cluster import money_per_hour
 from neaptide.records.log import Log
 
+_INTENT = "intent"
 _KNOWN: dict[str, Policy] = {policy.name: policy for policy in POLICIES}
 
 
@@ -58,7 +60,13 @@ class Leader:
         """Take up the memory of the cycle before, whoever made it."""
         try:
             parts = await self._to.store.load()
-            self._memory = _joined(parts) if parts else LoopMemory()
+            memory = _joined(parts) if parts else LoopMemory()
+            if _INTENT in parts:
+                intent = recovery.decode(parts[_INTENT])
+                self._log.warning("a cycle was not ended; looking at what was done", actions=len(intent.actions))
+                with self._world.cache.held() as snapshot:
+                    memory = recovery.settled(memory, intent, snapshot)
+            self._memory = memory
         except (LostMemoryError, msgspec.MsgspecError) as error:
             self._lost = f"the memory of earlier cycles was lost: {error}"
             self._log.error("starting with an empty memory", reason=str(error))
@@ -87,8 +95,8 @@ class Leader:
         approved = self._to.plans.approved(self._configuration.plans.values(), now)
         self._failures = []
 
-        def intend(ahead: LoopMemory) -> None:
-            asyncio.run_coroutine_threadsafe(self._save(ahead), loop).result()
+        def intend(memory: LoopMemory, actions: Sequence[AnyAction]) -> None:
+            asyncio.run_coroutine_threadsafe(self._save(memory, recovery.encode(now, actions)), loop).result()
 
         cycle, memory = await self._world.cycle(
             chosen.settings,
@@ -116,8 +124,10 @@ class Leader:
         problems = [*([self._lost] if self._lost else []), *self._failures, *lacking(self._world)]
         await self._to.statuses.write(self._configuration.policies, chosen.verdicts, cycle, problems)
 
-    async def _save(self, memory: LoopMemory) -> None:
+    async def _save(self, memory: LoopMemory, intent: bytes = b"") -> None:
         parts = await asyncio.to_thread(_parts, memory)
+        if intent:
+            parts[_INTENT] = intent
         self._to.metrics.checkpoint(sum(map(len, parts.values())))
         await self._to.store.save(parts)
 
