@@ -43,9 +43,9 @@ class Helm:
         assert found.returncode != 0, found.stdout
         return found.stderr
 
-    def rendered(self, chart: Path, *arguments: str) -> Objects:
+    def rendered(self, chart: Path, *arguments: str, release: str = "tide", namespace: str = "here") -> Objects:
         """What a chart makes of values, by kind and name."""
-        return by_name(self.done("template", "tide", chart, "--namespace=here", *arguments))
+        return by_name(self.done("template", release, chart, f"--namespace={namespace}", *arguments))
 
 
 def by_name(manifests: str) -> Objects:

@@ -1,0 +1,66 @@
+"""What an account may do by the chart, and what it did by the audit log of the API server."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.charts.conftest import Objects
+
+
+class Right(NamedTuple):
+    """One verb on one resource (`nodes/status`)."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
+
+
+def granted(objects: Objects) -> set[Right]:
+    """What the roles among objects give."""
+    return {
+        Right(group, resource, verb)
+        for (kind, _), each in objects.items()
+        if kind in ("Role", "ClusterRole")
+        for rule in each["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def used(log: Path, user: str) -> set[Right]:
+    """What a user asked for, without what every user may ask. Who may watch has to be able to list: a watch begins with a list
+    where the server does not send one, and again when it has missed something."""
+    asked = {_right(each) for each in _requests(log, user)}
+    return asked | {right._replace(verb="list") for right in asked if right.verb == "watch"}
+
+
+def refused(log: Path, user: str) -> set[str]:
+    """What a user asked for and may not, as the API server says it."""
+    return {
+        f"{_right(each)}: {each.get('responseStatus', {}).get('message', '')}"
+        for each in _requests(log, user)
+        if each.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
+    }
+
+
+def _requests(log: Path, user: str) -> Iterator[dict[str, Any]]:
+    for line in log.read_text(encoding="utf-8").splitlines():
+        each = json.loads(line)
+        about = each.get("objectRef", {})
+        if (
+            each["user"]["username"] == user
+            and about.get("resource")
+            and about.get("apiGroup") != "authorization.k8s.io"
+        ):
+            yield each
+
+
+def _right(request: dict[str, Any]) -> Right:
+    about = request["objectRef"]
+    resource = "/".join(part for part in (about["resource"], about.get("subresource")) if part)
+    return Right(about.get("apiGroup", ""), resource, request["verb"])

@@ -1,0 +1,233 @@
+"""The controller as the chart's account: it may do everything that it does, and does everything that it may."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.charts.conftest import INTEROP, NEAPTIDE, Helm
+from tests.charts.rights import granted, refused, used
+from tests.kube.live import eventually, found, job, make
+from tests.testbed.asking import deployment, done, items
+
+from neaptide.testbed.cluster import Testbed
+from neaptide.testbed.load import add_nodes
+from neaptide.testbed.nodes import fake_node
+
+PLACE = ("--namespace=tide", "--create-namespace")
+VALUES = (
+    "--set=replicas=0,journal.persistence=false,controller.intervalSeconds=1",
+    "--set=admission.webhook=false",
+)
+USER = "system:serviceaccount:tide:neaptide"
+SERIES = 60.0
+"""Seconds after which a repeated Event is counted on the one that is there."""
+
+
+class Scene:
+    """A cluster with the chart in it, and one controller outside of it that is the chart's account."""
+
+    def __init__(self, testbed: Testbed, helm: Helm, directory: Path) -> None:
+        self.testbed, self.helm, self._directory = testbed, helm, directory
+        self.log = directory / "audit.log"
+        self.objects = helm.rendered(NEAPTIDE, *VALUES, release="neaptide", namespace="tide")
+        self._controller: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run what the chart runs, with the token of the chart's account."""
+        (container,) = self.objects["StatefulSet", "neaptide"]["spec"]["template"]["spec"]["containers"]
+        places = {
+            "--identity=$(POD_NAME)": "--identity=neaptide-0",
+            "--journal=/var/lib/neaptide/journal": f"--journal={self._directory / 'journal'}",
+            "--listen=:8080": "--listen=127.0.0.1:0",
+        }
+        arguments = [places.get(each, each) for each in container["args"]]
+        command = [sys.executable, "-m", "neaptide", *arguments, f"--kubeconfig={self._kubeconfig()}"]
+        with (self._directory / "controller.log").open("wb") as output:
+            self._controller = subprocess.Popen(command, stderr=output, stdout=output)  # noqa: S603 - the project's own
+
+    def end(self) -> None:
+        if self._controller is not None and self._controller.poll() is None:
+            self._controller.terminate()
+            self._controller.wait(timeout=30)
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        done(self.testbed, "apply", "--filename=-", content=json.dumps(manifest))
+
+    def _kubeconfig(self) -> Path:
+        config = json.loads(self.testbed.kubeconfig.read_text(encoding="utf-8"))
+        token = done(self.testbed, "create", "token", "neaptide", "--namespace=tide").strip()
+        config["users"][0]["user"] = {"token": token}
+        config["contexts"][0]["context"]["namespace"] = "tide"
+        path = self._directory / "account.kubeconfig"
+        path.write_text(json.dumps(config), encoding="utf-8")
+        path.chmod(0o600)
+        return path
+
+
+@pytest.fixture
+def scene(own_control_plane: Testbed, helm_in: Callable[[Path], Helm], tmp_path: Path) -> Iterator[Scene]:
+    helm = helm_in(own_control_plane.kubeconfig)
+    helm.done("install", "neaptide", NEAPTIDE, *PLACE, *VALUES)
+    helm.done("install", "interop", INTEROP, *PLACE)
+    made = Scene(own_control_plane, helm, tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.mark.slow
+def test_the_account_may_do_what_the_controller_does_and_not_one_verb_more(scene: Scene) -> None:
+    testbed = scene.testbed
+    populate(testbed)
+    scene.apply(policy("offline", closed(), mode="Recommend"))
+    scene.apply(policy("reclaim", {"policy": "reclaim"}, mode="Enforce"))
+    scene.start()
+    eventually(lambda: items(testbed, "plans.neaptide.io"))
+    began = datetime.now(UTC)
+    scene.apply(policy("offline", closed(), mode="Enforce"))
+    eventually(lambda: suspended(testbed) == {"Job", "Deployment", "StatefulSet"})
+    eventually(lambda: not items(testbed, "plans.neaptide.io"))
+    eventually(lambda: "kubernetes.io/batch-cpu" in found(testbed, "node", "tide-1")["status"]["allocatable"])
+    scene.apply(plan(testbed))
+    eventually(lambda: found(testbed, "plans.neaptide.io", "by-hand").get("status", {}).get("phase") == "Done")
+    scene.apply(policy("offline", opened(), mode="Enforce"))
+    eventually(lambda: not suspended(testbed))
+    scene.apply(policy("offline", closed(), mode="Enforce"))
+    eventually(lambda: any(each.get("series") for each in events(testbed)), within=SERIES + 60)
+    assert (datetime.now(UTC) - began) < timedelta(minutes=5)
+    scene.end()
+    log = testbed.log("audit")
+    assert refused(log, USER) == set()
+    did, may = used(log, USER), granted(scene.objects)
+    assert {str(each) for each in did - may} == set()
+    assert {str(each) for each in may - did} == set()
+
+
+def populate(testbed: Testbed) -> None:
+    """Nodes with usage, a service, and offline work of each kind; one piece of it belongs to an autoscaler."""
+    amounts = {"cpu": "16", "memory": "64Gi", "pods": "110"}
+    names = ("tide-1", "tide-2")
+    add_nodes(testbed.site, [fake_node(name, {"neaptide.io/price-per-hour": "0.5"}, amounts) for name in names])
+    make(testbed, *STAND_INS)
+    done(testbed, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    done(testbed, "create", "namespace", "work")
+    eventually(lambda: items(testbed, "serviceaccounts", "--namespace=work"))
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    usage = {"timestamp": now, "window": "20s", "usage": {"cpu": "2", "memory": "8Gi"}}
+    make(
+        testbed,
+        *(
+            {"apiVersion": "metrics.k8s.io/v1beta1", "kind": "NodeMetrics", "metadata": {"name": name}, **usage}
+            for name in names
+        ),
+    )
+    offline, scaled = json.loads(deployment("offline", 1)), json.loads(deployment("scaled", 1))
+    stateful = {**json.loads(deployment("stateful", 1)), "kind": "StatefulSet"}
+    for each in (offline, scaled, stateful):
+        each["metadata"]["labels"] = {"tide": "offline"}
+    offline_job = job("offline")
+    offline_job["metadata"]["labels"] = {"tide": "offline"}
+    offline_job["spec"]["template"]["spec"]["nodeSelector"] = {"tide": "nowhere"}  # it must not complete
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "scaled"}
+    autoscaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "scaled"},
+        "spec": {"scaleTargetRef": target, "maxReplicas": 3},
+    }
+    service = json.loads(deployment("service", 2))
+    make(testbed, offline, scaled, stateful, offline_job, autoscaler, service, namespace="work")
+    done(testbed, "rollout", "status", "deployment/service", "--namespace=work", "--timeout=60s")
+
+
+def definition(group: str, version: str, kind: str, plural: str, *, namespaced: bool) -> dict[str, Any]:
+    """A kind that another program would serve."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{group}",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, stands in for another program"},
+        },
+        "spec": {
+            "group": group,
+            "scope": "Namespaced" if namespaced else "Cluster",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+STAND_INS = (
+    definition("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False),
+    definition("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", namespaced=True),
+    definition("karpenter.sh", "v1", "NodePool", "nodepools", namespaced=False),
+)
+
+
+def policy(name: str, spec: dict[str, Any], *, mode: str) -> dict[str, Any]:
+    limits = {"minimumStaySeconds": 0, "ownershipSeconds": 0, "evictionsPerWorkloadPercent": 100}
+    return {
+        "apiVersion": "neaptide.io/v1alpha1",
+        "kind": "Policy",
+        "metadata": {"name": name},
+        "spec": {**spec, "mode": mode, "limits": limits},
+    }
+
+
+def closed() -> dict[str, Any]:
+    return windows("0 0 29 2 *", 1)
+
+
+def opened() -> dict[str, Any]:
+    return windows("* * * * *", 3600)
+
+
+def windows(schedule: str, duration: float) -> dict[str, Any]:
+    """Offline work in one kind of window."""
+    rule = {
+        "selector": {"kinds": ["Job", "Deployment", "StatefulSet"], "labels": {"tide": "offline"}},
+        "windows": [{"schedule": schedule, "durationSeconds": duration}],
+        "graceSeconds": 0,
+        "marginSeconds": 0,
+        "deadlineSeconds": None,
+    }
+    return {"policy": "timeWindows", "timeWindows": {"rules": [rule]}}
+
+
+def plan(testbed: Testbed) -> dict[str, Any]:
+    """The eviction of one of the service's pods, approved."""
+    pod = items(testbed, "pods", "--namespace=work", "--selector=app=service")[0]
+    meta, now = pod["metadata"], datetime.now(UTC)
+    action = {
+        "kind": "Evict",
+        "policy": "by-hand",
+        "target": {"kind": "Pod", "namespace": "work", "name": meta["name"], "uid": meta["uid"]},
+        "reason": {"code": "Test", "message": "a test wants it"},
+        "node": pod["spec"]["nodeName"],
+        "workload": {"kind": "Deployment", "namespace": "work", "name": "service"},
+    }
+    times = {"created": now, "expires": now + timedelta(hours=1)}
+    spec = {name: each.strftime("%Y-%m-%dT%H:%M:%SZ") for name, each in times.items()}
+    return {
+        "apiVersion": "neaptide.io/v1alpha1",
+        "kind": "Plan",
+        "metadata": {"name": "by-hand"},
+        "spec": {**spec, "approved": True, "evictions": 1, "actions": [action]},
+    }
+
+
+def suspended(testbed: Testbed) -> set[str]:
+    """The kinds of the offline work that is suspended."""
+    work = items(testbed, "jobs,deployments,statefulsets", "--namespace=work", "--selector=tide=offline")
+    return {each["kind"] for each in work if each["spec"].get("suspend") or each["spec"].get("replicas") == 0}
+
+
+def events(testbed: Testbed) -> list[dict[str, Any]]:
+    mine = "--field-selector=reportingController=neaptide.io/controller"
+    return items(testbed, "events.events.k8s.io", "--namespace=work", mine)
