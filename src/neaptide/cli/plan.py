@@ -13,10 +13,11 @@ from neaptide.cli.connection import DEFAULT, Connection, read_cluster
 from neaptide.cli.costs import bound_of, money_now, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
 from neaptide.cli.exits import CHANGES, OK, PARTIAL, USAGE, unacceptable
+from neaptide.cli.intent import read_intent
 from neaptide.cli.output import Output, emit
 from neaptide.cli.preview import PLANNED, planned, preview
 from neaptide.cli.settings import settings
-from neaptide.loop import Cycle
+from neaptide.loop import DEFAULT_BUDGETS, Cycle
 from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Plan
 from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
@@ -78,22 +79,31 @@ def plan(
 
     Args:
         dump: a file or a directory of cluster objects as JSON or YAML, or - for standard input; by default the cluster itself.
-        policy: plan with this policy only; may be repeated. By default with all.
+        policy: plan with this policy only; may be repeated. By default with those that the cluster's Policies name, else with all.
         set_: policy.field=value sets a field of a policy; may be repeated.
-        prices: a price catalogue (YAML or CSV); by default the public list prices that come with the package.
+        prices: a price catalogue (YAML or CSV); by default the cluster's PriceCatalogues, else the public list prices that come with the package.
         usage: a further file with PodMetrics and NodeMetrics; may be repeated.
         now: the time to plan for, as 2026-11-21T08:00:00Z; by default the newest time in the dump.
         exit_code: exit with 2 where there is something to do.
         connection: which cluster.
         output: table for people; json or yaml for programs.
     """
-    chosen = settings(POLICIES, policy, set_)
+    chosen, budgets = settings(POLICIES, policy, set_), DEFAULT_BUDGETS
     catalogue, unpriced = read_catalogue(prices)
-    cluster, unseen = _read(dump, connection, usage, now)
+    if dump is None:
+        cluster, unseen = _live(connection, {"--usage": usage, "--now": now})
+        intent = read_intent(connection)
+        unseen += intent.notes
+        if intent.chosen and not (policy or set_):
+            chosen, budgets = list(intent.chosen.settings), intent.chosen.budgets
+        if intent.catalogue and prices is None:
+            catalogue = intent.catalogue
+    else:
+        cluster, unseen = read_dump(dump, usage=usage, now=now), []
     cluster.left_out.extend(unpriced)
     set_prices(cluster, catalogue)
     cluster.snapshot.offerings = offerings(catalogue)
-    cycle = preview(cluster, chosen)
+    cycle = preview(cluster, chosen, budgets)
     cluster.left_out.extend(unusable(cycle, cluster.node_files))
     document = document_of(cluster, planned(cycle))
     if output == "table":
@@ -106,13 +116,11 @@ def plan(
     return CHANGES if exit_code and document.actions else code
 
 
-def _read(dump: str | None, connection: Connection, usage: tuple[str, ...], now: str | None) -> tuple[Dump, list[str]]:
-    """The cluster that is meant, and what of it could not be seen. Raises UsageError."""
-    if dump is not None:
-        return read_dump(dump, usage=usage, now=now), []
-    for flag, given in (("--usage", usage), ("--now", now)):
+def _live(connection: Connection, flags: Mapping[str, object]) -> tuple[Dump, list[str]]:
+    """The cluster as it is, and what of it could not be seen. Raises UsageError for flags that are about dumps."""
+    for flag, given in flags.items():
         if given:
-            raise unacceptable(flag, given if isinstance(given, str) else given[0], "nothing, unless a dump is given")
+            raise unacceptable(flag, given, "nothing, unless a dump is given")
     return read_cluster(connection)
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from neaptide.cli.dump import Dump
-from neaptide.loop import Cycle, LoopMemory, Setting, run_once
+from neaptide.loop import DEFAULT_BUDGETS, Cycle, LoopMemory, Mode, Setting, run_once
 from neaptide.model.actions import AnyAction, Outcome, Ref
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.arbiter import Budgets
 
 PLANNED = ("Recommended", "Deferred")
 """The results of actions that are to be done: now, or in a later cycle, when there is budget for them."""
@@ -38,7 +41,11 @@ def planned(cycle: Cycle) -> list[AnyAction]:
     return now + [action for plan in cycle.plans for action in plan.later]
 
 
-def preview(dump: Dump, chosen: Sequence[Setting]) -> Cycle:
-    """What the policies want of a cluster, and what the arbiter says to it, without a memory of cycles before."""
-    cycle, _ = run_once(_Dumped(dump), chosen, LoopMemory())
+def preview(dump: Dump, chosen: Sequence[Setting], budgets: Budgets = DEFAULT_BUDGETS) -> Cycle:
+    """What the policies want of a cluster, and what the arbiter says to it, without a memory of cycles before.
+
+    A policy that would be carried out is shown like one that only recommends.
+    """
+    shown = [replace(each, mode=Mode.RECOMMEND) if each.mode is Mode.ENFORCE else each for each in chosen]
+    cycle, _ = run_once(_Dumped(dump), shown, LoopMemory(), budgets=budgets)
     return cycle
