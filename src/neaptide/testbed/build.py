@@ -77,7 +77,7 @@ def ensure_built(report: Callable[[float], None], recipe: Recipe = CONTROL_PLANE
     Raises:
         TestbedError: the sources are not here, there is no Go, or it failed.
     """
-    cache, sources = cache_folder(), _sources() / recipe.module
+    cache, sources = cache_folder(), sources_of(recipe)
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache / "lock"):
         go = find_go(_directive(sources), cache, report)
@@ -99,6 +99,19 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
+def sources_of(recipe: Recipe) -> Path:
+    """The folder of the Go module.
+
+    Raises:
+        TestbedError: it is not here.
+    """
+    here = Path(__file__).parent
+    for folder in (here / "go", here.parents[2] / "testbed"):  # in a wheel, in a checkout
+        if (folder / "go.mod").exists():
+            return folder / recipe.module
+    raise TestbedError("the testbed's Go module is not here; install neaptide from its wheel or work in a checkout")
+
+
 def content_hash(sources: Path, release: str) -> str:
     """What a build is named by: the hash of the module's files and of the compiler's release."""
     digest = hashlib.sha256(release.encode())
@@ -111,14 +124,6 @@ def content_hash(sources: Path, release: str) -> str:
 def required_versions(sources: Path) -> dict[str, str]:
     """The version of each module that go.mod requires."""
     return dict(re.findall(r"^\t(\S+) (v\S+)", (sources / "go.mod").read_text(), re.MULTILINE))
-
-
-def _sources() -> Path:
-    here = Path(__file__).parent
-    for folder in (here / "go", here.parents[2] / "testbed"):  # in a wheel, in a checkout
-        if (folder / "go.mod").exists():
-            return folder
-    raise TestbedError("the testbed's Go module is not here; install neaptide from its wheel or work in a checkout")
 
 
 def _directive(sources: Path) -> Version:

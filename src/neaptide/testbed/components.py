@@ -121,6 +121,7 @@ def _controller_manager(site: Site) -> Flags:
         "allocate-node-cidrs": "true",
         "cluster-cidr": "10.128.0.0/9",  # a /24 for each of 32,768 nodes
         "leader-elect": "false",
+        "controllers": "*,-ttl-controller",  # which writes to each node how long kubelets may cache secrets
         "kube-api-qps": 500,
         "kube-api-burst": 1000,
         "concurrent-deployment-syncs": 20,
@@ -142,7 +143,7 @@ def _kwok(site: Site) -> Flags:
     stages = sorted(str(file) for file in (site.programs / "stages").glob("*.yaml"))
     return {
         "kubeconfig": site.kubeconfig("kwok"),
-        "config": ",".join(stages),
+        "config": ",".join([str(site.directory / "kwok.yaml"), *stages]),
         "manage-all-nodes": "false",
         "manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake",
         "node-lease-duration-seconds": 80,  # renewed every 20 s, within the grace of 50 s and at half a kubelet's cost

@@ -30,6 +30,16 @@ rules:
   - level: Metadata
 """
 
+KWOK_OPTIONS = """\
+# So many nodes, pods and leases at a time; of kwok's own four, each waits for the API server's answer.
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokConfiguration
+options:
+  nodePlayStageParallelism: 32
+  podPlayStageParallelism: 32
+  nodeLeaseParallelism: 16
+"""
+
 
 def prepare(site: Site) -> None:
     """Make what is missing. Kubeconfigs are written anew each time: ports may have moved."""
@@ -43,6 +53,7 @@ def prepare(site: Site) -> None:
     for user in (ADMIN, *(component.user for component in COMPONENTS if component.user)):
         write_private(Path(site.kubeconfig(user)), kubeconfig(site, user))
     write_private(site.directory / "audit-policy.yaml", AUDIT_POLICY)
+    write_private(site.directory / "kwok.yaml", KWOK_OPTIONS)
 
 
 def kubeconfig(site: Site, user: str, server: str = "") -> str:

@@ -16,6 +16,7 @@ _LABELS = {
     "topology.kubernetes.io/region": _REGION,
     "app.kubernetes.io/managed-by": "neaptide-testbed",
 }
+_FORMER_NAMES = {f"kubernetes.io/{what}": f"beta.kubernetes.io/{what}" for what in ("os", "arch")}
 _DISK = "100Gi"
 
 DEFAULT_ZONES = tuple(f"{_REGION}{letter}" for letter in "abc")
@@ -47,12 +48,19 @@ def draw(count: int, mix: Mix) -> list[dict[str, Any]]:
 def fake_node(name: str, labels: Mapping[str, str], allocatable: Mapping[str, str]) -> dict[str, Any]:
     """The manifest of a node that kwok plays: never more than its allocatable amounts is promised."""
     amounts = {"ephemeral-storage": _DISK, **allocatable}
+    labels = {**_LABELS, "kubernetes.io/hostname": name, **labels}
+    for (
+        name_now,
+        name_before,
+    ) in _FORMER_NAMES.items():  # else the controller manager adds each later, one more write a node
+        if name_now in labels:
+            labels[name_before] = labels[name_now]
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": name,
-            "labels": {**_LABELS, "kubernetes.io/hostname": name, **labels},
+            "labels": labels,
             "annotations": {"kwok.x-k8s.io/node": "fake"},
         },
         "status": {"capacity": amounts, "allocatable": amounts},
