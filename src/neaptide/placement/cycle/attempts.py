@@ -12,6 +12,8 @@ from neaptide.placement.place import Placement
 from neaptide.placement.verdict import Verdict, judge
 from neaptide.placement.view import Pod
 
+FULL = "the room that is kept for the pod does not suffice"
+
 
 class Attempt(NamedTuple):
     """What came of trying one pod: the row of its node, or None, who refused it, and the message for people.
@@ -48,12 +50,29 @@ class Attempts:
         refused = self.before(pod, plugins, now)
         if refused is not None:
             return refused
+        kept = self._on_kept_room(pod, plugins, now)
+        if kept is not None:
+            return kept
         verdict = self.verdict(pod, plugins, now)
         if not verdict.feasible.any():
             return Attempt(None, refusers(verdict), verdict.message(), verdict)
         if nominated >= 0 and verdict.feasible[nominated]:
             return Attempt(nominated, verdict=verdict)
         return Attempt(self._best(self._view.pod(pod), plugins, verdict.feasible, now), verdict=verdict)
+
+    def _on_kept_room(self, pod: int, plugins: Sequence[Plugin], now: float) -> Attempt | None:
+        """The attempt on room that a plugin keeps for a pod; None where there is none, and it may go elsewhere."""
+        for plugin in plugins:
+            with plugin.lifted(pod) as nodes:
+                if nodes is None:
+                    continue
+                verdict = self.verdict(pod, plugins, now)
+                feasible = verdict.feasible & nodes
+                if feasible.any():
+                    return Attempt(self._best(self._view.pod(pod), plugins, feasible, now), verdict=verdict)
+            if plugin.only_kept(pod):
+                return Attempt(None, refusers(verdict) | {plugin.name}, verdict.message() or self._nowhere(FULL))
+        return None
 
     def before(self, pod: int, plugins: Sequence[Plugin], now: float) -> Attempt | None:
         """Pre-filter: the attempt to place a pod that some plugin refuses whatever the nodes; None where none does."""

@@ -105,7 +105,7 @@ HINTS: dict[str, dict[Kind, Hint]] = {
     "TaintToleration": _table(*_NODES, by=_is_tolerated),
     "NodeAffinity": _table(*_NODES, by=_is_named),
     "NodePorts": _table(Kind.NODE_ADDED) | _table(Kind.POD_LEFT, by=_has_ports),
-    "NodeResourcesFit": _table(*_NODES, Kind.POD_LEFT, Kind.POD_RESIZED, by=_has_room),
+    "NodeResourcesFit": _table(*_NODES, Kind.POD_LEFT, Kind.POD_RESIZED, by=_has_room) | _table(Kind.RESERVATION),
     "VolumeRestrictions": _table(Kind.VOLUMES) | _table(Kind.POD_LEFT, by=_has_claims),
     "NodeVolumeLimits": _table(Kind.NODE_ADDED, Kind.VOLUMES) | _table(Kind.POD_LEFT, by=_has_claims),
     "VolumeBinding": _table(*_NODES, Kind.VOLUMES),

@@ -209,7 +209,9 @@ class Devices(Plugin):
         if models != len(self._models) or not before / _LEARN_AGAIN <= total <= before * _LEARN_AGAIN:
             self._learned = total, len(self._models)
             history = _history((ask, count) for ask, count in zip(asks, counts.tolist(), strict=True) if ask.devices)
-            self._knowledge = self._policy.knowledge(history, list(self._models))
+            devices = np.bincount(self._state.model, self._state.gpu_count, minlength=len(self._models))
+            supply = {model: int(devices[number]) for model, number in self._models.items()}
+            self._knowledge = self._policy.knowledge(history, supply)
         return self._knowledge
 
 

@@ -8,16 +8,25 @@ which is given the same objects goes on where the old one ended.
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from neaptide.model import objects
-from neaptide.model.actions import Ref
+from neaptide.model.actions import Reason, Ref
 from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED
 from neaptide.model.manifests import describe
 from neaptide.model.problems import FieldError
-from neaptide.model.scheduling_objects import AnyObject
+from neaptide.model.scheduling_objects import AnyObject, Reservation
 from neaptide.model.snapshot import ClusterSnapshot, pod_key
 from neaptide.placement.cycle import events
-from neaptide.placement.cycle.actions import AnyCycleAction, Emit, Nominate, SetUnscheduled
+from neaptide.placement.cycle.actions import (
+    AnyCycleAction,
+    CreateReservation,
+    DeleteReservation,
+    Emit,
+    Nominate,
+    SetReservation,
+    SetUnscheduled,
+)
 from neaptide.placement.cycle.assumed import Assumptions, Stage
 from neaptide.placement.cycle.attempts import Attempts
 from neaptide.placement.cycle.changes import Change, Kind, node_state
@@ -30,6 +39,12 @@ from neaptide.placement.cycle.preemption import Preemptor, Protects
 from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.placement.cycle.queue import Queue, Waiting
 from neaptide.placement.cycle.refusals import Refusals
+from neaptide.placement.cycle.reservation_objects import FAILED as FAILED_RESERVATION
+from neaptide.placement.cycle.reservation_objects import KIND as RESERVATION
+from neaptide.placement.cycle.reservation_objects import SUCCEEDED as SUCCEEDED_RESERVATION
+from neaptide.placement.cycle.reservation_objects import is_stand_in, translated
+from neaptide.placement.cycle.reservations import Reservations
+from neaptide.placement.cycle.rolling import AUTOMATIC, for_successor
 from neaptide.placement.place import Placement
 
 _KINDS = {
@@ -62,6 +77,8 @@ class SchedulingCycle:
         placement = Placement(self.snapshot, profile)
         self._view = placement.view
         self._plugins = tuple(each.plugin(self._view) for each in profile.plugins)
+        self._reservations = next((each for each in self._plugins if isinstance(each, Reservations)), None)
+        self._stand_ins: dict[str, str] = {}
         self._attempts = Attempts(placement, self._plugins)
         self._queue = Queue(self._view, profile.backoff)
         self._order = Order(self.snapshot, profile.fairness)
@@ -72,7 +89,7 @@ class SchedulingCycle:
             self._attempts,
             self._nominations,
             profile.preemption,
-            protects,
+            _sparing_stand_ins(protects),
             assumed=self._assumptions.pods.__contains__,
         )
         refusals = Refusals(self.snapshot, self._queue, self._nominations, self._preemptor, self._out)
@@ -97,13 +114,14 @@ class SchedulingCycle:
                 self._preemption_refused(event)
             case events.Cycle():
                 self._cycle(now)
-        actions = list(self._out)
+        actions = translated(self._out, self.snapshot.others.get(RESERVATION, {}))
         self._out.clear()
         return actions
 
     def due(self, now: float) -> float:
         """When the next Cycle is worth its while; infinity where only another event can bring something about."""
-        return min(self._queue.due(now), self._assumptions.due())
+        kept = float("inf") if self._reservations is None else self._reservations.due(now)
+        return min(self._queue.due(now), self._assumptions.due(), kept)
 
     def assumed(self) -> dict[str, str]:
         """By pod (`namespace/name`) that was given a node which the cluster does not show it on yet: that node."""
@@ -173,11 +191,39 @@ class SchedulingCycle:
     def _saw_other(self, kind: str, key: str, now: float) -> None:
         for plugin in self._plugins:
             plugin.changed(kind, key)
+        if kind == RESERVATION and self._reservations is not None:
+            self._sync_reservation(self._reservations, key, now)
         if kind == "PersistentVolumeClaim":
             self._assumptions.claim_changed(key, now)
         if kind in _KINDS:
             self._view.refresh()
             self._queue.changed(Change(_KINDS[kind]), now)
+
+    def _sync_reservation(self, reservations: Reservations, name: str, now: float) -> None:
+        """Let the pod that stands for a reservation follow it."""
+        pod, failed = reservations.stand_in(name, now)
+        if pod is None:
+            self._forget_pod(self._stand_ins.pop(name, ""), now)
+        else:
+            self._stand_ins[name] = pod_key(pod.metadata)
+            self._apply_pod(pod, now)
+        if failed:
+            self._fail_reservation(name, failed, now)
+            return
+        item: Reservation | None = self.snapshot.others.get(RESERVATION, {}).get(name)
+        if (
+            item is not None
+            and item.status.phase in (SUCCEEDED_RESERVATION, FAILED_RESERVATION)
+            and AUTOMATIC in item.metadata.labels
+        ):
+            self._out.append(DeleteReservation(name))
+
+    def _fail_reservation(self, name: str, message: str, now: float) -> None:
+        """End a reservation: its room is free at once."""
+        item: Reservation = self.snapshot.others[RESERVATION][name]
+        status = replace(item.status, phase=FAILED_RESERVATION)
+        self._out.append(SetReservation(name, status, message))
+        self._apply(replace(item, status=status), now)
 
     def _apply_node(self, node: objects.Node, now: float) -> None:
         known = self.snapshot.nodes.by_name.get(node.metadata.name)
@@ -196,6 +242,8 @@ class SchedulingCycle:
         for key, each in list(self._assumptions.pods.items()):
             if each.node_name == name:
                 self._assumptions.roll_back(key, now, f"the node {name} is gone")
+        for reservation in self._reservations.on_node(name) if self._reservations is not None else ():
+            self._fail_reservation(reservation, f"the node {name} is gone", now)
         self.snapshot.remove_node(name)
         for plugin in self._plugins:
             plugin.changed("Node", name)
@@ -245,7 +293,7 @@ class SchedulingCycle:
             self._nominations.drop(key)
             if new:
                 self._arrived(row, now)
-        elif self._is_wanted(row) and self.snapshot.pods.schedulers[row] == self._profile.scheduler_name:
+        elif self._is_wanted(row) and self._is_ours(row):
             self._wants_node(key, row, pod, now)
         else:
             self._queue.drop(key)
@@ -299,6 +347,7 @@ class SchedulingCycle:
         if key in self._assumptions.pods:
             self._assumptions.roll_back(key, now)
         node, cls = int(self.snapshot.pods.node[row]), int(self.snapshot.pods.cls[row])
+        kept = self._kept_room(row, now)
         self._gangs.gone(key)
         self.snapshot.remove_pod(key)
         for plugin in self._plugins:
@@ -306,10 +355,23 @@ class SchedulingCycle:
         self._queue.drop(key)
         self._nominations.drop(key)
         self._nominations.gone(key)
+        if kept is not None:
+            self._out.append(CreateReservation(kept))
+            self._apply(kept, now)
         if node >= 0:
             self._left(node, cls, now)
         else:
             self._queue.changed(Change(Kind.QUOTA), now)
+
+    def _kept_room(self, row: int, now: float) -> Reservation | None:
+        """What keeps the room of a pod that leaves its node for the next of its workload, unless it was made to go."""
+        if self._reservations is None or self._nominations.is_victim(self.snapshot.pods.keys[row]):
+            return None
+        return for_successor(self.snapshot, row, now)
+
+    def _is_ours(self, row: int) -> bool:
+        pods = self.snapshot.pods
+        return pods.schedulers[row] == self._profile.scheduler_name or is_stand_in(pods.keys[row])
 
     def _is_wanted(self, row: int) -> bool:
         """Whether a pod that has no node is one that should get one."""
@@ -340,10 +402,23 @@ class SchedulingCycle:
     def _cycle(self, now: float) -> None:
         for each in self._assumptions.expired(now):
             self._assumptions.roll_back(each.pod.key, now, f"gave its node back: it {each.stage.value} for too long")
+        for name in self._reservations.expired(now) if self._reservations is not None else ():
+            self._fail_reservation(name, "it has expired", now)
         self._preemptor.begin()
         self._planner.cycle(self._order.sorted(self._queue.take(now), now), now)
         for plugin in self._plugins:
             self._out.extend(plugin.report())
+
+
+def _sparing_stand_ins(protects: Protects) -> Protects:
+    """What stands for a reservation is nobody's to evict."""
+
+    def protects_also(snapshot: ClusterSnapshot, pod: int, now: float) -> Reason | None:
+        if is_stand_in(snapshot.pods.keys[pod]):
+            return Reason("Reserved", "it is room that is kept")
+        return protects(snapshot, pod, now)
+
+    return protects_also
 
 
 def _key(meta: objects.Metadata) -> str:

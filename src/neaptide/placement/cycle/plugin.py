@@ -4,6 +4,7 @@ The phases are the scheduler framework's. A plugin overrides those that it takes
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from msgspec import Struct
 
@@ -36,6 +37,16 @@ class Plugin:
         """Filter. By reason, bool[nodes]: the nodes that cannot take a pod."""
         del pod, now
         return {}
+
+    def lifted(self, pod: int) -> AbstractContextManager[Bools | None]:
+        """Filter. Inside, what is kept for a pod is free; bool[nodes]: where that is, to be tried before all others. None for nowhere."""
+        del pod
+        return nullcontext()
+
+    def only_kept(self, pod: int) -> bool:
+        """Whether a pod must go where something is kept for it."""
+        del pod
+        return False
 
     def scores(self, pod: int, rows: Longs, now: float) -> Longs | None:
         """Score. int64[len(rows)]: what each feasible node (row) is worth, weight included; None for no say."""

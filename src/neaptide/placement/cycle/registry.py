@@ -2,7 +2,8 @@
 
 from neaptide.placement.cycle.devices import DeviceShare
 from neaptide.placement.cycle.quotas import ElasticQuota
+from neaptide.placement.cycle.reservations import ReservationSpec
 
-AnyPlugin = ElasticQuota | DeviceShare
+AnyPlugin = ReservationSpec | ElasticQuota | DeviceShare
 
-DEFAULT_PLUGINS: tuple[AnyPlugin, ...] = (ElasticQuota(), DeviceShare())
+DEFAULT_PLUGINS: tuple[AnyPlugin, ...] = (ReservationSpec(), ElasticQuota(), DeviceShare())
