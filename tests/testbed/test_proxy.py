@@ -183,6 +183,14 @@ def test_a_watch_is_cut_at_every_event(testbed: Testbed, namespace: str) -> None
     through(testbed, call, Fault(path="watch=1", cut_events=1))
 
 
+def test_a_connection_that_becomes_a_websocket_goes_through(testbed: Testbed) -> None:
+    async def call(session: aiohttp.ClientSession, proxy: Proxy) -> None:
+        async with session.ws_connect(f"{proxy.address}{NODES}?watch=1", origin=proxy.address) as socket:
+            assert (await socket.receive_json())["type"] == "ADDED"
+
+    through(testbed, call)
+
+
 def test_an_answer_comes_slowly_and_whole(testbed: Testbed) -> None:
     async def call(session: aiohttp.ClientSession, proxy: Proxy) -> None:
         loop = asyncio.get_running_loop()
