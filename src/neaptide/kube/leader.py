@@ -46,13 +46,13 @@ class Leader:
     """One turn of leading: `begin`, then `cycle` again and again.
 
     Every method raises NoLongerLeadingError as soon as it turns out that another replica leads, and ApiError where the API
-    server cannot be asked: then nothing was forgotten, and the same may be tried again.
+    server cannot be asked: then nothing was forgotten, and the same may be tried again. `memory` is that of the latest cycle.
     """
 
     def __init__(self, world: World, configuration: Configuration, writers: Writers) -> None:
         self._world, self._configuration, self._to = world, configuration, writers
         self._log = structlog.get_logger()
-        self._memory = LoopMemory()
+        self.memory = LoopMemory()
         self._lost = ""
         self._failures: list[str] = []
 
@@ -66,7 +66,7 @@ class Leader:
                 self._log.warning("a cycle was not ended; looking at what was done", actions=len(intent.actions))
                 with self._world.cache.held() as snapshot:
                     memory = recovery.settled(memory, intent, snapshot)
-            self._memory = memory
+            self.memory = memory
         except (LostMemoryError, msgspec.MsgspecError) as error:
             self._lost = f"the memory of earlier cycles was lost: {error}"
             self._log.error("starting with an empty memory", reason=str(error))
@@ -100,7 +100,7 @@ class Leader:
 
         cycle, memory = await self._world.cycle(
             chosen.settings,
-            self._memory,
+            self.memory,
             budgets=chosen.budgets,
             approved=() if approved is None else approved.actions,
             intend=intend,
@@ -108,7 +108,7 @@ class Leader:
             phase=self._to.metrics.phase,
             failed=self._failed,
         )
-        self._memory = memory
+        self.memory = memory
         with self._to.metrics.phase("checkpoint"):
             await self._save(memory)
         money = money_per_hour(self._world.cache.snapshot)

@@ -19,7 +19,7 @@ from neaptide.kubeapi.errors import AlreadyExists, Conflict, NotFound
 from neaptide.kubeapi.resources import CONFIG_MAPS
 
 NAME = "neaptide-memory"
-PIECE_BYTES = 900 * 2**10
+PIECE_BYTES = 700 * 2**10  # base64 makes them a third larger
 _LABEL = "neaptide.io/memory"
 _INDEX = "index"
 _PIECE = "piece"
