@@ -59,7 +59,7 @@ system-deps: ## with apt, as root: what some tests want besides (chromium, prome
 	  containerd runc containernetworking-plugins busybox-static iproute2
 
 lock: ## resolve requirements/*.in again into hashed pins (wants uv)
-	for name in runtime dev; do \
+	for name in runtime build dev; do \
 	  uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
