@@ -1,5 +1,6 @@
 """A TLS server that answers as it is told, and can break off wherever it is told to."""
 
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -78,3 +79,13 @@ def reset(request: web.BaseRequest) -> None:
     """Break the connection off, as a server that was killed does."""
     assert request.transport
     request.transport.abort()
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 60) -> None:
+    """Wait for something that other tasks or processes bring about."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.1)

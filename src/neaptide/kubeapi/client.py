@@ -81,7 +81,7 @@ class Client:
 
     def guarded_by(self, guard: Guard) -> Self:
         """This client, its connections and its rate, but each request is sent only while `guard` (an Election) allows it,
-        and ends before the guard's allowance does. Else it raises LeaseLost.
+        and ends before the guard's allowance does. Else it raises LeaseLost. A stream only reads, and is not guarded.
         """
         guarded = copy.copy(self)
         guarded._guard = guard  # noqa: SLF001 - a copy of itself

@@ -2,25 +2,40 @@
 
 import os
 import ssl
+from typing import NamedTuple
 
 from neaptide.kubeapi.config import Tls
 from neaptide.kubeapi.credentials import Identity, read
 from neaptide.kubeapi.errors import ConfigError
+from neaptide.kubeapi.secret import Secret
 
 
-def client_context(tls: Tls, identity: Identity) -> ssl.SSLContext:
-    """A context that knows the server as `tls` says, and shows the identity's certificate. Raises ConfigError."""
+class Trust(NamedTuple):
+    """What a context is made of, in PEM: whom to believe (None: the system's authorities), and what to show."""
+
+    authorities: bytes | None
+    certificate: bytes
+    key: Secret
+
+
+def trust(tls: Tls, identity: Identity) -> Trust:
+    """As files and identity are now. Raises ConfigError."""
     authorities = read(tls.authorities, "certificate-authority") if tls.authorities else None
+    return Trust(authorities, identity.certificate, identity.key)
+
+
+def client_context(found: Trust, *, insecure: bool) -> ssl.SSLContext:
+    """A context for connections to the server. Raises ConfigError."""
     try:
-        context = ssl.create_default_context(cadata=authorities.decode() if authorities else None)
+        context = ssl.create_default_context(cadata=found.authorities.decode() if found.authorities else None)
     except (ssl.SSLError, ValueError) as error:
         raise ConfigError(f"certificate-authority: certificates in PEM are accepted: {error}") from None
-    if tls.insecure:
+    if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if identity.certificate:
+    if found.certificate:
         try:
-            load_chain(context, identity.certificate, identity.key)
+            load_chain(context, found.certificate, found.key)
         except (ssl.SSLError, ValueError) as error:
             raise ConfigError(f"client-certificate, client-key: a pair in PEM is accepted: {error}") from None
     return context

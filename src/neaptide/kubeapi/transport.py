@@ -17,7 +17,7 @@ from neaptide.kubeapi import errors
 from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.credentials import Identities, Identity
 from neaptide.kubeapi.pace import Backoff, TokenBucket
-from neaptide.kubeapi.tls import client_context
+from neaptide.kubeapi.tls import Trust, client_context, trust
 
 _log = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -51,7 +51,9 @@ class Transport:
     def __init__(self, cluster: Cluster, bucket: TokenBucket) -> None:
         self._cluster, self._bucket = cluster, bucket
         self._identities = Identities(cluster.credentials)
-        self._context: tuple[Identity, ssl.SSLContext] | None = None
+        self._identity: Identity | None = None
+        self._trust: Trust | None = None
+        self._context: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -78,7 +80,7 @@ class Transport:
         seconds = _allowed(call, timeout, guard)
         try:
             async with asyncio.timeout(seconds):
-                return await self._tried(call, guard)
+                return await self._tried(call, guard, asyncio.get_running_loop().time() + seconds)
         except TimeoutError as error:
             raise _late(call, seconds) from error
 
@@ -100,8 +102,9 @@ class Transport:
         finally:
             response.close()
 
-    async def _tried(self, call: Call, guard: Guard | None) -> bytes:
-        """Try until it is answered, or must not be tried again."""
+    async def _tried(self, call: Call, guard: Guard | None, due: float) -> bytes:
+        """Try until it is answered, must not be tried again, or would not be before `due` in loop time."""
+        failed: errors.ApiError
         backoff, lost = Backoff(0.1, 10.0), 0
         while True:
             await self._bucket.take()
@@ -113,12 +116,14 @@ class Transport:
                 finally:
                     response.release()
             except errors.ApiError as error:
-                pause = _pause(error, backoff)
+                failed, pause = error, _pause(error, backoff)
             except (aiohttp.ClientError, OSError) as error:
                 lost += 1
+                failed, pause = _lost(call, error), backoff.next()
                 if lost == _TRIES_WHEN_LOST or not _may_repeat(call, error):
-                    raise _lost(call, error) from error
-                pause = backoff.next()
+                    raise failed from error
+            if asyncio.get_running_loop().time() + pause >= due:
+                raise failed
             await asyncio.sleep(pause)
 
     async def _answer(self, call: Call) -> aiohttp.ClientResponse:
@@ -158,10 +163,13 @@ class Transport:
         )
 
     def _tls(self, identity: Identity) -> ssl.SSLContext:
-        """The context for an identity; connections of another one are not used again."""
-        if self._context is None or self._context[0] is not identity:
-            self._context = identity, client_context(self._cluster.tls, identity)
-        return self._context[1]
+        """The context for an identity. One is made anew only where certificates changed, for connections of the old one are not used again."""
+        if self._identity is not identity or self._context is None:
+            found = trust(self._cluster.tls, identity)
+            if self._context is None or found != self._trust:
+                self._context = client_context(found, insecure=self._cluster.tls.insecure)
+            self._identity, self._trust = identity, found
+        return self._context
 
 
 def _allowed(call: Call, timeout: float, guard: Guard | None) -> float:
