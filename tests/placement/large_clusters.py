@@ -1,8 +1,7 @@
-"""Clusters of tens of nodes and pods, put together from drawn parts by a seeded choice; and small ones in their place where one fails."""
+"""Clusters of tens of nodes and pods, put together from drawn parts by a seeded choice."""
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -24,7 +23,6 @@ from neaptide.model import objects as o
 NODES, BOUND, PENDING = 30, 50, 40
 _PARTS = 300
 _SOME_CLAIMS = Storage(claims=[o.PersistentVolumeClaim(o.Metadata(name=name, namespace=SPACE)) for name in CLAIMS])
-_LISTS = ("pending", "pods", "services", "workloads", "namespaces", "nodes")
 
 
 def large_scenes(seed: int) -> Iterator[Scene]:
@@ -97,24 +95,3 @@ def _put(pod: o.Pod, name: str, node: str) -> o.Pod:
     status = replace(pod.status, phase="Running") if node else o.PodStatus()
     meta = replace(pod.metadata, name=name, uid=f"uid-of-{name}")
     return replace(pod, metadata=meta, spec=replace(pod.spec, node_name=node), status=status)
-
-
-def shrunk(scene: Scene, fails: Callable[[Scene], bool]) -> Scene:
-    """The scene without every object whose absence lets it still fail."""
-    for name in _LISTS:
-        for item in getattr(scene, name):
-            fewer = _without(scene, name, item)
-            scene = fewer if fails(fewer) else scene
-    for name in Storage.__struct_fields__:
-        for item in getattr(scene.storage, name):
-            rest = [each for each in getattr(scene.storage, name) if each is not item]
-            fewer = replace(scene, storage=replace(scene.storage, **{name: rest}))
-            scene = fewer if fails(fewer) else scene
-    return scene
-
-
-def _without(scene: Scene, name: str, item: Any) -> Scene:
-    rest = replace(scene, **{name: [each for each in getattr(scene, name) if each is not item]})
-    if name != "nodes":
-        return rest
-    return replace(rest, pods=[each for each in rest.pods if each.spec.node_name != item.metadata.name])

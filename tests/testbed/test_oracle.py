@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
-from tests.placement.large_clusters import large_scenes, shrunk
+from hypothesis import HealthCheck, Phase, given, note, settings
+from tests.placement.large_clusters import large_scenes
 from tests.placement.random_clusters import Scene, scenes
+from tests.placement.shrinking import shrunk
 from tests.testbed.oracle import Answer, Ask, answers, differences, manifests, oracle
 
 
@@ -16,12 +17,16 @@ def ask() -> Iterator[Ask]:
         yield asked
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=300,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(scenes())
 def test_every_verdict_and_score_is_that_of_kube_scheduler_s_plugins(ask: Ask, scene: Scene) -> None:
     different = _different(scene, ask(scene))
     if different:
-        note(manifests(scene))
+        note(manifests(_least(ask, scene)))
     assert not different
 
 
@@ -58,7 +63,7 @@ def test_every_plugin_agrees_on_many_pairs_of_pods_and_nodes(ask: Ask, capsys: p
     for scene in large_scenes(seed=0):
         expected = ask(scene)
         if _different(scene, expected):
-            least = shrunk(scene, lambda smaller: bool(_different(smaller, ask(smaller))))
+            least = _least(ask, scene)
             pytest.fail("\n".join([manifests(least), *_different(least, ask(least))]))
         for answer in expected:
             looked.update({plugin: len(scene.nodes) for plugin in answer.filters})
@@ -70,6 +75,11 @@ def test_every_plugin_agrees_on_many_pairs_of_pods_and_nodes(ask: Ask, capsys: p
         print("\npairs of pods and nodes: looked at, of these refused; scored")  # noqa: T201 - what the test is run for
         for plugin in dict.fromkeys([*_FILTERS, *_SCORES]):
             print(f"{plugin:32}{looked[plugin]:10,}{refused[plugin]:10,}{scored[plugin]:10,}")  # noqa: T201 - as above
+
+
+def _least(ask: Ask, scene: Scene) -> Scene:
+    """The scene without what does not matter for the difference."""
+    return shrunk(scene, lambda smaller: bool(_different(smaller, ask(smaller))))
 
 
 def _different(scene: Scene, expected: list[Answer]) -> list[str]:
