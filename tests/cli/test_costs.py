@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from tests.builders import node, pod
 from tests.cli.clusters import PRICE_LABEL, write_list
 
-from neaptide.cli.costs import bound_of, money_now, set_prices
+from neaptide.cli.costs import bound_of, set_prices
 from neaptide.cli.dump import read_dump
 from neaptide.model import objects as o
 from neaptide.model.build import build
 from neaptide.model.manifests import Found
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.pricing.catalogue import Catalogue, InstancePrice
+from neaptide.pricing.cluster import money_per_hour
 
 TAINT = o.Taint("only", "mine", "NoSchedule")
 BATCH: dict[str, Any] = {"kubernetes.io/batch-cpu": "1000"}
@@ -98,7 +99,7 @@ BOUNDS: dict[str, tuple[list[o.Object], float | None, float | None]] = {
 @pytest.mark.parametrize(("items", "now", "bound"), BOUNDS.values(), ids=BOUNDS.keys())
 def test_money_and_its_lower_bound(items: list[o.Object], now: float | None, bound: float | None) -> None:
     snapshot = cluster(*items)
-    assert money_now(snapshot) == now
+    assert money_per_hour(snapshot) == now
     assert bound_of(snapshot) == (None if bound is None else pytest.approx(bound))
 
 
@@ -115,7 +116,7 @@ def test_the_bound_is_never_above_what_the_nodes_cost_even_where_they_are_over_c
     places = data.draw(st.lists(st.tuples(st.integers(0, len(nodes) - 1), small), max_size=12))
     items += [pod(f"p{number}", node=f"n{row}", cpu=str(cpu)) for number, (row, cpu) in enumerate(places)]
     snapshot = cluster(*items)
-    now, bound = money_now(snapshot), bound_of(snapshot)
+    now, bound = money_per_hour(snapshot), bound_of(snapshot)
     assert now is not None
     assert bound is not None
     assert 0 <= bound <= now * (1 + 1e-9)

@@ -70,6 +70,12 @@ COMMANDS = (
         ),
     ),
     Command(
+        "top",
+        "neaptide.cli.top:top",
+        "Show a cluster live in the terminal: nodes, use, money, and what is being done.",
+        ("neaptide top", "neaptide top --every 5 --context production", "neaptide top --once --output json"),
+    ),
+    Command(
         "doctor",
         "neaptide.cli.doctor:doctor",
         "Examine a cluster: what is installed, which rights are missing, who else acts there, what is unsafe, and the fix.",

@@ -12,6 +12,7 @@ import msgspec
 from neaptide.cli.dump import Dump
 from neaptide.cli.exits import UsageError
 from neaptide.kube.listing import Listing, look
+from neaptide.kube.logs import quiet
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster, find, load
 from neaptide.kubeapi.errors import ApiError, ConfigError
@@ -47,6 +48,7 @@ DEFAULT = Connection()
 def speak(connection: Connection, ask: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
     """What a conversation with the cluster gives. Raises UsageError where it cannot be had."""
     cluster = connection.cluster()
+    quiet()
 
     async def conversation() -> Result:
         async with Client(cluster, qps=200, burst=400) as client:

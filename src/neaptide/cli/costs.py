@@ -1,23 +1,21 @@
 """What a cluster costs per hour: by its nodes' prices, and how little its pods could cost at best."""
 
-from math import fsum
-
 import numpy as np
+from msgspec.structs import replace
 
 from neaptide.cli.dump import Dump
 from neaptide.cli.exits import UsageError
 from neaptide.model.columns import Bools, Floats, Longs
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.model.vocabulary import CPU, MEMORY
 from neaptide.placement.nodes import Nodes
 from neaptide.policies.protection import comes_with_node
 from neaptide.pricing.catalogue import Catalogue
+from neaptide.pricing.cluster import price_nodes
 from neaptide.pricing.load import load, shipped
-from neaptide.pricing.nodes import capacity_type, label_problem, node_price
+from neaptide.pricing.nodes import capacity_type
 from neaptide.pricing.parse import CatalogueError
 
-GPU = "nvidia.com/gpu"
 _RECLAIMED = ("kubernetes.io/batch-", "kubernetes.io/mid-", "neaptide.io/ot-")
 """What is lent by other pods and not bought with a node: no bound may rest on it."""
 
@@ -35,28 +33,9 @@ def read_catalogue(path: str | None) -> tuple[Catalogue, list[LeftOut]]:
 def set_prices(dump: Dump, catalogue: Catalogue) -> None:
     """Price every node of a dump by its label or the catalogue; a label that states no price is reported as left out."""
     snapshot = dump.snapshot
-    gpus = snapshot.resource_row(GPU)
-    for node in snapshot.nodes.indices().tolist():
-        labels, capacity = snapshot.node_labels(node), snapshot.nodes.capacity[:, node]
-        price = node_price(
-            catalogue,
-            labels,
-            cpu_milli=int(capacity[CPU]),
-            memory_bytes=int(capacity[MEMORY]),
-            gpu=0 if gpus is None else int(capacity[gpus]),
-        )
-        snapshot.set_price(node, np.nan if price is None else price)
-        name = snapshot.nodes.names[node]
-        problem = label_problem(labels, file=dump.node_files.get(name, ""), node=name)
-        if problem is not None:
-            dump.left_out.append(problem)
-
-
-def money_now(snapshot: ClusterSnapshot) -> float | None:
-    """US dollars per hour of all nodes; None where there is no node, or the price of one is unknown."""
-    nodes = snapshot.nodes.indices()
-    prices = snapshot.nodes.price[nodes]
-    return fsum(prices) if len(nodes) and np.isfinite(prices).all() else None
+    for problem in price_nodes(snapshot, catalogue, snapshot.nodes.indices().tolist()):
+        file = dump.node_files.get(problem.object.removeprefix("Node "), "")
+        dump.left_out.append(replace(problem, file=file))
 
 
 def bound_of(snapshot: ClusterSnapshot) -> float | None:

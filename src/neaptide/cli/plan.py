@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 
 from neaptide.cli.connection import DEFAULT, Connection, read_cluster
-from neaptide.cli.costs import bound_of, money_now, read_catalogue, set_prices
+from neaptide.cli.costs import bound_of, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
 from neaptide.cli.exits import CHANGES, OK, PARTIAL, USAGE, unacceptable
 from neaptide.cli.intent import read_intent
@@ -23,6 +23,7 @@ from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.registry import POLICIES
+from neaptide.pricing.cluster import money_per_hour
 from neaptide.pricing.offerings import offerings
 
 
@@ -137,7 +138,7 @@ def unusable(cycle: Cycle, node_files: Mapping[str, str]) -> list[LeftOut]:
 def document_of(cluster: Dump, actions: Sequence[AnyAction]) -> PlanDocument:
     """The stable form of a plan."""
     snapshot = cluster.snapshot
-    now = money_now(snapshot)
+    now = money_per_hour(snapshot)
     changes = [action.expected.money_per_hour for action in actions]
     known = [change for change in changes if change is not None]
     planned = None if now is None or len(known) < len(changes) else now + sum(known)

@@ -47,6 +47,13 @@ def configure(level: int = logging.INFO) -> None:
     )
 
 
+def quiet() -> None:
+    """For commands that say what they have to say themselves: nothing is logged."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1), cache_logger_on_first_use=False
+    )
+
+
 def without_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A processor: values of fields that are named like secrets, and texts that look like some, are blanked."""
     for name, value in event.items():
