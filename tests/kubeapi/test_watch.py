@@ -340,6 +340,52 @@ def test_an_object_of_many_megabytes_is_one_event() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [b'{"type":"BOOKMARK","object":{"metadata":7}}\n', b'{"type":"ERROR","object":7}\n', b'{"type":"NEW","object":{}}\n', b"{\n"],
+    ids=["a bookmark", "an error", "an unknown event", "half an object"],
+)  # fmt: skip
+def test_what_stands_before_nonsense_is_not_lost(nonsense: bytes) -> None:
+    model = Model(ROW)
+    sent = iter([line("MODIFIED", "late", len(ROW) + 1) + nonsense])
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        if "sendInitialEvents" in request.query:
+            response = await begun(request)
+            await response.write(model.lines(request.query))
+            model.row.append(("late", True))
+            return response
+        if body := next(sent, b""):
+            return await streamed(request, body)
+        return await served(model)(request)
+
+    async def scenario() -> None:
+        model.row = list(ROW)
+        async with serving(handler) as recorded:
+            known = await settled(recorded, lambda known: known.names()[-1] == "Bookmark")
+            assert known.objects == model.objects()
+            assert known.names().count("Relisted") == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_list_that_cannot_be_watched_is_told_and_asked_for_again_after_a_pause() -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return (
+            status(405, "MethodNotAllowed", "no watch")
+            if "watch" in request.query
+            else web.json_response({"items": []})
+        )
+
+    async def scenario() -> None:
+        async with serving(handler) as recorded:
+            known = await settled(recorded, lambda known: known.names().count("Interrupted") == 3)
+            assert "Listed" in known.names()
+            assert "Synced" not in known.names()
+
+    asyncio.run(scenario())
+
+
 def test_what_the_server_refuses_is_told_and_tried_again() -> None:
     model = Model(ROW)
     refusals = iter([status(403, "Forbidden", "no"), status(404, "NotFound", "no such resource"), status(500, "", "")])

@@ -23,6 +23,8 @@ from neaptide.kubeapi.resources import Resource
 
 _INITIAL_END = "k8s.io/initial-events-end"
 _TOO_LARGE = "ResourceVersionTooLarge"
+_NOT_STREAMED = (400, 405, 422)
+"""How a server answers that does not stream lists, or has nothing to watch."""
 _SHOWN = 100
 _AT_ONCE = 1.0
 """A watch that ends sooner is taken for a failure, so that a pause follows."""
@@ -217,18 +219,25 @@ class _Stream:
             async with aclosing(self._watched(query)) as watched:
                 async for batch in watched:
                     yield batch
-        except (errors.Invalid, _NotStreamedError):
-            if self._version:
+        except _NotStreamedError:
+            self._streams_lists = False
+        except errors.ApiError as error:
+            if self._version or error.status not in _NOT_STREAMED:
                 raise
             self._streams_lists = False
 
     async def _listed(self) -> AsyncGenerator[list[Event], None]:
         """The pages of a list. One that was forgotten before its last page is asked for in one piece the next time."""
-        limit, self._limit = self._limit, 0
         version = ""
-        async for page in self._list(limit=limit):
-            version = list_metadata(page, self._path).resource_version
-            yield [Listed(page)]
+        try:
+            async for page in self._list(limit=self._limit):
+                version = list_metadata(page, self._path).resource_version
+                yield [Listed(page)]
+        except errors.Gone:
+            self._limit = 0
+            raise
+        if not version:
+            raise self._lost("the list has no resource version to watch from")
         self._version, self._latest, self._limit = version, None, self._patience.page
         yield [Synced(version)]
 
@@ -283,24 +292,26 @@ class _Stream:
         Lines that cannot be read are as a broken connection: what came before them will be told again.
         """
         try:
-            return self._events(_lines.decode_lines(lines))
+            found = _lines.decode_lines(lines)
         except msgspec.DecodeError as error:
-            raise self._lost(f"no event of a watch: {error}: {lines[:_SHOWN]!r}") from None
-
-    def _events(
-        self, found: list[Added | Changed | Removed | _Mark | _Error]
-    ) -> tuple[list[Event], errors.ApiError | None]:
+            raise self._unreadable(error, lines) from None
         events: list[Event] = []
         for each in found:
-            if isinstance(each, _Mark):
-                events += self._marked(each)
-            elif isinstance(each, _Error):
-                return events, _failure(each, self._path)
-            else:
-                events.append(each)
-                if self._version:
-                    self._latest = each.raw
+            try:
+                if isinstance(each, _Mark):
+                    events += self._marked(each)
+                elif isinstance(each, _Error):
+                    return events, _failure(each, self._path)
+                else:
+                    events.append(each)
+                    if self._version:
+                        self._latest = each.raw
+            except msgspec.DecodeError as error:
+                return events, self._unreadable(error, bytes(each.raw))
         return events, None
+
+    def _unreadable(self, error: msgspec.DecodeError, found: bytes) -> errors.ConnectionLost:
+        return self._lost(f"no event of a watch: {error}: {found[:_SHOWN]!r}")
 
     def _marked(self, mark: _Mark) -> list[Event]:
         """What a bookmark says. Among what is there at first, only the one that ends it counts."""
