@@ -1,0 +1,125 @@
+"""The controller and the objects of neaptide.io: it does what Policies say, says in their status how that went, and carries out what a person approves."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kube.live import eventually, found
+from tests.testbed.asking import deployment, done, items
+
+from neaptide.kube.configuration import choose, strictest
+from neaptide.kube.controller import Controller, Options
+from neaptide.kube.crds.definitions import DEFINITIONS
+from neaptide.kubeapi.config import load
+from neaptide.loop import Mode
+from neaptide.policies.arbiter import Budgets
+from neaptide.testbed.cluster import Testbed
+
+NOW = 1_800_000_000.0
+
+
+def policy(name: str, *, age: int = 1, **spec: Any) -> dict[str, Any]:
+    meta = {"name": name, "creationTimestamp": f"2026-01-{age:02d}T00:00:00Z"}
+    return {"apiVersion": "neaptide.io/v1alpha1", "kind": "Policy", "metadata": meta, "spec": spec}
+
+
+def raw(item: dict[str, Any]) -> bytes:
+    return json.dumps(item).encode()
+
+
+def test_of_two_policies_for_the_same_the_older_counts_and_the_other_says_so() -> None:
+    chosen = choose(
+        [raw(policy("new", age=9, policy="reclaim")), raw(policy("old", policy="reclaim", mode="Enforce"))], NOW
+    )
+    assert [(each.policy.name, each.mode) for each in chosen.settings] == [("reclaim", Mode.ENFORCE)]
+    assert chosen.verdicts["old"].ready
+    assert chosen.verdicts["new"].conflict == "old"
+
+
+def test_a_policy_that_cannot_be_read_says_why_and_stops_no_other() -> None:
+    bad = policy(
+        "bad", policy="timeWindows", timeWindows={"rules": [{"windows": [{"schedule": "never", "durationSeconds": 1}]}]}
+    )
+    chosen = choose([raw(bad), raw(policy("good", policy="reclaim"))], NOW)
+    assert [each.policy.name for each in chosen.settings] == ["reclaim"]
+    assert "never" in chosen.verdicts["bad"].message
+    assert not chosen.verdicts["bad"].ready
+
+
+def test_outside_of_its_schedule_a_policy_only_recommends() -> None:
+    schedule = {"windows": [{"schedule": "0 0 29 2 *", "durationSeconds": 1}]}
+    chosen = choose([raw(policy("quiet", policy="reclaim", mode="Enforce", schedule=schedule))], NOW)
+    assert chosen.settings[0].mode is Mode.RECOMMEND
+
+
+def test_of_several_limits_the_strictest_holds() -> None:
+    some = [
+        Budgets(evictions_per_cycle=5, minimum_stay_seconds=60.0),
+        Budgets(evictions_per_cycle=9, minimum_stay_seconds=600.0),
+    ]
+    assert strictest(some) == Budgets(evictions_per_cycle=5, minimum_stay_seconds=600.0)
+    assert strictest([]) == Budgets()
+
+
+@pytest.fixture
+def installed(own_control_plane: Testbed) -> Testbed:
+    """A control plane with the kinds of neaptide.io."""
+    for each in DEFINITIONS:
+        done(own_control_plane, "create", "-f", "-", content=json.dumps(each.manifest()))
+    for each in DEFINITIONS:
+        done(own_control_plane, "wait", "--for=condition=Established", f"crd/{each.name}")
+    return own_control_plane
+
+
+async def running(testbed: Testbed, directory: Path, check: Any) -> None:
+    """Run a controller while a check runs in a thread beside it."""
+    controller = Controller(load(testbed.kubeconfig), Options(namespace="default", interval=1.0, journal=directory))
+    task = asyncio.create_task(controller.run())
+    try:
+        await asyncio.to_thread(check)
+    finally:
+        controller.stop()
+        await task
+
+
+def condition(testbed: Testbed, name: str, kind: str) -> dict[str, Any]:
+    conditions = found(testbed, "policies.neaptide.io", name).get("status", {}).get("conditions", [])
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def test_a_recommended_plan_is_written_down_and_done_once_a_person_approves(installed: Testbed, tmp_path: Path) -> None:
+    closed = {
+        "selector": {"kinds": ["Deployment"], "namespaces": ["default"]},
+        "windows": [{"schedule": "0 0 29 2 *", "durationSeconds": 1}],
+        "graceSeconds": 0,
+    }
+    spec: dict[str, Any] = {
+        "policy": "timeWindows",
+        "timeWindows": {"rules": [closed]},
+    }
+    for name in ("web", "api"):
+        done(installed, "create", "-f", "-", content=deployment(name, 2))
+    done(installed, "create", "-f", "-", content=json.dumps(policy("nights", **spec)))
+
+    def check() -> None:
+        eventually(lambda: items(installed, "plans.neaptide.io"))
+        [plan] = items(installed, "plans.neaptide.io")
+        assert {each["target"]["name"] for each in plan["spec"]["actions"]} == {"web", "api"}
+        eventually(lambda: condition(installed, "nights", "Ready").get("status") == "True")
+        status = found(installed, "policies.neaptide.io", "nights")["status"]
+        assert status["lastPlan"]["actions"] == 2
+        assert condition(installed, "nights", "Conflict")["status"] == "False"
+        assert found(installed, "deployment", "web", "default")["spec"]["replicas"] == 2
+        name = plan["metadata"]["name"]
+        done(installed, "patch", "plans.neaptide.io", name, "--type=merge", '-p={"spec":{"approved":true}}')
+        eventually(lambda: found(installed, "plans.neaptide.io", name)["status"].get("phase") == "Done")
+        results = found(installed, "plans.neaptide.io", name)["status"]["outcomes"]
+        assert [each["result"] for each in results] == ["Done", "Done"]
+        for each in ("web", "api"):
+            assert found(installed, "deployment", each, "default")["spec"]["replicas"] == 0
+        done(installed, "patch", "policies.neaptide.io", "nights", "--type=merge", '-p={"spec":{"mode":"Off"}}')
+        eventually(lambda: "Off" in condition(installed, "nights", "Ready").get("message", ""))
+
+    asyncio.run(running(installed, tmp_path, check))
