@@ -116,7 +116,9 @@ class Api:
         """Nodes whose pods ask for more than there is, by the API's own view."""
         found = []
         for node in self.objects.get("Node", {}).values():
-            on_node = [each for each in self.objects["Pod"].values() if each.spec.node_name == node.metadata.name]
+            on_node = [
+                each for each in self.objects.get("Pod", {}).values() if each.spec.node_name == node.metadata.name
+            ]
             for resource, amount in node.status.allocatable.items():
                 wanted = sum(
                     1 if resource == "pods" else for_resource(resource, container.resources.requests.get(resource, "0"))

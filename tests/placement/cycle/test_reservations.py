@@ -103,7 +103,7 @@ def test_a_restricted_reservation_does_not() -> None:
 
 
 @pytest.mark.parametrize("spec", [{"ttl": "60s"}, {"expires": "1970-01-01T00:17:40Z"}], ids=["ttl", "expires"])
-def test_room_is_given_back_when_the_time_is_over(spec: dict[str, str]) -> None:
+def test_room_is_given_back_when_the_time_is_over(spec: dict[str, Any]) -> None:
     item = reservation(**spec)
     item = replace(item, metadata=replace(item.metadata, creation_timestamp="1970-01-01T00:16:40Z"))
     api = Api([node("a", cpu="2"), item])

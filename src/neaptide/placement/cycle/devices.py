@@ -27,7 +27,7 @@ INSUFFICIENT = "Insufficient gpu devices"
 MOST = 62
 """Devices of a node, for a set of them is the bits of one int64."""
 _LEARN_AGAIN = 1.25
-"""What pods are typical is learnt again when there are so many times more or fewer pods with GPU than the last time."""
+"""What pods are typical is learnt again when pods with GPU, or devices, have become so many times more or fewer."""
 
 
 class DeviceShare(PluginSpec, frozen=True, tag="DeviceShare"):
@@ -52,6 +52,20 @@ class _Ask(NamedTuple):
     problem: str = ""
 
 
+class _Learned(NamedTuple):
+    """From how many pods, and devices by model, what is typical was learnt."""
+
+    pods: int
+    devices: dict[str, int]
+
+    def still_true(self, pods: int, devices: dict[str, int]) -> bool:
+        """Whether pods and devices are about as many as then."""
+        pairs = [(self.pods, pods), (sum(self.devices.values()), sum(devices.values()))]
+        return devices.keys() == self.devices.keys() and all(
+            before / _LEARN_AGAIN <= now <= before * _LEARN_AGAIN for before, now in pairs
+        )
+
+
 class Devices(Plugin):
     """The devices of all nodes, kept up with the snapshot."""
 
@@ -67,7 +81,7 @@ class Devices(Plugin):
         self._models: dict[str, int] = {}
         self._state = _state(0, 1)
         self._knowledge: tuple[Any, ...] = ()
-        self._learned: tuple[int, int] = (0, -1)
+        self._learned: _Learned | None = None
         self._position = 0
         self._decode = msgspec.json.Decoder(dict[str, list[dict[str, Any]]]).decode
 
@@ -205,14 +219,18 @@ class Devices(Plugin):
         shapes, counts = np.unique(self._snapshot.classes.shape[pods.cls[rows]], return_counts=True)
         asks = [_ask_of(self._snapshot.shape_facts.values[each]) for each in shapes.tolist()]
         total = int(sum(count for ask, count in zip(asks, counts.tolist(), strict=True) if ask.devices))
-        before, models = self._learned
-        if models != len(self._models) or not before / _LEARN_AGAIN <= total <= before * _LEARN_AGAIN:
-            self._learned = total, len(self._models)
+        devices = self._devices_by_model()
+        if self._learned is None or not self._learned.still_true(total, devices):
+            self._learned = _Learned(total, devices)
             history = _history((ask, count) for ask, count in zip(asks, counts.tolist(), strict=True) if ask.devices)
-            devices = np.bincount(self._state.model, self._state.gpu_count, minlength=len(self._models))
-            supply = {model: int(devices[number]) for model, number in self._models.items()}
-            self._knowledge = self._policy.knowledge(history, supply)
+            self._knowledge = self._policy.knowledge(history, devices)
         return self._knowledge
+
+    def _devices_by_model(self) -> dict[str, int]:
+        """How many devices of each model there are, models in the order in which they were met."""
+        state = self._state
+        counts = np.bincount(state.model, weights=state.gpu_count, minlength=len(self._models))
+        return dict(zip(self._models, counts.astype(np.int64).tolist(), strict=True))
 
 
 def _ask_of(shape: Shape) -> _Ask:
