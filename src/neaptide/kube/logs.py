@@ -48,9 +48,11 @@ def configure(level: int = logging.INFO) -> None:
 
 
 def quiet() -> None:
-    """For commands that say what they have to say themselves: nothing is logged."""
+    """For commands that say what they have to say themselves: nothing short of a disaster is logged."""
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1), cache_logger_on_first_use=False
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
     )
 
 
