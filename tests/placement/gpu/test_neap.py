@@ -9,28 +9,31 @@ from hypothesis import strategies as st
 from tests.placement.gpu.scenes import NodeOf, PodOf, node_lists, nodes_of, pod_lists, pods_of
 
 from neaptide.placement.gpu.fgd import typical_pods
-from neaptide.placement.gpu.neap import NEAP, learn_mix
+from neaptide.placement.gpu.neap import NEAP
 from neaptide.placement.gpu.neap_migrations import MigratingScheduler
+from neaptide.placement.gpu.neap_mix import Mix, learn_mix, room_worth
 from neaptide.placement.gpu.scheduler import GpuScheduler
-from neaptide.placement.gpu.state import GpuNodes, GpuPods, accepts, classes_of, empty_state, models_of
+from neaptide.placement.gpu.state import GpuNodes, GpuPods, accepts, classes_of, devices_of, empty_state, models_of
 from neaptide.simulator.replay import replay
 
 
-def worth(cpu: int, free: list[int], model: str, history: GpuPods) -> tuple[float, float]:
-    """As the page defines it, alone and together, over the pods of `history`, all typical."""
-    alone, together, carried = 0.0, 0.0, 0.0
+def worth(cpu: int, free: list[int], model: str, history: GpuPods, mix: Mix, reachable: dict[str, float]) -> float:
+    """As the page defines it, over the pods of `history`, all typical."""
+    alone, together, usable, carried = 0.0, 0.0, 0.0, 0.0
     for wanted, milli, num, spec in zip(
         history.cpu.tolist(), history.gpu_milli.tolist(), history.num_gpu.tolist(), history.gpu_spec, strict=True
     ):
         able = [room for room in free if room >= milli]
         if not (num > 0 and cpu >= wanted and len(able) >= num and accepts(spec, [model])[0]):
             continue
-        weight = 1.0 if num == 1 else 0.5
-        carries = cpu * num * milli / wanted if wanted else math.inf
-        alone += weight * min(sum(able), carries)
-        together += weight * sum(able)
+        weight = (1.0 if num == 1 else 0.75) / math.sqrt(reachable[spec])
+        idle, valued = sum(able), sum(int(mix.values[room]) for room in able)
+        carries = cpu * num * milli / max(wanted, 100)
+        alone += weight * valued * (1 if wanted * idle <= cpu * num * milli else min(1, carries / idle))
+        together += weight * valued
+        usable += weight * idle
         carried += weight * carries
-    return alone, min(together, carried)
+    return (alone + (together * min(1, carried / usable) if usable else 0.0)) / 2 / len(history.names)
 
 
 @settings(max_examples=60)
@@ -51,7 +54,12 @@ def test_neap_scores_the_sigmoid_of_the_worth_that_is_kept(
     state.gpu_free[:] = np.minimum(state.gpu_free, rooms[: state.gpu_free.shape[1]])
     request = classes_of(pods_of(pod), models).request[0]
     out = np.full(len(nodes.names), -1, np.int16)
-    mix = learn_mix(history, models)
+    supply = devices_of(nodes, models)
+    mix = learn_mix(history, supply)
+    reachable = {
+        spec: sum(count for model, count in supply.items() if accepts(spec, [model])[0]) / sum(supply.values())
+        for spec in set(history.gpu_spec)
+    }
     for node, gpus in enumerate(nodes.gpu_count.tolist()):
         free, cpu, model = state.gpu_free[node, :gpus].tolist(), int(nodes.cpu[node]), nodes.model[node]
         able = sorted((device for device, room in enumerate(free) if room >= pod.milli), key=free.__getitem__)
@@ -59,14 +67,14 @@ def test_neap_scores_the_sigmoid_of_the_worth_that_is_kept(
             continue
         NEAP.score.numpy(np.array([node]), *state, request, out, *mix)
         shared = pod.num == 1 and pod.milli < 1000
-        before = sum(worth(cpu, free, model, history)) / 2
+        known = (history, mix, reachable)
+        before = worth(cpu, free, model, *known)
         gains = []
         for devices in [[device] for device in able] if shared else [able[: pod.num]]:
             left = [room - pod.milli * (device in devices) for device, room in enumerate(free)]
-            after = sum(worth(cpu - pod.cpu, left, model, history)) / 2
-            gains.append(pod.num * pod.milli - (before - after) / typical.covered)
+            gains.append(pod.num * pod.milli - before + worth(cpu - pod.cpu, left, model, *known))
         exact = 100 / (1 + math.exp(-max(gains) / 1000))
-        near = {math.floor(exact - 0.01), math.floor(exact + 0.01)}  # rates are rounded to whole numbers
+        near = {math.floor(exact - 0.02), math.floor(exact + 0.02)}  # weights and rates are rounded to whole numbers
         assert int(out[node]) in near
 
 
@@ -78,6 +86,38 @@ def test_a_pod_with_much_cpu_leaves_the_cpu_of_scarce_nodes_to_others() -> None:
     placed = run.place(0)
     assert placed is not None
     assert placed.node == 1
+
+
+def test_room_is_worth_what_the_pods_that_will_fill_it_save() -> None:
+    halves = room_worth(np.array([500]), np.array([1.0]))
+    assert halves[500] == pytest.approx(500, abs=5)  # the next pod comes at once
+    assert halves[499] == 0
+    mixed = room_worth(np.array([190, 500, 810, 1000]), np.array([0.001, 0.4, 0.3, 0.299]))
+    assert mixed[190] < 20  # a pod that hardly ever comes is not waited for
+    assert mixed[500] == pytest.approx(500, abs=20)
+
+
+@given(
+    millis=st.lists(st.integers(1, 1000), min_size=1, max_size=12, unique=True).map(sorted),
+    weights=st.lists(st.floats(0.001, 1), min_size=12, max_size=12),
+)
+@settings(max_examples=30, deadline=None)
+def test_more_room_is_never_worth_less_and_never_more_than_a_device(millis: list[int], weights: list[float]) -> None:
+    popularity = np.array(weights[: len(millis)])
+    found = room_worth(np.array(millis), popularity / popularity.sum())
+    assert found[0] == 0
+    assert (np.diff(found) >= -1e-6).all()
+    assert found[1000] == 1000
+
+
+def test_scarce_models_are_left_to_the_pods_that_need_them() -> None:
+    nodes = nodes_of(NodeOf(model="A"), *[NodeOf(model="B")] * 3)
+    pods = pods_of(PodOf())
+    history = pods_of(PodOf(spec="A"), PodOf())
+    run = GpuScheduler(nodes, classes_of(pods, models_of(nodes)), NEAP, history=history, seed=1)
+    placed = run.place(0)
+    assert placed is not None
+    assert placed.node > 0
 
 
 def test_without_history_every_node_that_fits_is_as_good() -> None:

@@ -8,6 +8,7 @@ is floor(100 * sigmoid(reduction / 1000)). Popularity is a count and sums are in
 """
 
 from collections import Counter
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Typical(NamedTuple):
 _Typical = tuple[Ints, Ints, Bools, Ints, Ints, int, Ints]  # the fields of Typical, as kernels take them
 
 
-def typical_pods(history: GpuPods, models: list[str]) -> Typical:
+def typical_pods(history: GpuPods, models: Collection[str]) -> Typical:
     """Learn from pods seen so far; among equally popular requests the larger is taken first, as in the paper's simulator."""
     columns = (history.cpu.tolist(), history.gpu_milli.tolist(), history.num_gpu.tolist(), history.gpu_spec)
     popular = Counter(zip(*columns, strict=True))

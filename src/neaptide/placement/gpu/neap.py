@@ -1,96 +1,48 @@
-"""Neap: fragmentation gradient descent that knows CPU: the idle GPU which a node's idle CPU can bring to use.
+"""Neap: worth of room as the pods to come will use it, and of a node's GPU as far as its CPU brings it to use.
 
-FGD (fgd.py) counts all idle milli on the devices that a typical pod fits on as usable, however little CPU is left beside them. Of the
-typical pods k that fit on a node, let u be what FGD counts as usable, c the node's idle CPU and r the GPU that k asks for per CPU. The worth
-of the node is the mean of
+FGD (fgd.py) counts all idle milli on the devices that a typical pod fits on as usable: whatever the pod then leaves, and however little CPU
+there is beside it. Here room v on a device is worth what patient waiting for pods of the mix makes of it (`room_worth`), shared among the
+pods that fit. Of the typical pods k that fit on a node, let u be the idle milli on devices that are able to take k, U what these are worth,
+c the node's idle CPU and r the GPU that k asks for per CPU. The worth of the node is the mean of
 
-- alone, sum of w * min(u, c * r): nothing but pods like k will come, and CPU carries only so many of them;
-- together, min(sum of w * u, c * sum of w * r): they come mixed, so that those with little CPU make up for the others.
+- alone, sum of w * U * min(1, c * r / u): nothing but pods like k will come, and CPU carries only so many of them;
+- together, sum of w * U, times min(1, c * sum of w * r / sum of w * u): they come mixed, so that those with little CPU make up for others.
 
-A pod's weight w is how popular it is, halved where it asks for several devices. A pod goes where worth falls least beyond what the pod
-takes; the score is FGD's: floor(100 * sigmoid((taken - loss of worth) / 1000)), and the first node wins ties. All sums are integers, so that
-equal nodes tie exactly. docs/policies/neap.md has the measurements.
+A pod's weight w is how popular it is, less by a quarter where it asks for several devices, and divided by the root of the share of all devices that
+it accepts. A pod goes where worth falls least beyond what the pod takes; the score is FGD's: floor(100 * sigmoid((taken - loss of worth) /
+1000)), and the first node wins ties. All sums are integers, so that equal nodes tie exactly. docs/policies/neap.md has the measurements.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
-from neaptide.placement.gpu.fgd import typical_pods
+from neaptide.placement.gpu.neap_mix import FINE, PARTS, learn_mix
 from neaptide.placement.gpu.policy import GpuPolicy
-from neaptide.placement.gpu.state import CPU, MILLI, WHOLE, Bools, GpuPods, Ints, Scores
+from neaptide.placement.gpu.state import CPU, MILLI, Bools, Ints, Scores
 from neaptide.placement.gpu.steps import shares, tightest, tightest_numpy
 from neaptide.placement.kernels.jit import Twins, kernel
 
-_FINE = 1000  # rates are whole numbers: GPU milli per this many milli-CPU
-_ONE_DEVICE = 2  # how much a typical pod with one device counts; one with several counts 1
-
-
-class Mix(NamedTuple):
-    """What is to come. A shape is the GPU side of a request, as in FGD: milli, devices, accepted models.
-
-    Attributes:
-        millis: [shapes] ascending.
-        nums: [shapes] devices.
-        accepted: [models, shapes] whether the model is accepted.
-        cpus: the CPU requests of typical pods with GPU, ascending.
-        counts: [cpus + 1, shapes] the weight of the typical pods of the shape that ask for one of the first k of `cpus`.
-        rates: [cpus + 1, shapes] the same, each pod times its GPU per CPU.
-        unit: what one GPU milli counts in a node's worth.
-        steps: [99] the least gain, in that unit, for score k + 1.
-    """
-
-    millis: Ints
-    nums: Ints
-    accepted: Bools
-    cpus: Ints
-    counts: Ints
-    rates: Ints
-    unit: int
-    steps: Ints
-
-
-_Mix = tuple[Ints, Ints, Bools, Ints, Ints, Ints, int, Ints]  # the fields of Mix, as kernels take them
-
-
-def learn_mix(history: GpuPods, models: list[str]) -> Mix:
-    """What typical pods of the pods seen so far ask for."""
-    typical = typical_pods(history, models)
-    size = typical.millis * typical.nums
-    cpu = typical.cpus[:, None]
-    counts = typical.counts * np.where(typical.nums == 1, _ONE_DEVICE, 1)
-    weight = np.diff(counts, axis=0)
-    rates = np.zeros_like(counts)
-    rates[1:] = (weight * size * _FINE // np.maximum(cpu, 1)).cumsum(axis=0)
-    unit = 2 * _ONE_DEVICE * typical.covered  # worth is the sum of two means
-    score = np.arange(1, 100)
-    return Mix(
-        millis=typical.millis,
-        nums=typical.nums,
-        accepted=typical.accepted,
-        cpus=typical.cpus,
-        counts=counts,
-        rates=rates,
-        unit=unit,
-        steps=np.ceil(unit * WHOLE * np.log(score / (100 - score))).astype(np.int64),
-    )
+_UNIT = 2 * PARTS  # what one milli counts: worth sums both readings
+_Mix = tuple[Ints, Ints, Bools, Ints, Ints, Ints, Ints, Ints]  # the fields of Mix, as kernels take them
 
 
 @kernel
-def _move(able: Ints, usable: Ints, millis: Ints, old: int, new: int) -> None:
-    """The room on one device changes: to each shape, how many devices are able to take it, and the milli idle on these."""
+def _move(room: Ints, millis: Ints, values: Ints, old: int, new: int) -> None:
+    """One device changes. `room` [3, shapes]: devices that are able to take the shape, idle milli on these, and their worth."""
     for shape in range(millis.size):
-        now = new >= millis[shape]
-        then = old >= millis[shape]
-        able[shape] += (1 if now else 0) - (1 if then else 0)
-        usable[shape] += (new if now else 0) - (old if then else 0)
+        if new >= millis[shape]:
+            room[0, shape] += 1
+            room[1, shape] += new
+            room[2, shape] += values[new]
+        if old >= millis[shape]:
+            room[0, shape] -= 1
+            room[1, shape] -= old
+            room[2, shape] -= values[old]
 
 
 @kernel
 def _worth(
     cpu: int,
-    able: Ints,
-    usable: Ints,
+    room: Ints,
     millis: Ints,
     nums: Ints,
     accepted: Bools,
@@ -98,19 +50,25 @@ def _worth(
     counts: Ints,
     rates: Ints,
 ) -> int:
-    """The worth of a node, in units of `Mix.unit`."""
+    """The worth of a node, in parts: `_UNIT` to a milli."""
     within = np.searchsorted(cpus, cpu, side="right")
     alone = 0
     together = 0
+    usable = 0
     carried = 0
     for shape in range(nums.size):
-        if accepted[shape] and usable[shape] > 0 and able[shape] >= nums[shape]:
-            free = np.searchsorted(cpus, cpu * nums[shape] * millis[shape] // usable[shape], side="right")
-            alone += counts[free, shape] * usable[shape]  # pods that use up the GPU before the CPU
-            alone += cpu * (rates[within, shape] - rates[free, shape]) // _FINE
-            together += counts[within, shape] * usable[shape]
+        if accepted[shape] and room[0, shape] > 0 and room[0, shape] >= nums[shape]:
+            idle = room[1, shape]
+            free = np.searchsorted(cpus, cpu * nums[shape] * millis[shape] // idle, side="right")
+            # The pods that use up the GPU before the CPU, and what CPU carries of the others.
+            carry = counts[free, shape] + cpu * (rates[within, shape] - rates[free, shape]) // (FINE * idle)
+            alone += carry * room[2, shape]
+            together += counts[within, shape] * room[2, shape]
+            usable += counts[within, shape] * idle
             carried += rates[within, shape]
-    return alone + min(together, cpu * carried // _FINE)
+    if usable > 0:
+        together = together * (min(usable, cpu * carried // FINE) * PARTS // usable) // PARTS
+    return alone + together
 
 
 @kernel
@@ -119,40 +77,37 @@ def _best(
     gpu: Ints,
     model: int,
     request: Ints,
-    able: Ints,
-    usable: Ints,
+    room: Ints,
     millis: Ints,
     nums: Ints,
     accepted: Bools,
     cpus: Ints,
     counts: Ints,
     rates: Ints,
-    unit: int,
+    values: Ints,
     steps: Ints,
 ) -> tuple[int, int]:
     """The score of a node, and the devices, as bits, that give it: for a share the first of the best, else the tightest.
 
-    `able` and `usable` are room to work in.
+    `room` is room to work in.
     """
-    able[:] = 0
-    usable[:] = 0
-    for free in gpu:
-        if free > 0:
-            _move(able, usable, millis, 0, free)
+    room[:] = 0
+    for idle in gpu:
+        _move(room, millis, values, 0, idle)
     milli = request[MILLI]
     fits = accepted[model]
-    before = _worth(cpu, able, usable, millis, nums, fits, cpus, counts, rates)
+    before = _worth(cpu, room, millis, nums, fits, cpus, counts, rates)
     left = cpu - request[CPU]
     best = -1
     chosen = 0
     if shares(request):
         for device in range(gpu.size):
-            free = gpu[device]
-            if free >= milli and free not in gpu[:device]:  # equal devices score equally
-                _move(able, usable, millis, free, free - milli)
-                after = _worth(left, able, usable, millis, nums, fits, cpus, counts, rates)
-                _move(able, usable, millis, free - milli, free)
-                score = int(np.searchsorted(steps, unit * milli - before + after, side="right"))
+            idle = gpu[device]
+            if idle >= milli and idle not in gpu[:device]:  # equal devices score equally
+                _move(room, millis, values, idle, idle - milli)
+                after = _worth(left, room, millis, nums, fits, cpus, counts, rates)
+                _move(room, millis, values, idle - milli, idle)
+                score = int(np.searchsorted(steps, _UNIT * milli - before + after, side="right"))
                 if score > best:
                     best = score
                     chosen = 1 << device
@@ -161,10 +116,10 @@ def _best(
     taken = 0
     for device in range(gpu.size):
         if (chosen >> device) & 1:
-            _move(able, usable, millis, gpu[device], gpu[device] - milli)
+            _move(room, millis, values, gpu[device], gpu[device] - milli)
             taken += milli
-    after = _worth(left, able, usable, millis, nums, fits, cpus, counts, rates)
-    return int(np.searchsorted(steps, unit * taken - before + after, side="right")), chosen
+    after = _worth(left, room, millis, nums, fits, cpus, counts, rates)
+    return int(np.searchsorted(steps, _UNIT * taken - before + after, side="right")), chosen
 
 
 def _score(
@@ -179,10 +134,9 @@ def _score(
     out: Scores,
     *mix: *_Mix,
 ) -> None:
-    able = np.empty_like(mix[0])
-    usable = np.empty_like(mix[0])
+    room = np.empty((3, mix[0].size), np.int64)
     for row in rows:
-        out[row] = _best(cpu[row], gpu[row], model[row], request, able, usable, *mix)[0]
+        out[row] = _best(cpu[row], gpu[row], model[row], request, room, *mix)[0]
 
 
 def _devices(
@@ -197,9 +151,8 @@ def _devices(
     _draw: float,
     *mix: *_Mix,
 ) -> int:
-    able = np.empty_like(mix[0])
-    usable = np.empty_like(mix[0])
-    return _best(cpu[node], gpu[node], model[node], request, able, usable, *mix)[1]
+    room = np.empty((3, mix[0].size), np.int64)
+    return _best(cpu[node], gpu[node], model[node], request, room, *mix)[1]
 
 
 def _worth_numpy(
@@ -211,19 +164,26 @@ def _worth_numpy(
     cpus: Ints,
     counts: Ints,
     rates: Ints,
+    values: Ints,
 ) -> Ints:
     """As `_worth`, of many nodes at once: cpu [nodes], gpu [nodes, devices], accepted [nodes, shapes]."""
     different, group = np.unique(millis, return_inverse=True)
-    can = gpu[:, :, None] >= different
-    usable = np.where(can, gpu[:, :, None], 0).sum(axis=1)[:, group]
-    fits = accepted & (usable > 0) & (can.sum(axis=1)[:, group] >= nums)
+    able = gpu[:, :, None] >= different
+    devices, idle, valued = (
+        np.where(able, each[:, :, None], 0).sum(axis=1)[:, group] for each in (np.ones_like(gpu), gpu, values[gpu])
+    )
+    fits = accepted & (devices > 0) & (devices >= nums)
+    idle, valued = np.where(fits, idle, 1), np.where(fits, valued, 0)
     within = np.searchsorted(cpus, cpu, side="right")
-    free = np.searchsorted(cpus, np.where(fits, cpu[:, None] * nums * millis // np.maximum(usable, 1), 0), side="right")
+    free = np.searchsorted(cpus, np.where(fits, cpu[:, None] * nums * millis // idle, 0), side="right")
     shape = np.arange(nums.size)
-    alone = counts[free, shape] * usable + cpu[:, None] * (rates[within] - rates[free, shape]) // _FINE
-    together: Ints = np.where(fits, counts[within] * usable, 0).sum(axis=1)
+    carry = counts[free, shape] + cpu[:, None] * (rates[within] - rates[free, shape]) // (FINE * idle)
+    alone = (carry * valued).sum(axis=1)
+    together = (counts[within] * valued).sum(axis=1)
+    usable = np.where(fits, counts[within] * idle, 0).sum(axis=1)
     carried = np.where(fits, rates[within], 0).sum(axis=1)
-    worth: Ints = np.where(fits, alone, 0).sum(axis=1) + np.minimum(together, cpu * carried // _FINE)
+    part = np.minimum(usable, cpu * carried // FINE) * PARTS // np.maximum(usable, 1)
+    worth: Ints = alone + together * part // PARTS
     return worth
 
 
@@ -240,15 +200,15 @@ def _scores_numpy(
     cpus: Ints,
     counts: Ints,
     rates: Ints,
-    unit: int,
+    values: Ints,
     steps: Ints,
 ) -> Ints:
     """The score of each row, where the pod takes the devices [rows, devices] of it."""
     taken = devices * request[MILLI]
-    mix = (millis, nums, accepted[model[rows]], cpus, counts, rates)
+    mix = (millis, nums, accepted[model[rows]], cpus, counts, rates, values)
     before = _worth_numpy(cpu[rows], gpu[rows], *mix)
     after = _worth_numpy(cpu[rows] - request[CPU], gpu[rows] - taken, *mix)
-    scores: Ints = np.searchsorted(steps, unit * taken.sum(axis=1) - before + after, side="right")
+    scores: Ints = np.searchsorted(steps, _UNIT * taken.sum(axis=1) - before + after, side="right")
     return scores
 
 

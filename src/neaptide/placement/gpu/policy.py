@@ -1,13 +1,13 @@
 """What a GPU placement policy is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from neaptide.placement.gpu.state import GpuPods
 from neaptide.placement.kernels.jit import Twins
 
 
-def _knows_nothing(_history: GpuPods, _models: list[str]) -> tuple[Any, ...]:
+def _knows_nothing(_history: GpuPods, _models: Mapping[str, int]) -> tuple[Any, ...]:
     return ()
 
 
@@ -18,7 +18,7 @@ class GpuPolicy(NamedTuple):
         name: as users write it, in any case.
         score: (rows, *state, request, out, *knowledge): writes the score of each row, 0 or more; all of them fit, and there is one.
         devices: (node, *state, request, draw, *knowledge) -> the devices that the pod gets, as bits.
-        knowledge: (pods seen so far, models) -> arrays for both of these functions.
+        knowledge: (pods seen so far, devices of all nodes by model, in the order of models) -> arrays for both of these functions.
         aliases: other names.
         random: whether ties between nodes are broken at random, and `draw` is a random number in [0, 1) and not 0.
     """
@@ -26,6 +26,6 @@ class GpuPolicy(NamedTuple):
     name: str
     score: Twins
     devices: Twins
-    knowledge: Callable[[GpuPods, list[str]], tuple[Any, ...]] = _knows_nothing
+    knowledge: Callable[[GpuPods, Mapping[str, int]], tuple[Any, ...]] = _knows_nothing
     aliases: tuple[str, ...] = ()
     random: bool = False

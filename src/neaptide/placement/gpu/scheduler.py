@@ -14,6 +14,7 @@ from neaptide.placement.gpu.state import (
     GpuPods,
     PodClasses,
     Scores,
+    devices_of,
     empty_state,
     models_of,
 )
@@ -54,7 +55,7 @@ class GpuScheduler:
         models = models_of(nodes)
         self.state = empty_state(nodes, models)
         self._classes = classes
-        self._knowledge = policy.knowledge(history, models)
+        self._knowledge = policy.knowledge(history, devices_of(nodes, models))
         self._random = np.random.default_rng(seed) if policy.random else None
         self._fit, self._score, self._choose, self._devices, self._take = (
             twins.pick(compiled=compiled) for twins in (FIT, policy.score, CHOOSE, policy.devices, TAKE)

@@ -4,6 +4,7 @@ A device is divisible in thousandths (milli). A pod asks for `num_gpu` devices w
 and may name the models it accepts: `V100M16|V100M32`, or nothing for any.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +107,15 @@ def models_of(nodes: GpuNodes) -> list[str]:
     return sorted(set(nodes.model))
 
 
-def accepts(spec: str, models: list[str]) -> list[bool]:
+def devices_of(nodes: GpuNodes, models: list[str]) -> dict[str, int]:
+    """How many devices there are of each of `models`."""
+    devices = dict.fromkeys(models, 0)
+    for model, count in zip(nodes.model, nodes.gpu_count.tolist(), strict=True):
+        devices[model] += count
+    return devices
+
+
+def accepts(spec: str, models: Collection[str]) -> list[bool]:
     """Which of `models` a pod with this `gpu_spec` accepts; an empty one accepts all."""
     wanted = {name for name in spec.split("|") if name}
     return [not wanted or model in wanted for model in models]
