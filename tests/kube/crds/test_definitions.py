@@ -11,17 +11,25 @@ from neaptide.admission.registry import RULES
 from neaptide.kube.crds import price_catalogue
 from neaptide.kube.crds.definitions import DEFINITIONS, Definition, text
 from neaptide.kube.crds.policy import KINDS, PolicyObject, field_of
+from neaptide.kube.crds.reference import page
 from neaptide.kube.crds.types import Condition, transition
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.rows import GPU, INSTANCE, UNIT, Form
 
-CRDS = Path(__file__).parents[3] / "charts" / "neaptide" / "files" / "crds"
+ROOT = Path(__file__).parents[3]
+CRDS = ROOT / "charts" / "neaptide" / "files" / "crds"
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda each: each.kind)
 def test_the_chart_holds_what_the_structs_say(definition: Definition) -> None:
     """If this fails: `python -m neaptide.kube.crds.definitions charts/neaptide/files/crds`."""
     assert (CRDS / f"{definition.name}.yaml").read_text(encoding="utf-8") == text(definition)
+
+
+def test_the_page_says_what_the_structs_say() -> None:
+    """If this fails: `python -m neaptide.kube.crds.reference docs/api.md`."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert page(text) == text
 
 
 def test_the_chart_holds_no_definition_of_a_kind_that_is_no_more() -> None:

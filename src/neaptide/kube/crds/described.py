@@ -14,8 +14,8 @@ _ENTRY = re.compile(r"^ {4}(\w+): (.*)$")
 
 def summary(struct: type[Struct]) -> str:
     """A Struct's docstring without its sections, on one line."""
-    text = inspect.getdoc(struct) if "__doc__" in vars(struct) else None
-    return _line(re.split(r"\n\w+:\n", text or "")[0].strip())
+    text = inspect.cleandoc(vars(struct).get("__doc__") or "")  # its own, not one that it inherits
+    return _line(re.split(r"\n\w+:\n", text)[0])
 
 
 @cache
