@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from tests.kubeapi.recorded import Recorded, begun, reset, serving, status
 
 from neaptide.kubeapi import errors
 from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.resources import CONFIG_MAPS
 from neaptide.kubeapi.watch import (
     Bookmark,
@@ -26,6 +28,7 @@ from neaptide.kubeapi.watch import (
     Relisted,
     Removed,
     Synced,
+    _Stream,
     changes,
 )
 
@@ -422,6 +425,36 @@ async def broken(request: web.BaseRequest, model: Model, fault: str, part: float
     if fault == "reset":
         reset(request)
     return response
+
+
+class Pieces:
+    """A body that comes in the pieces given."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = [each for each in pieces if each]
+
+    async def readany(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+@given(
+    lines=st.lists(st.binary().map(lambda each: each.replace(b"\n", b"")), max_size=8),
+    cuts=st.lists(st.integers(0, 99)),
+)
+def test_however_a_body_is_cut_into_pieces_its_lines_are_whole(lines: list[bytes], cuts: list[int]) -> None:
+    body = b"".join(each + b"\n" for each in lines)
+    places = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
+    pieces = [body[start:end] for start, end in pairwise(places)]
+
+    async def scenario() -> list[bytes]:
+        stream = _Stream(
+            Client(Cluster("https://x")), CONFIG_MAPS, "", {"labelSelector": "", "fieldSelector": ""}, HASTY
+        )
+        return [each async for each in stream._lines(Pieces([*pieces, b"half"]))]  # type: ignore[arg-type]
+
+    found = asyncio.run(scenario())
+    assert b"".join(found) == body
+    assert all(each.endswith(b"\n") for each in found)
 
 
 FAULTS = st.sampled_from(["cut", "reset", "410", "429", "500", "no JSON", "forgotten"])
