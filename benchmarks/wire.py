@@ -13,7 +13,6 @@ from contextlib import aclosing
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from typing import Any, NamedTuple
 
 import uvloop
@@ -178,10 +177,16 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {"wire.list": list_figures, 
 def _run(client: str, kubeconfig: Path) -> tuple[Cost, object]:
     """The cost, and what was read, so that it is held until memory is looked at. What is imported does not count."""
     read = CLIENTS[client](kubeconfig)
-    before, begin, cpu = getrusage(RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
+    before, begin, cpu = _peak(), time.perf_counter(), time.process_time()
     held = read()
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    return Cost(seconds, cpu, (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024), held
+    return Cost(seconds, cpu, _peak() - before), held
+
+
+def _peak() -> float:
+    """MiB that this program had resident at most; unlike ru_maxrss, this does not begin with what its parent had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 if __name__ == "__main__":
