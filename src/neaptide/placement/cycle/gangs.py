@@ -4,16 +4,18 @@ A gang is named by the label `pod-group.scheduling.sigs.k8s.io` (of a PodGroup, 
 Koordinator's annotation `gang.scheduling.koordinator.sh/name` on its pods, which then carry the gang's terms too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from neaptide.model.actions import Ref
 from neaptide.model.columns import FAILED, SUCCEEDED
 from neaptide.model.scheduling_objects import PodGroup
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import go_duration
+from neaptide.placement.cycle.actions import SetPodGroup
 
 POD_GROUP_LABEL = "pod-group.scheduling.sigs.k8s.io"
 GANG = "gang.scheduling.koordinator.sh/"
@@ -56,6 +58,7 @@ class Gangs:
         self._members: dict[str, dict[str, None]] = {}
         self._gang_of: dict[str, str] = {}
         self._satisfied: set[str] = set()
+        self._said: dict[str, SetPodGroup] = {}
 
     def gang_of(self, pod: int) -> str | None:
         """The gang (`namespace/name`) that a pod (row) belongs to; None for none."""
@@ -129,9 +132,17 @@ class Gangs:
             for row in self.members(gang)
         )
 
-    def known(self) -> Sequence[str]:
-        """All gangs that have pods."""
-        return list(self._members)
+    def report(self, assumed: set[str]) -> list[SetPodGroup]:
+        """The status of the PodGroups whose pods have changed; pods (keys) that are merely assumed do not count yet."""
+        found = []
+        for gang, group in self._snapshot.others.get("PodGroup", {}).items():
+            there = self.on_nodes(gang, assumed)
+            phase = "Pending" if not there else "Scheduled" if there >= group.spec.min_member else "Scheduling"
+            action = SetPodGroup(Ref("PodGroup", group.metadata.name, group.metadata.namespace), phase, there)
+            if (group.status.phase, group.status.scheduled) != (phase, there) and self._said.get(gang) != action:
+                found.append(action)
+                self._said[gang] = action
+        return found
 
 
 def _terms(gang: str, said: Mapping[str, str], minimum: str, wait: int | None) -> Terms | Malformed:

@@ -45,6 +45,7 @@ from neaptide.placement.cycle.reservation_objects import SUCCEEDED as SUCCEEDED_
 from neaptide.placement.cycle.reservation_objects import is_stand_in, translated
 from neaptide.placement.cycle.reservations import Reservations
 from neaptide.placement.cycle.rolling import AUTOMATIC, for_successor
+from neaptide.placement.cycle.waits import Preview, Wait, longest
 from neaptide.placement.place import Placement
 
 _KINDS = {
@@ -134,6 +135,29 @@ class SchedulingCycle:
     def waiting(self) -> list[Waiting]:
         """The pods without a node, those apart whose scheduling gates are not gone, longest wait first."""
         return sorted(self._queue.waiting(), key=lambda each: (each.since, each.key))
+
+    def longest_waits(self, now: float, *, count: int = 10) -> list[Wait]:
+        """Who has waited longest, and why."""
+        return longest(self.snapshot, self._queue.waiting(), now, count=count)
+
+    def preview(self, key: str, now: float) -> Preview:
+        """What a try of a waiting pod (`namespace/name`) would bring now; nothing is changed."""
+        pod = self._queue.pods.get(key)
+        if pod is None:
+            return Preview(reason="the pod waits for no node of this scheduler")
+        plugins = self._attempts.concerned(pod.row)
+        with self.snapshot.what_if():
+            attempt = self._attempts.one(pod.row, plugins, now, nominated=self._nominations.node_of(key))
+            if attempt.node is not None:
+                return Preview(self.snapshot.nodes.names[attempt.node])
+            if attempt.verdict is None:
+                return Preview(reason=attempt.message)
+            self._preemptor.begin()
+            made = self._preemptor.plan(pod, attempt.verdict, now)
+            if made.node is None:
+                return Preview(reason=f"{attempt.message} {made.message}".rstrip())
+            victims = tuple(self.snapshot.pod_ref(each) for each in made.victims)
+            return Preview(self.snapshot.nodes.names[made.node], victims)
 
     # -- what the cluster shows ----------------------------------------------------------------------------------------
 
@@ -408,6 +432,7 @@ class SchedulingCycle:
         self._planner.cycle(self._order.sorted(self._queue.take(now), now), now)
         for plugin in self._plugins:
             self._out.extend(plugin.report())
+        self._out.extend(self._gangs.report(set(self._assumptions.pods)))
 
 
 def _sparing_stand_ins(protects: Protects) -> Protects:

@@ -82,11 +82,14 @@ class Preemptor:
         self._spec, self._protects, self._assumed = spec, protects, assumed
         self._budgets = DisruptionBudgets(snapshot)
         self._protected: dict[int, bool] = {}
+        self._vain: dict[tuple[int, Rank], tuple[int, str]] = {}
+        """By class and rank: how many changes of nodes there had been when no room could be made, and why."""
 
     def begin(self) -> None:
         """A cycle begins."""
         self._budgets.refresh()
         self._protected.clear()
+        self._vain.clear()
 
     def plan(self, pod: Waiting, verdict: Verdict, now: float) -> Made:
         """Which pods would have to go so that a pod, of which filters have said this, fits somewhere."""
@@ -96,6 +99,10 @@ class Preemptor:
         if not pod.preempts:
             return Made(None, message="preemption: not eligible due to preemptionPolicy=Never.")
         row, rank = pod.row, rank_of(self._snapshot, pod.row)
+        alike = int(self._snapshot.pods.cls[row]), rank
+        changes, message = self._vain.get(alike, (-1, ""))
+        if changes == len(self._snapshot.changed_nodes):
+            return Made(None, message=message)
         helped = self._helped(verdict)
         if not helped.any():
             return Made(None, message=f"preemption: 0/{total} nodes are available: {total} {NOT_HELPFUL}.")
@@ -106,7 +113,9 @@ class Preemptor:
             useless = total - int(np.count_nonzero(helped))
             said = [f"{useless} {NOT_HELPFUL}"] if useless else []
             said.append(f"{total - useless} {NO_VICTIMS}")
-            return Made(None, message=f"preemption: 0/{total} nodes are available: {', '.join(sorted(said))}.")
+            message = f"preemption: 0/{total} nodes are available: {', '.join(sorted(said))}."
+            self._vain[alike] = len(self._snapshot.changed_nodes), message
+            return Made(None, message=message)
         for victim in best.victims:
             self._budgets.use(victim)
         return Made(best.node, best.victims)
@@ -140,11 +149,12 @@ class Preemptor:
         rows = np.flatnonzero((pods.node[: pods.rows] >= 0) & pods.alive[: pods.rows])
         band, priority = pods.band[rows], pods.priority[rows]
         rows = rows[(band < rank[0]) | ((band == rank[0]) & (priority < rank[1]))]
-        found: dict[int, list[int]] = {}
         also = [each for plugin in self._attempts.plugins for each in plugin.reclaimable(row)]
-        for each in dict.fromkeys((*rows.tolist(), *also)):
-            found.setdefault(int(pods.node[each]), []).append(each)
-        return found
+        if also:
+            rows = np.union1d(rows, np.array(also, dtype=np.int64))
+        rows = rows[np.argsort(pods.node[rows], kind="stable")]
+        nodes, starts = np.unique(pods.node[rows], return_index=True)
+        return {node: some.tolist() for node, some in zip(nodes.tolist(), np.split(rows, starts[1:]), strict=False)}
 
     def _candidates(self, row: int, lower: dict[int, list[int]], helped: Bools, now: float) -> list[_Candidate]:
         """The nodes where room could be made, with the victims that amounts alone ask for."""
@@ -239,7 +249,7 @@ class Preemptor:
         pods, capacity = self._snapshot.pods, np.maximum(self._snapshot.nodes.allocatable[counted, node], 1)
         band, priority = max((rank_of(self._snapshot, each) for each in victims), default=(-1, -(2**31)))
         top = [each for each in victims if (pods.band[each], pods.priority[each]) == (band, priority)]
-        starts = [float(np.nan_to_num(pods.started[each], nan=np.inf)) for each in top]
+        starts = [self._started(each) for each in top]
         return _Candidate(
             len(self._budgets.violators(self._by_importance(victims)[::-1])),
             band,
@@ -254,11 +264,16 @@ class Preemptor:
 
     def _by_importance(self, pods: list[int]) -> list[int]:
         """Those whose budgets would be violated first, then by rank, then the longest running."""
-        table = self._snapshot.pods
-        started = {each: float(np.nan_to_num(table.started[each], nan=np.inf)) for each in pods}
-        ranked = sorted(pods, key=lambda each: (rank_of(self._snapshot, each), -started[each], -each), reverse=True)
+        ranked = sorted(
+            pods, key=lambda each: (rank_of(self._snapshot, each), -self._started(each), -each), reverse=True
+        )
         violating = self._budgets.violators(ranked)
         return sorted(ranked, key=lambda each: each not in violating)
+
+    def _started(self, pod: int) -> float:
+        """When a pod started; one that has not is taken to start last."""
+        started = float(self._snapshot.pods.started[pod])
+        return started if started == started else np.inf  # noqa: PLR0124 - nan alone is not itself
 
     def _leaving(self, pods: Sequence[int]) -> list[int]:
         return [each for each in pods if self._is_leaving(each)]
