@@ -17,7 +17,7 @@ from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import Mix, draw
 
 PLACE = ("--namespace=tide", "--create-namespace")
-WITHOUT_VOLUME = "--set=journal.persistence=false"
+VALUES = "--set=journal.persistence=false,admission.webhook=true"
 CLASSES = ["koord-batch", "koord-free", "koord-mid", "koord-prod"]
 
 
@@ -35,7 +35,7 @@ def helm(helm_in: Callable[[Path], Helm], cluster: Testbed) -> Helm:
 
 
 def test_it_is_installed_upgraded_and_removed(helm: Helm, cluster: Testbed) -> None:
-    helm.done("install", "neaptide", NEAPTIDE, *PLACE, WITHOUT_VOLUME, "--wait", "--timeout=60s")
+    helm.done("install", "neaptide", NEAPTIDE, *PLACE, VALUES, "--wait", "--timeout=60s")
     pods = items(cluster, "pods", "--namespace=tide")
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
     assert names(cluster, "crd") == ["plans.neaptide.io", "policies.neaptide.io", "pricecatalogues.neaptide.io"]
@@ -44,7 +44,7 @@ def test_it_is_installed_upgraded_and_removed(helm: Helm, cluster: Testbed) -> N
     trust = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle(cluster)}]
     done(cluster, "patch", "mutatingwebhookconfiguration", "neaptide", "--type=json", f"--patch={json.dumps(trust)}")
 
-    helm.done("upgrade", "neaptide", NEAPTIDE, *PLACE, WITHOUT_VOLUME, "--set=replicas=1,enforce=false")
+    helm.done("upgrade", "neaptide", NEAPTIDE, *PLACE, VALUES, "--set=replicas=1,enforce=false")
     assert [each for each in names(cluster, "priorityclass") if each.startswith("koord-")] == CLASSES
     webhook = object_of(cluster, "mutatingwebhookconfiguration", "neaptide")["webhooks"][0]
     assert webhook["clientConfig"]["caBundle"] == bundle(cluster)
@@ -54,14 +54,14 @@ def test_it_is_installed_upgraded_and_removed(helm: Helm, cluster: Testbed) -> N
     helm.done("uninstall", "neaptide", "--namespace=tide")
     assert items(cluster, "clusterrole,clusterrolebinding", "--selector=app.kubernetes.io/name=neaptide") == []
     assert names(cluster, "policies.neaptide.io") == ["reclaim"]
-    helm.done("install", "neaptide", NEAPTIDE, *PLACE, WITHOUT_VOLUME)
+    helm.done("install", "neaptide", NEAPTIDE, *PLACE, VALUES)
     assert names(cluster, "policies.neaptide.io") == ["reclaim"]
 
 
 def test_a_priority_class_that_is_there_stays_as_it_is(helm: Helm, cluster: Testbed) -> None:
     done(cluster, "create", "priorityclass", "koord-batch", "--value=5555")
-    helm.done("install", "neaptide", NEAPTIDE, *PLACE, WITHOUT_VOLUME)
-    helm.done("upgrade", "neaptide", NEAPTIDE, *PLACE, WITHOUT_VOLUME)
+    helm.done("install", "neaptide", NEAPTIDE, *PLACE, VALUES)
+    helm.done("upgrade", "neaptide", NEAPTIDE, *PLACE, VALUES)
     helm.done("uninstall", "neaptide", "--namespace=tide")
     found = object_of(cluster, "priorityclass", "koord-batch")
     assert found["value"] == 5555

@@ -19,10 +19,7 @@ from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import fake_node
 
 PLACE = ("--namespace=tide", "--create-namespace")
-VALUES = (
-    "--set=replicas=0,journal.persistence=false,controller.intervalSeconds=1",
-    "--set=admission.webhook=false",
-)
+VALUES = ("--set=replicas=0,journal.persistence=false,controller.intervalSeconds=1",)
 USER = "system:serviceaccount:tide:neaptide"
 SERIES = 60.0
 """Seconds after which a repeated Event is counted on the one that is there."""

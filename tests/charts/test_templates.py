@@ -9,21 +9,24 @@ import yaml
 from tests.charts.conftest import CHARTS, INTEROP, NEAPTIDE, Helm, Objects
 
 from neaptide import __version__
+from neaptide.cli.app import _app as app
+from neaptide.cli.run import run
 
 VALUES: dict[str, tuple[str, ...]] = {
     "the defaults": (),
     "one replica, nothing beside it": (
-        "--set=replicas=1,journal.persistence=false,admission.webhook=false,networkPolicy.enabled=false,dashboard.enabled=false",
+        "--set=replicas=1,journal.persistence=false,networkPolicy.enabled=false,dashboard.enabled=false",
     ),
     "read-only": ("--set=enforce=false",),
     "everything": (
+        "--set=admission.webhook=true",
         "--set=serviceMonitor.enabled=true,prometheusRule.enabled=true,usage.kubelets=true,usage.prometheus=http://prometheus:9090",
         f"--set=image.digest=sha256:{'a' * 64}",
         '--set-json=tolerations=[{"operator":"Exists"}]',
         '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]',
         "--set=controller.extraArgs={--dry-run},podLabels.team=a,podAnnotations.b=c,imagePullSecrets[0].name=key",
     ),
-    "a MutatingAdmissionPolicy": ("--set=admission.webhook=false,admission.policies=true",),
+    "a MutatingAdmissionPolicy": ("--set=admission.policies=true",),
     "an account of one's own": ("--set=serviceAccount.create=false,serviceAccount.name=mine",),
 }
 
@@ -63,7 +66,7 @@ def test_every_rule_of_rights_names_its_verbs(helm: Helm, values: tuple[str, ...
 
 
 def test_without_enforce_it_may_only_write_what_is_its_own(helm: Helm) -> None:
-    rules = helm.rendered(NEAPTIDE, "--set=enforce=false")["ClusterRole", "tide"]["rules"]
+    rules = helm.rendered(NEAPTIDE, "--set=enforce=false,admission.webhook=true")["ClusterRole", "tide"]["rules"]
     writing = {
         resource
         for rule in rules
@@ -71,6 +74,13 @@ def test_without_enforce_it_may_only_write_what_is_its_own(helm: Helm) -> None:
         for resource in rule["resources"]
     }
     assert writing == {"events", "plans", "plans/status", "policies/status", "mutatingwebhookconfigurations"}
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_the_command_line_takes_what_the_chart_gives_it(helm: Helm, values: tuple[str, ...]) -> None:
+    (container,) = pod_of(helm.rendered(NEAPTIDE, *values))["containers"]
+    command, _, _ = app().parse_args(container["args"], exit_on_error=False, print_error=False)
+    assert command is run
 
 
 def test_two_replicas_are_never_on_one_node_and_not_disrupted_together(helm: Helm) -> None:
@@ -104,7 +114,9 @@ def test_only_prod_preempts(helm: Helm) -> None:
 
 
 def test_a_webhook_that_does_not_answer_keeps_no_pod_out(helm: Helm) -> None:
-    (webhook,) = helm.rendered(NEAPTIDE)["MutatingWebhookConfiguration", "tide"]["webhooks"]
+    (webhook,) = helm.rendered(NEAPTIDE, "--set=admission.webhook=true")["MutatingWebhookConfiguration", "tide"][
+        "webhooks"
+    ]
     assert webhook["failurePolicy"] == "Ignore"
     assert webhook["timeoutSeconds"] <= 10
     assert webhook["sideEffects"] == "None"
