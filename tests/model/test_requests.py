@@ -80,6 +80,20 @@ def test_scores_count_a_default_for_a_container_without_a_request() -> None:
 
 
 @pytest.mark.parametrize(
+    ("overhead", "resized"),
+    [({"cpu": "0"}, {}), ({}, {"main": ({}, {"cpu": "0"})})],
+    ids=["overhead", "the status of a resize"],
+)
+def test_what_the_total_of_a_pod_with_its_own_requests_names_has_no_default(
+    overhead: dict[str, str], resized: dict[str, tuple[dict[str, str], ...]]
+) -> None:
+    spec = PodSpec((container("main"), container("more")), overhead=overhead)
+    assert scoring_requests(spec, resized)[0] >= 100
+    own = PodSpec(spec.containers, overhead=overhead, resources=Resources({"memory": "1Gi"}))
+    assert scoring_requests(own, resized) == (0, 2**30)
+
+
+@pytest.mark.parametrize(
     ("requests", "field", "accepted"),
     [({"cpu": "-1"}, "[cpu]", "not negative"), ({"memory": "lots"}, "[memory]", "quantity")],
 )

@@ -18,7 +18,7 @@ def ask() -> Iterator[Ask]:
 
 
 @settings(
-    max_examples=300,
+    max_examples=200,
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -54,9 +54,9 @@ def effective_requests(spec: PodSpec, resized: Mapping[str, Requests] = {}) -> A
 def scoring_requests(spec: PodSpec, resized: Mapping[str, Requests] = {}) -> tuple[int, int]:
     """(milli-CPU, bytes) for scores: a container that names no request counts 100m and 200Mi. Raises FieldError."""
     pod_level, overhead = _pod_level(spec, resized), amounts_in("spec.overhead", spec.overhead)
-    known = (
-        pod_level | overhead if pod_level else {}
-    )  # as in v1.36, overhead keeps defaults away, but from such pods only
+    known: set[str] = set()
+    if pod_level:  # as in v1.36, what such a pod's total names has no default in any of its containers
+        known = {*pod_level, *overhead, *_aggregate(spec, lambda each: _container(each, resized))}
 
     def counted(container: Container) -> Amounts:
         amounts = _container(container, resized)
