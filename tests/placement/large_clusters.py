@@ -56,12 +56,18 @@ def large_scenes(seed: int) -> Iterator[Scene]:
         owner = draws.choice(of_owners)
         yield Scene(
             nodes=[stored(_named(draws.choice(of_nodes), number)) for number in range(NODES)],
-            pods=[stored(_put(draws.choice(there), f"b{n}", f"n{draws.randrange(NODES)}")) for n in range(BOUND)],
+            pods=[
+                stored(_put(_mixed(draws, draws.choice(there), of_pods), f"b{n}", f"n{draws.randrange(NODES)}"))
+                for n in range(BOUND)
+            ],
             namespaces=[o.Namespace(o.Metadata(name=name, labels={"team": draws.choice("xy")})) for name in NAMESPACES],
             services=[draws.choice(of_services)],
             workloads=[stored(owner)],
             storage=draws.choice(of_storages),
-            pending=[stored(_put(draws.choice(draws.choice(groups)), f"p{n}", "")) for n in range(PENDING)],
+            pending=[
+                stored(_put(_mixed(draws, draws.choice(draws.choice(groups)), of_pods), f"p{n}", ""))
+                for n in range(PENDING)
+            ],
         )
 
 
@@ -88,6 +94,15 @@ def _named(node: o.Node, number: int) -> o.Node:
     name = f"n{number}"
     labels = node.metadata.labels | ({HOST: name} if HOST in node.metadata.labels else {})
     return replace(node, metadata=replace(node.metadata, name=name, labels=labels))
+
+
+def _mixed(draws: random.Random, pod: o.Pod, among: list[o.Pod]) -> o.Pod:
+    """The pod with the containers of a second, the overhead of a third and so on: far more pods than were drawn."""
+    spec = pod.spec
+    for fields in (("containers", "init_containers"), ("overhead",), ("resources",)):
+        other = draws.choice(among).spec
+        spec = replace(spec, **{name: getattr(other, name) for name in fields})
+    return replace(pod, spec=spec, status=draws.choice(among).status)
 
 
 def _put(pod: o.Pod, name: str, node: str) -> o.Pod:
