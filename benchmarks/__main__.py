@@ -16,7 +16,17 @@ import yaml
 
 from benchmarks.figure import Figure
 
-MODULES = ("snapshot", "engine", "gpu_packing", "neap", "simulated_day", "admission", "wire", "scheduling_cycle", "live")
+MODULES = (
+    "snapshot",
+    "engine",
+    "gpu_packing",
+    "neap",
+    "simulated_day",
+    "admission",
+    "wire",
+    "scheduling_cycle",
+    "live",
+)
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
 

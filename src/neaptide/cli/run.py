@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Annotated
 
+import uvloop
 from cyclopts import Parameter
 from msgspec.structs import replace
 
@@ -80,7 +81,7 @@ def run(
     )
     configure()
     try:
-        asyncio.run(_until_signalled(cluster, options))
+        uvloop.run(_until_signalled(cluster, options))
     except (OSError, LogInUseError) as error:
         raise UsageError(str(error)) from error
     return OK

@@ -11,7 +11,7 @@ from neaptide.kubeapi import resources
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.discovery import allowed, served
 from neaptide.kubeapi.resources import Resource
-from neaptide.kubeapi.watch import Bookmark, Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
+from neaptide.kubeapi.watch import Bookmark, Changed, Event, Interrupted, Listed, Relisted, Removed, Synced, changes
 
 NODE_POOLS = Resource("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False)
 ALWAYS = (
@@ -35,6 +35,9 @@ ALWAYS = (
 """What every cluster serves."""
 WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS)
 """What comes with other projects."""
+
+
+_log = structlog.get_logger()
 
 
 class Stream(NamedTuple):
@@ -76,24 +79,28 @@ async def _scope(client: Client, resource: Resource, namespace: str) -> str | No
 
 async def follow(client: Client, stream: Stream, cache: Cache) -> None:
     """Put what a stream says into the cache, until cancelled."""
-    kind = stream.resource.kind
-    log = structlog.get_logger().bind(kind=kind)
     async with aclosing(changes(client, stream.resource, namespace=stream.namespace)) as events:
         async for event in events:
-            match event:
-                case Changed():
-                    cache.put(kind, event.raw)
-                case Removed():
-                    cache.remove(kind, event.raw)
-                case Bookmark():
-                    cache.heard(kind)
-                case Listed():
-                    cache.page(kind, event.raw)
-                case Relisted():
-                    cache.list_begins(kind)
-                    log.info("listing", reason=event.reason)
-                case Synced():
-                    cache.list_ends(kind)
-                case Interrupted():
-                    cache.streams[kind].problem = str(event.error)
-                    log.warning("watch interrupted", reason=str(event.error), pause=event.pause)
+            tell(cache, stream, event)
+
+
+def tell(cache: Cache, stream: Stream, event: Event) -> None:
+    """Put one event into the cache."""
+    kind = stream.resource.kind
+    match event:
+        case Changed():
+            cache.put(kind, event.raw)
+        case Removed():
+            cache.remove(kind, event.raw)
+        case Bookmark():
+            cache.heard(kind)
+        case Listed():
+            cache.page(kind, event.raw)
+        case Relisted():
+            cache.list_begins(kind)
+            _log.info("listing", kind=kind, reason=event.reason)
+        case Synced():
+            cache.list_ends(kind)
+        case Interrupted():
+            cache.streams[kind].problem = str(event.error)
+            _log.warning("watch interrupted", kind=kind, reason=str(event.error), pause=event.pause)
