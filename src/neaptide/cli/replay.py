@@ -77,7 +77,10 @@ def openb(
             del row["migrations"]  # the stable form has it only where it was asked for
     emit(rows, output)
     if output == "table":
-        emit(_means(results, *_bounds(read, numbers[0], order)), title=f"Means, and upper bounds (seed {numbers[0]})")
+        emit(
+            _means(results, *_bounds(read, numbers[0], order, moving=migrations_per_100 > 0)),
+            title=f"Means, and upper bounds (seed {numbers[0]})",
+        )
     return PARTIAL if left_out else OK
 
 
@@ -99,14 +102,17 @@ def parse_seeds(text: str) -> list[int]:
     return list(numbers)
 
 
-def _bounds(read: "Workload", seed: int, order: "Ints | None") -> tuple[float, float]:
+def _bounds(read: "Workload", seed: int, order: "Ints | None", *, moving: bool) -> tuple[float, float]:
     """Upper bounds on what can be allocated of the arrivals: when they reach all GPU, and at the end."""
     from neaptide.placement.gpu.bound import upper_bound
     from neaptide.simulator.replay import draw_orders, until_full
 
     come = draw_orders(read.nodes, read.pods, seed).arrivals if order is None else order
     at_full = come[: until_full(read.nodes, read.pods, come)]
-    return upper_bound(read.nodes, read.pods, at_full), upper_bound(read.nodes, read.pods, come)
+    at_full_bound, final_bound = (
+        upper_bound(read.nodes, read.pods, arrivals, choosy=moving) for arrivals in (at_full, come)
+    )
+    return at_full_bound, final_bound
 
 
 def _means(results: Sequence["ReplayResult"], at_full_bound: float, final_bound: float) -> list[dict[str, Any]]:

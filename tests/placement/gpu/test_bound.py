@@ -28,10 +28,19 @@ def test_the_bound_of_a_few_pods_on_alike_nodes(node: NodeOf, pods: list[PodOf],
     assert upper_bound(nodes_of(node, node), pods_of(*pods * 2), np.arange(2 * len(pods))) == pytest.approx(percent)
 
 
+def test_a_placement_that_takes_whatever_fits_cannot_leave_out_the_smaller_for_the_larger() -> None:
+    node, large, small = NodeOf(gpus=1), PodOf(), PodOf(milli=600)
+    nodes, pods = nodes_of(*[node] * 10), pods_of(*[small, large] * 10)
+    assert upper_bound(nodes, pods, np.arange(20)) == pytest.approx(100)
+    # Small ones came first, one each time: with five of them gone, at most five large ones were before the sixth.
+    assert upper_bound(nodes, pods, np.arange(20), choosy=False) == pytest.approx(80)
+
+
 @settings(max_examples=40)
 @given(nodes=node_lists, pods=pod_lists)
 def test_no_policy_allocates_more_than_the_bound(nodes: GpuNodes, pods: GpuPods) -> None:
-    bound = upper_bound(nodes, pods, np.arange(len(pods.names)))
+    come = np.arange(len(pods.names))
+    bound = min(upper_bound(nodes, pods, come), upper_bound(nodes, pods, come, choosy=False))
     classes = classes_of(pods, models_of(nodes))
     for policy in GPU_POLICIES:
         run = GpuScheduler(nodes, classes, policy, history=pods, seed=1, compiled=False)

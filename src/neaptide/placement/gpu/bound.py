@@ -5,9 +5,14 @@ over nodes forgets that pods are whole; dual feasible functions keep part of it 
 bin packing problems", 2001): they map sizes such that whatever fits into one bin still sums to at most 1. For a level up to half the bin, a
 size counts nothing below the level, 1 where it leaves less than the level, and its share of the bin between. Bins are devices, and nodes by
 CPU, by memory and by GPU milli. Pods without GPU are left out: a placement without them allocates as much.
+
+So far a placement may leave out pods that fit, and pick from what comes. A scheduler may not. While pods stay where they are, a class that
+once fits nowhere never fits again; and while a pod fits that asks for as much or more of everything, smaller ones do. So when of some pods of
+a size only i were taken, then of all that are larger only those that came before the (i + 1)th: one more inequality for each size.
 """
 
 from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +20,19 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
-from neaptide.placement.gpu.state import CPU, MEMORY, MILLI, NUM, WHOLE, GpuNodes, GpuPods, Ints, classes_of, models_of
+from neaptide.placement.gpu.state import (
+    CPU,
+    MEMORY,
+    MILLI,
+    NUM,
+    WHOLE,
+    Bools,
+    GpuNodes,
+    GpuPods,
+    Ints,
+    classes_of,
+    models_of,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,8 +44,14 @@ class _Kind(NamedTuple):
     model: str
 
 
-def upper_bound(nodes: GpuNodes, pods: GpuPods, arrivals: Ints) -> float:
+def upper_bound(nodes: GpuNodes, pods: GpuPods, arrivals: Ints, *, choosy: bool = True) -> float:
     """The percentage of the nodes' GPU milli that no placement of these arrivals (indices into `pods`) on empty nodes exceeds.
+
+    Args:
+        nodes: empty.
+        pods: the workload.
+        arrivals: in the order in which they come.
+        choosy: a placement may leave out pods that fit, or move pods; else it takes whatever fits, and pods stay where they are.
 
     Raises:
         ValueError: there is no GPU.
@@ -53,7 +76,10 @@ def upper_bound(nodes: GpuNodes, pods: GpuPods, arrivals: Ints) -> float:
         columns.append(fitting)
         blocks.append(np.concatenate([on_nodes, on_devices]))
         limits.append(np.repeat([number, number * kind.gpus], [len(on_nodes), len(on_devices)]).astype(np.float64))
-    return min(_solve(request, count, columns, blocks, limits) / nodes.gpu_milli(), 1.0) * 100
+    order = (
+        None if choosy else _order(request, allowed, np.searchsorted(wanted, _among(classes.of_pod[arrivals], wanted)))
+    )
+    return min(_solve(request, count, columns, blocks, limits, order) / nodes.gpu_milli(), 1.0) * 100
 
 
 def _constraints(request: Ints, kind: _Kind) -> tuple[Floats, Floats]:
@@ -72,8 +98,55 @@ def _dual_feasible(size: Ints, whole: int) -> Floats:
     return np.where(size > whole - level, 1.0, np.where(size < level, 0.0, size / whole))
 
 
-def _solve(request: Ints, count: Ints, columns: list[Ints], blocks: list[Floats], limits: list[Floats]) -> float:
-    """The most GPU milli: no more pods of a class than there are, and on the nodes of each kind all its constraints."""
+def _among(values: Ints, wanted: Ints) -> Ints:
+    found: Ints = values[np.isin(values, wanted)]
+    return found
+
+
+def _order(request: Ints, allowed: Bools, come: Ints) -> tuple[Floats, Floats]:
+    """What taking all that fits means for pods of each class taken: [constraints, classes] and the most that each may be.
+
+    Args:
+        request: [classes, 4].
+        allowed: [classes, models].
+        come: the classes of the pods, in the order in which they come.
+    """
+    milli = request[:, NUM] * request[:, MILLI]
+    rows, most = [], []
+    for each, asked in enumerate(request):
+        larger = (request >= asked).all(axis=1) & (allowed <= allowed[each]).all(axis=1)
+        alike = (request[:, NUM:] == asked[NUM:]).all(axis=1)
+        smaller = alike & (request <= asked).all(axis=1) & (allowed >= allowed[each]).all(axis=1)
+        cumulated = np.concatenate([[0], np.cumsum(milli[come] * larger[come])])
+        before = np.append(cumulated[np.flatnonzero(smaller[come])], cumulated[-1])  # the (i + 1)th of the smaller
+        for slope, offset in _above(before):
+            rows.append(milli * larger - slope * smaller)
+            most.append(offset)
+    return np.array(rows), np.array(most)
+
+
+def _above(values: Ints) -> list[tuple[float, float]]:
+    """Slopes and offsets of the lines that bound the points (i, values[i]) from above: their concave hull."""
+    hull: list[int] = []
+    for point in range(values.size):
+        while len(hull) > 1 and (values[hull[-1]] - values[hull[-2]]) * (point - hull[-1]) <= (
+            values[point] - values[hull[-1]]
+        ) * (hull[-1] - hull[-2]):
+            hull.pop()
+        hull.append(point)
+    slopes = [(values[right] - values[left]) / (right - left) for left, right in pairwise(hull)]
+    return [(slope, values[left] - slope * left) for slope, left in zip(slopes, hull[:-1], strict=True)]
+
+
+def _solve(
+    request: Ints,
+    count: Ints,
+    columns: list[Ints],
+    blocks: list[Floats],
+    limits: list[Floats],
+    order: tuple[Floats, Floats] | None,
+) -> float:
+    """The most GPU milli: no more pods of a class than there are, on the nodes of each kind all its constraints, and those of the order."""
     of_class = np.concatenate(columns)
     if not of_class.size:
         return 0.0
@@ -89,6 +162,9 @@ def _solve(request: Ints, count: Ints, columns: list[Ints], blocks: list[Floats]
         rows.append(padded)
         start += fitting.size
     milli = request[of_class, NUM] * request[of_class, MILLI]
+    if order:
+        rows.append(csr_array(order[0]) @ demand)
+        limits = [*limits, order[1]]
     room = np.concatenate([count, *limits])
     found = linprog(-milli, A_ub=vstack(rows), b_ub=room)  # type: ignore[call-overload]
     if not found.success:
