@@ -26,6 +26,7 @@ MODULES = (
     "wire",
     "scheduling_cycle",
     "live",
+    "live_testbed",
 )
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 

@@ -91,9 +91,15 @@ class World:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def synced(self) -> None:
+        """Return once every object was seen. Raises what ended a stream."""
+        while not self.cache.synced:
+            self.check()
+            await asyncio.sleep(_LOOK)
+
     async def ready(self) -> None:
         """Return once everything was seen and usage was looked for. Raises what ended a stream."""
-        await self._synced()
+        await self.synced()
         while not self.meter.looked:
             self.check()
             await asyncio.sleep(_LOOK)
@@ -153,13 +159,8 @@ class World:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    async def _synced(self) -> None:
-        while not self.cache.synced:
-            self.check()
-            await asyncio.sleep(_LOOK)
-
     async def _measure(self) -> None:
-        await self._synced()  # who is asked depends on which nodes there are
+        await self.synced()  # who is asked depends on which nodes there are
         await self.meter.run()
 
     def _measured(self, snapshot: ClusterSnapshot, now: float) -> None:
