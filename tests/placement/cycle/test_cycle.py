@@ -18,7 +18,7 @@ def test_pods_are_bound_and_counted_at_once() -> None:
     assert {api.said[key] for key in waiting} == {
         (
             "0/2 nodes are available: 2 Insufficient cpu. "
-            "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+            "no new claims to deallocate, preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
         )
     }
 

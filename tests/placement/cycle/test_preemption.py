@@ -81,7 +81,9 @@ def test_a_pod_that_never_preempts_says_so() -> None:
     api = Api([node("a", cpu="2"), running("x", "a", cpu="2"), new])
     api.settle()
     assert not api.evicted
-    assert api.said["default/p"].endswith("preemption: not eligible due to preemptionPolicy=Never.")
+    assert api.said["default/p"].endswith(
+        "no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never."
+    )
 
 
 def test_room_is_not_made_where_it_would_not_help() -> None:
@@ -90,7 +92,7 @@ def test_room_is_not_made_where_it_would_not_help() -> None:
     api.settle()
     assert not api.evicted
     assert api.said["default/p"].endswith(
-        "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        "no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
     )
 
 
@@ -164,3 +166,15 @@ def test_preemption_can_be_switched_off() -> None:
     api = Api([node("a", cpu="2"), running("x", "a", cpu="2"), pod("p", priority=9500, cpu="2")], profile)
     api.settle()
     assert not api.evicted
+
+
+def test_a_pod_that_fits_no_node_even_empty_says_that_preemption_does_not_help() -> None:
+    others = [running("x", "a", cpu="2"), running("y", "b", priority=9500, cpu="4"), running("z", "c", cpu="2")]
+    kept = pod("kept", node="c", cpu="2", priority=9500)
+    nodes = [node("a", cpu="2"), node("b", cpu="4"), node("c", cpu="4")]
+    api = Api([*nodes, *others, kept, pod("p", priority=9500, cpu="4")])
+    api.settle()
+    assert api.said["default/p"] == (
+        "0/3 nodes are available: 3 Insufficient cpu. no new claims to deallocate, preemption: 0/3 nodes are available: "
+        "1 Insufficient cpu, 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from neaptide.model import objects
-from neaptide.model.actions import Reason, Ref
+from neaptide.model.actions import Ref
 from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED
 from neaptide.model.manifests import describe
 from neaptide.model.problems import FieldError
@@ -35,8 +35,9 @@ from neaptide.placement.cycle.gangs import Gangs
 from neaptide.placement.cycle.nominations import Nominations
 from neaptide.placement.cycle.order import Order
 from neaptide.placement.cycle.planner import Planner
-from neaptide.placement.cycle.preemption import Preemptor, Protects
+from neaptide.placement.cycle.preemption import Preemptor
 from neaptide.placement.cycle.profile import CycleProfile
+from neaptide.placement.cycle.protection import Protects, sparing_stand_ins
 from neaptide.placement.cycle.queue import Queue, Waiting
 from neaptide.placement.cycle.refusals import Refusals
 from neaptide.placement.cycle.reservation_objects import FAILED as FAILED_RESERVATION
@@ -45,7 +46,7 @@ from neaptide.placement.cycle.reservation_objects import SUCCEEDED as SUCCEEDED_
 from neaptide.placement.cycle.reservation_objects import is_stand_in, translated
 from neaptide.placement.cycle.reservations import Reservations
 from neaptide.placement.cycle.rolling import AUTOMATIC, for_successor
-from neaptide.placement.cycle.waits import Preview, Wait, longest
+from neaptide.placement.cycle.waits import Preview, Wait, longest, preview
 from neaptide.placement.place import Placement
 
 _KINDS = {
@@ -70,7 +71,7 @@ class SchedulingCycle:
 
         Args:
             profile: what decides.
-            protects: why a pod must not be preempted (see preemption.py).
+            protects: why a pod must not be preempted (see protection.py).
         """
         self.snapshot = ClusterSnapshot()
         self.left_out: dict[str, FieldError] = {}
@@ -90,7 +91,7 @@ class SchedulingCycle:
             self._attempts,
             self._nominations,
             profile.preemption,
-            _sparing_stand_ins(protects),
+            sparing_stand_ins(protects),
             assumed=self._assumptions.pods.__contains__,
         )
         refusals = Refusals(self.snapshot, self._queue, self._nominations, self._preemptor, self._out)
@@ -145,19 +146,8 @@ class SchedulingCycle:
         pod = self._queue.pods.get(key)
         if pod is None:
             return Preview(reason="the pod waits for no node of this scheduler")
-        plugins = self._attempts.concerned(pod.row)
-        with self.snapshot.what_if():
-            attempt = self._attempts.one(pod.row, plugins, now, nominated=self._nominations.node_of(key))
-            if attempt.node is not None:
-                return Preview(self.snapshot.nodes.names[attempt.node])
-            if attempt.verdict is None:
-                return Preview(reason=attempt.message)
-            self._preemptor.begin()
-            made = self._preemptor.plan(pod, attempt.verdict, now)
-            if made.node is None:
-                return Preview(reason=f"{attempt.message} {made.message}".rstrip())
-            victims = tuple(self.snapshot.pod_ref(each) for each in made.victims)
-            return Preview(self.snapshot.nodes.names[made.node], victims)
+        nominated = self._nominations.node_of(key)
+        return preview(self.snapshot, pod, self._attempts, self._preemptor, now, nominated=nominated)
 
     # -- what the cluster shows ----------------------------------------------------------------------------------------
 
@@ -433,17 +423,6 @@ class SchedulingCycle:
         for plugin in self._plugins:
             self._out.extend(plugin.report())
         self._out.extend(self._gangs.report(set(self._assumptions.pods)))
-
-
-def _sparing_stand_ins(protects: Protects) -> Protects:
-    """What stands for a reservation is nobody's to evict."""
-
-    def protects_also(snapshot: ClusterSnapshot, pod: int, now: float) -> Reason | None:
-        if is_stand_in(snapshot.pods.keys[pod]):
-            return Reason("Reserved", "it is room that is kept")
-        return protects(snapshot, pod, now)
-
-    return protects_also
 
 
 def _key(meta: objects.Metadata) -> str:

@@ -7,6 +7,7 @@ latest, and free the smallest surplus. Source of the frame: kube-scheduler v1.36
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -20,12 +21,12 @@ from neaptide.placement.cycle.attempts import Attempts
 from neaptide.placement.cycle.budgets import DisruptionBudgets
 from neaptide.placement.cycle.nominations import Nominations, Rank, rank_of
 from neaptide.placement.cycle.profile import Preemption
+from neaptide.placement.cycle.protection import Protects
 from neaptide.placement.cycle.queue import Waiting
+from neaptide.placement.filters.dynamic_resources import DynamicResources
 from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
 from neaptide.placement.verdict import Verdict
 
-Protects = Callable[[ClusterSnapshot, int, float], Reason | None]
-"""(snapshot, pod row, now) -> why the pod must not be evicted; None where it may be."""
 HELPED = {
     "NodePorts",
     "NodeResourcesFit",
@@ -39,6 +40,10 @@ HELPED = {
 EXACT_TRIES = 16
 """On so many nodes at most, filters other than NodeResourcesFit are asked about every single victim."""
 
+NO_CLAIMS = "no new claims to deallocate"
+"""What kube-scheduler's DynamicResources says of pods without claims, before preemption has its say."""
+NEVER = "not eligible due to preemptionPolicy=Never."
+LEAVING = "not eligible due to a terminating pod on the nominated node."
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 
@@ -97,28 +102,32 @@ class Preemptor:
         if not self._spec.enabled or not total:
             return Made(None)
         if not pod.preempts:
-            return Made(None, message="preemption: not eligible due to preemptionPolicy=Never.")
+            return Made(None, message=self.said(NEVER))
         row, rank = pod.row, rank_of(self._snapshot, pod.row)
         alike = int(self._snapshot.pods.cls[row]), rank
         changes, message = self._vain.get(alike, (-1, ""))
         if changes == len(self._snapshot.changed_nodes):
             return Made(None, message=message)
-        helped = self._helped(verdict)
-        if not helped.any():
-            return Made(None, message=f"preemption: 0/{total} nodes are available: {total} {NOT_HELPFUL}.")
+        helped = self._helped(row, verdict)
         with self._nominations.held(rank, {pod.key}):
-            lower = self._lower(row, rank)
+            lower = self._lower(row, rank) if helped.any() else {}
             best = self._best(row, self._candidates(row, lower, helped, now), lower, now)
+            if best is None:
+                reasons = self._reasons(row, lower, helped, now)
         if best is None:
-            useless = total - int(np.count_nonzero(helped))
-            said = [f"{useless} {NOT_HELPFUL}"] if useless else []
-            said.append(f"{total - useless} {NO_VICTIMS}")
-            message = f"preemption: 0/{total} nodes are available: {', '.join(sorted(said))}."
+            reasons[NOT_HELPFUL] += total - reasons.total()
+            listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items() if count))
+            message = self.said(f"0/{total} nodes are available: {listed}.")
             self._vain[alike] = len(self._snapshot.changed_nodes), message
             return Made(None, message=message)
         for victim in best.victims:
             self._budgets.use(victim)
         return Made(best.node, best.victims)
+
+    def said(self, message: str) -> str:
+        """What post-filters say of a pod that finds no node, in kube-scheduler's words."""
+        claims = [NO_CLAIMS] if any(isinstance(each, DynamicResources) for each in self._attempts.filters) else []
+        return ", ".join([*claims, f"preemption: {message}"])
 
     def evictions(self, pod: Waiting, made: Made) -> tuple[Evict, ...]:
         """What carries out `plan`."""
@@ -135,13 +144,19 @@ class Preemptor:
             for victim in made.victims
         )
 
-    def _helped(self, verdict: Verdict) -> Bools:
-        """bool[nodes]: where somebody's leaving may help."""
+    def _helped(self, row: int, verdict: Verdict) -> Bools:
+        """bool[nodes]: where somebody's leaving may help: not where even an empty node would be too small."""
         found = np.zeros_like(verdict.feasible)
         for name, reasons in verdict.refusals:
             if name in HELPED:
                 found |= np.any([*reasons.values()], axis=0)
-        return found
+        shape = int(self._snapshot.classes.shape[self._snapshot.pods.cls[row]])
+        counted = self._counted(shape)
+        large = (
+            self._snapshot.nodes.allocatable[counted, : len(found)]
+            >= self._snapshot.shapes.request[counted, shape, None]
+        )
+        return found & large.all(axis=0)
 
     def _lower(self, row: int, rank: Rank) -> dict[int, list[int]]:
         """By node (row): the pods (rows) that may have to go, protected ones among them."""
@@ -173,6 +188,22 @@ class Preemptor:
             candidate = self._by_amounts(node, lower[node], counted, wanted, now)
             if candidate is not None:
                 found.append(candidate)
+        return found
+
+    def _reasons(self, row: int, lower: dict[int, list[int]], helped: Bools, now: float) -> Counter[str]:
+        """By reason, on how many of the nodes where somebody's leaving may help it does not."""
+        shape = int(self._snapshot.classes.shape[self._snapshot.pods.cls[row]])
+        counted, found = self._counted(shape), Counter[str]()
+        for node in np.flatnonzero(helped).tolist():
+            gone = [each for each in lower.get(node, ()) if self._is_leaving(each) or self._may_go(each, now)]
+            if not gone:
+                found[NO_VICTIMS] += 1
+                continue
+            room = self._snapshot.nodes.allocatable[counted, node] - self._snapshot.nodes.used[counted, node]
+            room = room + self._snapshot.pod_requests(np.array(gone))[counted].sum(axis=1)
+            lacking = np.flatnonzero(room < self._snapshot.shapes.request[counted, shape])
+            names = [self._snapshot.resources[counted[each]] for each in lacking.tolist()]
+            found[f"Insufficient {names[0]}" if names else NO_VICTIMS] += 1
         return found
 
     def _counted(self, shape: int) -> Longs:

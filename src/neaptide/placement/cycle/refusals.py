@@ -4,7 +4,7 @@ from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle.actions import AnyCycleAction, Nominate, Preempt, SetUnscheduled
 from neaptide.placement.cycle.attempts import Attempt
 from neaptide.placement.cycle.nominations import Nominations
-from neaptide.placement.cycle.preemption import Made, Preemptor
+from neaptide.placement.cycle.preemption import LEAVING, Made, Preemptor
 from neaptide.placement.cycle.queue import Queue, Waiting
 
 UNSCHEDULABLE = "Unschedulable"
@@ -27,7 +27,9 @@ class Refusals:
     def refuse(self, pod: Waiting, attempt: Attempt, now: float) -> None:
         """No node can take a pod as things are."""
         message = attempt.message
-        if attempt.verdict is not None and not self._nominations.waits_for(pod.key):
+        if attempt.verdict is not None and self._nominations.waits_for(pod.key):
+            message = f"{message} {self._preemptor.said(LEAVING)}"
+        elif attempt.verdict is not None:
             made = self._preemptor.plan(pod, attempt.verdict, now)
             if made.node is None:
                 message = f"{message} {made.message}".rstrip()

@@ -7,6 +7,8 @@ from msgspec import Struct
 from neaptide.model.actions import Ref
 from neaptide.model.qos import Band
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.placement.cycle.attempts import Attempts
+from neaptide.placement.cycle.preemption import Preemptor
 from neaptide.placement.cycle.queue import Waiting
 
 
@@ -43,3 +45,20 @@ def longest(snapshot: ClusterSnapshot, waiting: Iterable[Waiting], now: float, *
         )
         for pod in chosen
     ]
+
+
+def preview(
+    snapshot: ClusterSnapshot, pod: Waiting, attempts: Attempts, preemptor: Preemptor, now: float, *, nominated: int
+) -> Preview:
+    """What a try of a pod would bring now."""
+    with snapshot.what_if():
+        attempt = attempts.one(pod.row, attempts.concerned(pod.row), now, nominated=nominated)
+        if attempt.node is not None:
+            return Preview(snapshot.nodes.names[attempt.node])
+        if attempt.verdict is None:
+            return Preview(reason=attempt.message)
+        preemptor.begin()
+        made = preemptor.plan(pod, attempt.verdict, now)
+        if made.node is None:
+            return Preview(reason=f"{attempt.message} {made.message}".rstrip())
+        return Preview(snapshot.nodes.names[made.node], tuple(snapshot.pod_ref(each) for each in made.victims))
