@@ -8,20 +8,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
 
-import msgspec
-from msgspec import Raw, Struct, field
-from msgspec.structs import replace
+from msgspec import Raw, Struct
 
 from neaptide.kube.disruptions import Disruptions
+from neaptide.kube.reading import Key, Reader, items_of, key_of
 from neaptide.model import objects
-from neaptide.model.manifests import KINDS, describe, from_json
+from neaptide.model.manifests import KINDS, describe
 from neaptide.model.problems import FieldError, LeftOut
+from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 
-Key = tuple[str, str, str]
-"""Kind, namespace, name."""
 _AT_ONCE = 500  # pods of a list that are applied together
 
 
@@ -45,19 +42,6 @@ class StreamState(Struct):
     problem: str = ""
 
 
-class _Meta(Struct, gc=False):
-    name: str = ""
-    namespace: str = ""
-
-
-class _Named(Struct, gc=False):
-    metadata: _Meta = field(default_factory=_Meta)
-
-
-class _List(Struct, gc=False):
-    items: list[Raw] = []
-
-
 class Cache:
     """The snapshot of a cluster and how it came about. One thread changes it; another may read while it is held.
 
@@ -78,8 +62,7 @@ class Cache:
         self.unseen: list[str] = []
         self.disruptions = Disruptions()
         self._clock = clock
-        self._decoders = {kind: msgspec.json.Decoder(KINDS[kind]) for kind in kinds}
-        self._names, self._lists = msgspec.json.Decoder(_Named), msgspec.json.Decoder(_List)
+        self._reader = Reader(kinds)
         self._left_out: dict[Key, LeftOut] = {}
         self._unranked: dict[Key, objects.Pod] = {}
         self._cyclic: dict[Key, objects.Workload] = {}
@@ -96,12 +79,12 @@ class Cache:
 
     def page(self, kind: str, raw: bytes) -> None:
         """The JSON of a list with some of the objects."""
-        for item in self._lists.decode(raw).items:
+        for item in items_of(raw):
             self.put(kind, item)
 
     def put(self, kind: str, raw: bytes | Raw) -> None:
         """An object that is there or has changed; the bytes are read now and not kept."""
-        read = self._read(kind, raw)
+        read = self._reader.read(kind, raw)
         if isinstance(read, tuple):
             self._soon(kind, partial(self._leave_out, *read))
         else:
@@ -109,8 +92,7 @@ class Cache:
 
     def remove(self, kind: str, raw: bytes | Raw) -> None:
         """An object that is gone, as it was last."""
-        meta = self._names.decode(raw).metadata
-        self._soon(kind, partial(self._forget, (kind, meta.namespace, meta.name)))
+        self._soon(kind, partial(self._forget, key_of(kind, raw)))
 
     def list_ends(self, kind: str) -> None:
         """Everything of a kind was named."""
@@ -179,22 +161,7 @@ class Cache:
         stream.listing, stream.named, stream.synced = False, None, True
         stream.lists += 1
 
-    def _read(self, kind: str, raw: bytes | Raw) -> objects.Object | tuple[Key, LeftOut]:
-        """An object, or its name and why it cannot be read."""
-        item: Any
-        try:
-            item = self._decoders[kind].decode(raw)
-        except msgspec.MsgspecError:
-            found, problems = from_json(b'{"kind":"%sList","items":[%s]}' % (kind.encode(), bytes(raw)), "")
-            if not found:
-                meta = self._names.decode(raw).metadata
-                return (kind, meta.namespace, meta.name), problems[0]
-            item = found[0].item
-        if isinstance(item, objects.Workload) and not item.kind:
-            return replace(item, kind=kind)
-        return cast("objects.Object", item)
-
-    def _apply(self, kind: str, item: objects.Object) -> None:
+    def _apply(self, kind: str, item: AnyObject) -> None:
         if isinstance(item, objects.Pod) and self.streams[kind].listing:
             self._block.append(item)  # in blocks they cost half as much
             if len(self._block) >= _AT_ONCE:
@@ -216,7 +183,7 @@ class Cache:
             else:
                 self._accepted(key, pod)
 
-    def _set(self, key: Key, item: objects.Object) -> None:
+    def _set(self, key: Key, item: AnyObject) -> None:
         try:
             self.snapshot.set(item)
         except FieldError as error:
@@ -226,7 +193,7 @@ class Cache:
         else:
             self._accepted(key, item)
 
-    def _accepted(self, key: Key, item: objects.Object) -> None:
+    def _accepted(self, key: Key, item: AnyObject) -> None:
         self._left_out.pop(key, None)
         self._cyclic.pop(key, None)
         self._name(key)
