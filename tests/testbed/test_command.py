@@ -92,20 +92,24 @@ def test_logs_prints_the_end_of_a_log(testbed: cluster.Testbed, component: str) 
     assert len(lines.splitlines()) == 3
 
 
-def test_proxy_prints_a_kubeconfig_that_leads_through_its_faults(testbed: cluster.Testbed) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_proxy_prints_a_kubeconfig_that_leads_through_its_faults(testbed: cluster.Testbed, end: signal.Signals) -> None:
     options = ["--directory", str(testbed.directory), "--answer", "503", "--path", "/nodes", "--times", "1"]
     command = [sys.executable, "-m", "neaptide", "testbed", "proxy", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:  # noqa: S603 - our own command
-        assert proxy.stdout is not None
-        line = next(line for line in proxy.stdout if "KUBECONFIG=" in line)
-        kubeconfig = Path(line.split("=")[1].strip())
-        through = f"--kubeconfig={kubeconfig}"
-        done(testbed, through, "get", "namespaces")
-        assert "ServiceUnavailable" in refused(testbed, through, "get", "--raw", "/api/v1/nodes")
-        assert "1 in all" in proxy.stdout.readline() + proxy.stdout.readline()
-        done(testbed, through, "get", "nodes")
-        proxy.send_signal(signal.SIGINT)
-        assert proxy.wait() == 0
+        try:
+            assert proxy.stdout is not None
+            line = next(line for line in proxy.stdout if "KUBECONFIG=" in line)
+            kubeconfig = Path(line.split("=")[1].strip())
+            through = f"--kubeconfig={kubeconfig}"
+            done(testbed, through, "get", "namespaces")
+            assert "ServiceUnavailable" in refused(testbed, through, "get", "--raw", "/api/v1/nodes")
+            assert "1 in all" in proxy.stdout.readline() + proxy.stdout.readline()
+            done(testbed, through, "get", "nodes")
+            proxy.send_signal(end)
+            assert proxy.wait(timeout=60) == 0
+        finally:
+            proxy.kill()
     assert not kubeconfig.exists()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -86,19 +87,22 @@ def proxy(
             reset=reset,
         )
         site = Testbed(directory or directory_of(name)).site
-        with suppress(KeyboardInterrupt):
-            asyncio.run(_stand(Proxy(site, [fault], port=port)))
+        asyncio.run(_stand(Proxy(site, [fault], port=port)))
     except TestbedError as error:
         raise UsageError(str(error)) from error
     return OK
 
 
 async def _stand(standing: Proxy) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with standing:
         print(f"The proxy listens at {standing.address}.\n\n  export KUBECONFIG={standing.kubeconfig}\n", flush=True)
         told = 0
-        while True:
-            await asyncio.sleep(_SHOW_EVERY)
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _SHOW_EVERY)
             if standing.struck > told:
                 print(f"{standing.struck - told} requests were struck, {standing.struck} in all.", flush=True)
                 told = standing.struck
