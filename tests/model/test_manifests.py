@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neaptide.model.build import add_pod_list, build
-from neaptide.model.manifests import KINDS, from_json, from_yaml
+from neaptide.model.manifests import KINDS, describe, from_json, from_yaml
 from neaptide.model.objects import Node, Pod, Workload
 from neaptide.model.snapshot import ClusterSnapshot
 
@@ -166,3 +166,9 @@ def test_ten_thousand_malformed_objects_stop_nothing(seed: int) -> None:
     for each in left_out + refused:
         assert each.file == "junk.json"
         assert each.accepted
+
+
+def test_the_items_of_a_list_have_its_kind() -> None:
+    items = [{"metadata": {"name": "web", "namespace": "default"}}]
+    found, _ = from_json(json.dumps({"kind": "DeploymentList", "apiVersion": "apps/v1", "items": items}).encode(), "f")
+    assert [describe(each.item) for each in found] == ["Deployment default/web"]

@@ -51,6 +51,18 @@ COMMANDS = (
         ),
     ),
     Command(
+        "apply",
+        "neaptide.cli.apply:apply",
+        "Plan, show, ask, and carry out: by the controller where one runs, else from here.",
+        ("neaptide apply", "neaptide apply --policy reclaim --yes"),
+    ),
+    Command(
+        "approve",
+        "neaptide.cli.apply:approve",
+        "Approve a Plan that the controller recommends, and follow it.",
+        ("neaptide approve plan-20261122t050000z", "neaptide approve plan-20261122t050000z --yes"),
+    ),
+    Command(
         "explain pod",
         "neaptide.cli.explain_pod:explain_pod",
         "Say why a pod is where it is, where else it could be and why not elsewhere.",

@@ -77,5 +77,3 @@ def read_cluster(connection: Connection) -> tuple[Dump, list[str]]:
         problems += left_out
     snapshot, unusable = build(found)
     return Dump(snapshot, problems + unusable, len(found), time.time(), {}), seen.unseen
-
-

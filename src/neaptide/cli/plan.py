@@ -9,15 +9,15 @@ import msgspec
 from cyclopts import Parameter
 from msgspec.structs import replace
 
-from neaptide.cli.connection import DEFAULT, Connection, read_cluster
+from neaptide.cli.connection import DEFAULT, Connection
 from neaptide.cli.costs import bound_of, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
-from neaptide.cli.exits import CHANGES, OK, PARTIAL, USAGE, unacceptable
-from neaptide.cli.intent import read_intent
+from neaptide.cli.exits import CHANGES, OK, PARTIAL, USAGE
+from neaptide.cli.live_plan import live_plan, refuse_flags_of_dumps
 from neaptide.cli.output import Output, emit
 from neaptide.cli.preview import PLANNED, planned, preview
 from neaptide.cli.settings import settings
-from neaptide.loop import DEFAULT_BUDGETS, Cycle
+from neaptide.loop import Cycle, Setting
 from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Plan
 from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
@@ -89,40 +89,34 @@ def plan(
         connection: which cluster.
         output: table for people; json or yaml for programs.
     """
-    chosen, budgets = settings(POLICIES, policy, set_), DEFAULT_BUDGETS
-    catalogue, unpriced = read_catalogue(prices)
     if dump is None:
-        cluster, unseen = _live(connection, {"--usage": usage, "--now": now})
-        intent = read_intent(connection)
-        unseen += intent.notes
-        if intent.chosen and not (policy or set_):
-            chosen, budgets = list(intent.chosen.settings), intent.chosen.budgets
-        if intent.catalogue and prices is None:
-            catalogue = intent.catalogue
+        refuse_flags_of_dumps({"--usage": usage, "--now": now})
+        cluster, cycle, notes_on_cluster = live_plan(connection, policy, set_, prices)
     else:
-        cluster, unseen = read_dump(dump, usage=usage, now=now), []
-    cluster.left_out.extend(unpriced)
-    set_prices(cluster, catalogue)
-    cluster.snapshot.offerings = offerings(catalogue)
-    cycle = preview(cluster, chosen, budgets)
+        cluster, cycle = _of_dump(dump, usage, now, settings(POLICIES, policy, set_), prices)
+        notes_on_cluster = []
     cluster.left_out.extend(unusable(cycle, cluster.node_files))
     document = document_of(cluster, planned(cycle))
     if output == "table":
         _print_tables(document, cycle)
     else:
         emit(document, output)
-    for sentence in unseen:
+    for sentence in notes_on_cluster:
         print(f"neaptide: {sentence}", file=sys.stderr)
     code = _conclude(cluster, dump or "the cluster")
     return CHANGES if exit_code and document.actions else code
 
 
-def _live(connection: Connection, flags: Mapping[str, object]) -> tuple[Dump, list[str]]:
-    """The cluster as it is, and what of it could not be seen. Raises UsageError for flags that are about dumps."""
-    for flag, given in flags.items():
-        if given:
-            raise unacceptable(flag, given, "nothing, unless a dump is given")
-    return read_cluster(connection)
+def _of_dump(
+    dump: str, usage: tuple[str, ...], now: str | None, chosen: Sequence[Setting], prices: str | None
+) -> tuple[Dump, Cycle]:
+    """A dump with its prices, and what the policies want of it. Raises UsageError."""
+    catalogue, unpriced = read_catalogue(prices)
+    cluster = read_dump(dump, usage=usage, now=now)
+    cluster.left_out.extend(unpriced)
+    set_prices(cluster, catalogue)
+    cluster.snapshot.offerings = offerings(catalogue)
+    return cluster, preview(cluster, chosen)
 
 
 def unusable(cycle: Cycle, node_files: Mapping[str, str]) -> list[LeftOut]:

@@ -21,6 +21,7 @@ from neaptide.kubeapi.tls import Trust, client_context, trust
 
 _log = logging.getLogger(__name__)
 _warned: set[str] = set()
+_CLOSING = 0.05  # seconds
 _CONNECT_WITHIN = 10.0
 _TRIES_WHEN_LOST = 4
 
@@ -74,6 +75,7 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         if self._session:
             await self._session.close()
+            await asyncio.sleep(_CLOSING)  # connections that were closed in mid-stream are gone only after the loop has turned
 
     async def send(self, call: Call, *, timeout: float, guard: Guard | None) -> bytes:  # noqa: ASYNC109 - a deadline for all tries
         """The answer's body. Raises ApiError, ConfigError."""

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from neaptide.model import objects
 from neaptide.model.collector import collector_paused
@@ -166,6 +167,8 @@ def _fitting(raw: msgspec.Raw, kind: str) -> AnyObject | None:
     item = msgspec.json.decode(raw, type=known)
     if not item.metadata.name:
         raise msgspec.ValidationError(_NAMELESS)
+    if isinstance(item, objects.Workload) and not item.kind:  # the items of a list do not carry it
+        return replace(item, kind=kind)
     return item
 
 

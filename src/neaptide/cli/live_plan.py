@@ -1,0 +1,66 @@
+"""A cluster as it is, and what the policies want of it: what `plan` shows and `apply` has carried out."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from neaptide.cli.connection import Connection, read_cluster
+from neaptide.cli.costs import read_catalogue, set_prices
+from neaptide.cli.dump import Dump
+from neaptide.cli.exits import unacceptable
+from neaptide.cli.intent import read_intent
+from neaptide.cli.preview import preview
+from neaptide.cli.settings import settings
+from neaptide.loop import DEFAULT_BUDGETS, Cycle
+from neaptide.model.actions import AnyAction
+from neaptide.policies.registry import POLICIES
+from neaptide.pricing.cluster import money_per_hour
+from neaptide.pricing.offerings import offerings
+
+
+class LivePlan(NamedTuple):
+    """What was found and what is wanted.
+
+    Attributes:
+        cluster: as it is.
+        cycle: the plans, and what the arbiter says to them.
+        notes: sentences on what could not be seen or used.
+    """
+
+    cluster: Dump
+    cycle: Cycle
+    notes: list[str]
+
+    @property
+    def granted(self) -> list[AnyAction]:
+        """What may be done now."""
+        return [each.action for each in self.cycle.outcomes if each.result == "Recommended"]
+
+    @property
+    def money(self) -> float | None:
+        """US dollars per hour now."""
+        return money_per_hour(self.cluster.snapshot)
+
+
+def live_plan(
+    connection: Connection, policy: tuple[str, ...], assignments: tuple[str, ...], prices: str | None
+) -> LivePlan:
+    """Plan with the policies named, else with the cluster's own Policies, else with all. Raises UsageError."""
+    chosen, budgets = settings(POLICIES, policy, assignments), DEFAULT_BUDGETS
+    catalogue, unpriced = read_catalogue(prices)
+    cluster, notes = read_cluster(connection)
+    intent = read_intent(connection)
+    if intent.chosen and not (policy or assignments):
+        chosen, budgets = list(intent.chosen.settings), intent.chosen.budgets
+    if intent.catalogue and prices is None:
+        catalogue = intent.catalogue
+    cluster.left_out.extend(unpriced)
+    set_prices(cluster, catalogue)
+    cluster.snapshot.offerings = offerings(catalogue)
+    return LivePlan(cluster, preview(cluster, chosen, budgets), notes + intent.notes)
+
+
+def refuse_flags_of_dumps(flags: Mapping[str, object]) -> None:
+    """Raises UsageError for flags that are only about dumps."""
+    for flag, given in flags.items():
+        if given:
+            raise unacceptable(flag, given, "nothing, unless a dump is given")
