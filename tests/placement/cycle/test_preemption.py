@@ -9,7 +9,10 @@ from tests.placement.cycle.api import PROTECTED, Api, pod
 
 from neaptide.model import objects as o
 from neaptide.placement.cycle import actions as a
+from neaptide.placement.cycle import events as e
+from neaptide.placement.cycle.machine import SchedulingCycle
 from neaptide.placement.cycle.profile import read_cycle_profile
+from neaptide.policies.protection import protection
 
 
 def running(name: str, on: str, priority: int = 5500, cpu: str = "1", **extra: Any) -> o.Pod:
@@ -133,14 +136,37 @@ def test_two_pods_do_not_count_on_the_same_victim() -> None:
     assert api.nodes_of("p0", "p1") == ["a", "a"]
 
 
-def test_a_refused_eviction_ends_the_nomination() -> None:
+def test_a_refused_eviction_ends_the_nomination_and_is_tried_again_after_the_backoff() -> None:
     api = Api([node("a", cpu="2"), running("x", "a", cpu="2"), pod("p", priority=9500, cpu="2")])
     api.refuse_evictions = True
     api.cycle()
     assert not api.machine.nominated()
-    assert api.actions[-1] == a.Nominate(api.machine.snapshot.pod_ref(1), "") or any(
-        each.node == "" for each in api.actions if isinstance(each, a.Nominate)
-    )
+    assert [each.node for each in api.actions if isinstance(each, a.Nominate)] == ["a", ""]
+    api.refuse_evictions = False
+    assert api.machine.due(api.now) == api.now + 1
+    api.settle()
+    assert api.node_of("p") == "a"
+
+
+def test_room_that_a_deleted_pod_had_made_goes_to_the_next() -> None:
+    api = Api([node("a", cpu="2"), running("x", "a", cpu="2"), pod("p", priority=9500, cpu="2")])
+    api.lazy = True
+    api.cycle()
+    api.delete("Pod", "default/x")
+    api.apply(pod("q", priority=5500, cpu="2"))
+    api.cycle()
+    api.delete("Pod", "default/p")
+    api.lazy = False
+    api.cycle(after=1.0)
+    assert api.node_of("q") == "a"
+
+
+def test_the_policies_own_rule_spares_bare_pods() -> None:
+    api = Api([node("a", cpu="2"), running("x", "a", cpu="2", owner=None), pod("p", priority=9500, cpu="2")])
+    api.machine = SchedulingCycle(api.profile, protects=protection)
+    api.step(e.Listed(tuple(each for known in api.objects.values() for each in known.values())))
+    api.settle()
+    assert not api.evicted
 
 
 def test_a_new_scheduler_keeps_the_room_that_an_old_one_made() -> None:

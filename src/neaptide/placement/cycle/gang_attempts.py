@@ -114,7 +114,8 @@ class GangAttempts:
         )
         if enough:
             for key in [key for gang in terms for key in self._held(gang)]:
-                self._nominations.drop(key)
+                assumed = self._assumptions.pods[key]
+                self._refusals.settled(assumed.pod, assumed.node, now)
                 self._assumptions.permit(key, now)
             for pod, attempt in left:
                 self._refusals.refuse(pod, attempt, now)
@@ -139,7 +140,7 @@ class GangAttempts:
         plugins = frozenset(name for _, attempt in left for name in attempt.plugins)
         for pod in waiting:
             if made is None:
-                self._refusals.renounce(pod)
+                self._refusals.renounce(pod, now)
             self._refusals.leave(pod, plugins, self._message(terms, waiting, left), now)
 
     def _message(self, terms: dict[str, Terms], waiting: Sequence[Waiting], left: _Left) -> str:

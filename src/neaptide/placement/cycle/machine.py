@@ -23,7 +23,6 @@ from neaptide.placement.cycle.actions import (
     CreateReservation,
     DeleteReservation,
     Emit,
-    Nominate,
     SetReservation,
     SetUnscheduled,
 )
@@ -94,10 +93,10 @@ class SchedulingCycle:
             sparing_stand_ins(protects),
             assumed=self._assumptions.pods.__contains__,
         )
-        refusals = Refusals(self.snapshot, self._queue, self._nominations, self._preemptor, self._out)
+        self._refusals = Refusals(self.snapshot, self._queue, self._nominations, self._preemptor, self._out)
         shared = (self._attempts, self._assumptions, self._nominations)
-        gangs = GangAttempts(self.snapshot, self._queue, self._gangs, *shared, self._preemptor, refusals)
-        self._planner = Planner(self.snapshot, self._queue, *shared, self._gangs, gangs, refusals)
+        gangs = GangAttempts(self.snapshot, self._queue, self._gangs, *shared, self._preemptor, self._refusals)
+        self._planner = Planner(self.snapshot, self._queue, *shared, self._gangs, gangs, self._refusals)
 
     def step(self, event: events.AnyEvent, now: float) -> list[AnyCycleAction]:
         """Take one event in; what is to be done now, in order."""
@@ -113,7 +112,7 @@ class SchedulingCycle:
             case events.BindFailed():
                 self._bind_failed(event, now)
             case events.PreemptionRefused():
-                self._preemption_refused(event)
+                self._preemption_refused(event, now)
             case events.Cycle():
                 self._cycle(now)
         actions = translated(self._out, self.snapshot.others.get(RESERVATION, {}))
@@ -304,14 +303,14 @@ class SchedulingCycle:
             self._queue.changed(Change(Kind.POD_GROUP), now)
         if self.snapshot.pods.node[row] != NO_NODE:
             self._queue.drop(key)
-            self._nominations.drop(key)
+            self._denominate(key, now)
             if new:
                 self._arrived(row, now)
         elif self._is_wanted(row) and self._is_ours(row):
             self._wants_node(key, row, pod, now)
         else:
             self._queue.drop(key)
-            self._nominations.drop(key)
+            self._denominate(key, now)
 
     def _wants_node(self, key: str, row: int, pod: objects.Pod, now: float) -> None:
         known = self._queue.pods.get(key)
@@ -367,8 +366,8 @@ class SchedulingCycle:
         for plugin in self._plugins:
             plugin.pod_changed(key)
         self._queue.drop(key)
-        self._nominations.drop(key)
         self._nominations.gone(key)
+        self._denominate(key, now)
         if kept is not None:
             self._out.append(CreateReservation(kept))
             self._apply(kept, now)
@@ -382,6 +381,12 @@ class SchedulingCycle:
         if self._reservations is None or self._nominations.is_victim(self.snapshot.pods.keys[row]):
             return None
         return for_successor(self.snapshot, row, now)
+
+    def _denominate(self, key: str, now: float) -> None:
+        """A pod needs the room no longer that was made for it."""
+        change = self._nominations.drop(key)
+        if change is not None:
+            self._queue.changed(change, now)
 
     def _is_ours(self, row: int) -> bool:
         pods = self.snapshot.pods
@@ -408,10 +413,11 @@ class SchedulingCycle:
         self._assumptions.roll_back(event.pod, now, f"{event.reason}: {event.message}")
         self._out.append(Emit(ref, "Warning", "FailedScheduling", f"binding rejected: {event.message}"))
 
-    def _preemption_refused(self, event: events.PreemptionRefused) -> None:
+    def _preemption_refused(self, event: events.PreemptionRefused, now: float) -> None:
         pod = self._queue.pods.get(event.pod)
-        if pod is not None and pod.uid == event.uid and self._nominations.drop(event.pod):
-            self._out.append(Nominate(self.snapshot.pod_ref(pod.row), ""))
+        if pod is not None and pod.uid == event.uid:
+            self._refusals.renounce(pod, now)
+            self._queue.activate(event.pod, now)
 
     def _cycle(self, now: float) -> None:
         for each in self._assumptions.expired(now):

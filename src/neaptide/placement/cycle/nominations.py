@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from neaptide.model.columns import NO_NODE
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.placement.cycle.changes import Change, Kind
 from neaptide.placement.cycle.queue import Waiting
 
 Rank = tuple[int, int]
@@ -33,13 +34,14 @@ class Nominations:
         self._pods[pod.key] = pod, node
         self._victims |= dict.fromkeys(victims, pod.key)
 
-    def drop(self, key: str) -> bool:
-        """A pod is nominated no longer; whether it was."""
+    def drop(self, key: str) -> Change | None:
+        """A pod is nominated no longer; what that is to others, for its room is theirs now. None where it was not nominated."""
         if key not in self._pods:
-            return False
+            return None
+        change = Change(Kind.POD_LEFT, self.node_of(key))
         del self._pods[key]
         self._victims = {victim: preemptor for victim, preemptor in self._victims.items() if preemptor != key}
-        return True
+        return change
 
     def gone(self, victim: str) -> None:
         """A pod is gone."""

@@ -110,5 +110,5 @@ class Planner:
         if attempt.node is None:
             self._refusals.refuse(pod, attempt, now)
             return
-        self._nominations.drop(pod.key)
+        self._refusals.settled(pod, attempt.node, now)
         self._queue.changed(Change(Kind.POD_ARRIVED, cls=int(self._snapshot.pods.cls[pod.row])), now)

@@ -33,7 +33,7 @@ class Refusals:
             made = self._preemptor.plan(pod, attempt.verdict, now)
             if made.node is None:
                 message = f"{message} {made.message}".rstrip()
-                self.renounce(pod)
+                self.renounce(pod, now)
             else:
                 self.nominate(pod, made)
         self.leave(pod, attempt.plugins, message, now)
@@ -53,7 +53,15 @@ class Refusals:
         if made.victims:
             self._out.append(Preempt(ref, name, self._preemptor.evictions(pod, made)))
 
-    def renounce(self, pod: Waiting) -> None:
-        """Keep room for a pod no longer."""
-        if self._nominations.drop(pod.key):
+    def renounce(self, pod: Waiting, now: float) -> None:
+        """Keep room for a pod no longer, and say so."""
+        change = self._nominations.drop(pod.key)
+        if change is not None:
             self._out.append(Nominate(self._snapshot.pod_ref(pod.row), ""))
+            self._queue.changed(change, now)
+
+    def settled(self, pod: Waiting, node: int, now: float) -> None:
+        """A pod has got a node, perhaps another than the one that room was made on."""
+        change = self._nominations.drop(pod.key)
+        if change is not None and change.node != node:
+            self._queue.changed(change, now)
