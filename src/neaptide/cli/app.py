@@ -180,7 +180,7 @@ COMMANDS = (
         (
             "neaptide testbed proxy --delay 200ms --throttle 64Ki",
             "neaptide testbed proxy --path watch= --cut-events 1",
-            "neaptide testbed proxy --methods POST PATCH --answer 429 --retry-after 1 --chance 0.3",
+            "neaptide testbed proxy --methods POST --answer 429 --chance 0.3",
             "neaptide testbed proxy --cut-after 10Ki --reset",
         ),
     ),

@@ -2,6 +2,7 @@
 
 import http.client
 import ssl
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +11,8 @@ import msgspec
 
 from neaptide.testbed.components import Component, Site
 from neaptide.testbed.errors import TestbedError
+
+_IDLE = 30.0  # seconds; servers close connections that were idle for longer, an API server after a minute and a half
 
 
 class RefusedError(TestbedError):
@@ -21,11 +24,12 @@ class RefusedError(TestbedError):
 
 
 class Server:
-    """A connection to one component's server. It opens with the first call, and again after a failure; one thread uses it."""
+    """A connection to one component's server. It opens with the first call, and again after a failure or a pause; one thread uses it."""
 
     def __init__(self, component: Component, site: Site, *, timeout: float = 30.0) -> None:
         self._name = component.name
         port = site.ports[component.name]
+        self._last = time.monotonic()
         self._connection: http.client.HTTPConnection
         if component.authority:
             context = ssl.create_default_context(cafile=site.pki(f"{component.authority}.crt"))
@@ -49,11 +53,14 @@ class Server:
             RefusedError: the answer was no success.
             TestbedError: there was no answer.
         """
+        if time.monotonic() - self._last > _IDLE:
+            self._connection.close()
         content = None if body is None else msgspec.json.encode(body)
         try:
             self._connection.request(method, path, content, {"Content-Type": "application/json"})
             response = self._connection.getresponse()
             answer = response.read()
+            self._last = time.monotonic()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise TestbedError(f"the {self._name} does not answer: {error}") from error
