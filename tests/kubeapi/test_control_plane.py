@@ -48,7 +48,9 @@ def config_map(name: str, **data: str) -> dict[str, Any]:
 
 
 def pod(name: str, **labels: str) -> dict[str, Any]:
-    spec = {"containers": [{"name": "main", "image": "web", "resources": {"requests": {"cpu": "100m"}}}]}
+    """A pod that no scheduler takes: other tests' nodes may stand in this control plane."""
+    container = {"name": "main", "image": "web", "resources": {"requests": {"cpu": "100m"}}}
+    spec = {"schedulerName": "none", "containers": [container]}
     return {"metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
