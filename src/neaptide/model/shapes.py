@@ -177,8 +177,10 @@ def _resized(pod: Pod) -> dict[str, Requests]:
 
 def _is_resize_infeasible(pod: Pod) -> bool:
     """Whether the node has refused a resize for good; what is asked then has no meaning."""
-    pending = (each.reason for each in pod.status.conditions if each.type == "PodResizePending")
-    return next(pending, "") == "Infeasible"
+    for each in pod.status.conditions:  # asked of every pod that comes
+        if each.type == "PodResizePending":
+            return each.reason == "Infeasible"
+    return False
 
 
 def _check(requirements: Requirements) -> None:
