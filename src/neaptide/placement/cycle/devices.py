@@ -82,6 +82,7 @@ class Devices(Plugin):
         self._state = _state(0, 1)
         self._knowledge: tuple[Any, ...] = ()
         self._learned: _Learned | None = None
+        self._stale = True
         self._position = 0
         self._decode = msgspec.json.Decoder(dict[str, list[dict[str, Any]]]).decode
 
@@ -121,7 +122,12 @@ class Devices(Plugin):
         self._refresh()
         self._count(node)
 
+    def changed(self, kind: str, key: str) -> None:
+        del key
+        self._stale = self._stale or kind == "Node"
+
     def pod_changed(self, key: str) -> None:
+        self._stale = True
         if key not in self._snapshot.pods.by_key:
             self._given.pop(key, None)
 
@@ -214,6 +220,9 @@ class Devices(Plugin):
 
     def _learn(self) -> tuple[Any, ...]:
         """What the policy knows of the pods that are typical."""
+        if not self._stale:
+            return self._knowledge
+        self._stale = False
         pods = self._snapshot.pods
         rows = pods.indices()
         shapes, counts = np.unique(self._snapshot.classes.shape[pods.cls[rows]], return_counts=True)

@@ -400,10 +400,11 @@ class SchedulingCycle:
     # -- what became of actions ----------------------------------------------------------------------------------------
 
     def _bound(self, event: events.Bound) -> None:
-        assumed = self._assumptions.pods.get(event.pod)
-        if assumed is not None and assumed.pod.uid == event.uid:
-            message = f"Successfully assigned {event.pod} to {assumed.node_name}"
-            self._out.append(Emit(self.snapshot.pod_ref(assumed.pod.row), "Normal", "Scheduled", message))
+        pods = self.snapshot.pods
+        row = pods.by_key.get(event.pod)  # the cluster may have shown it on its node before
+        if row is not None and pods.uids[row] == event.uid and pods.node[row] != NO_NODE:
+            message = f"Successfully assigned {event.pod} to {self.snapshot.nodes.names[int(pods.node[row])]}"
+            self._out.append(Emit(self.snapshot.pod_ref(row), "Normal", "Scheduled", message))
 
     def _bind_failed(self, event: events.BindFailed, now: float) -> None:
         assumed = self._assumptions.pods.get(event.pod)
