@@ -16,6 +16,7 @@ from neaptide.placement.gpu.state import CPU, MEMORY, MILLI, NUM, Ints, PodClass
 from neaptide.placement.gpu.steps import REFUSED
 
 MIGRATING = ("neap", "FGD")  # policies in whose scores HARMLESS has its meaning
+PAUSE = 200  # arrivals, for a class that got no room by a move
 HARMLESS = 50  # the sigmoid's middle: a node loses no more worth than the pod takes
 
 
@@ -25,18 +26,6 @@ class Move(NamedTuple):
     pod: int
     source: int
     target: int
-
-
-class _Room(NamedTuple):
-    """Where a class fits best, how well, and how well on the next best node."""
-
-    node: int
-    score: int
-    next_score: int
-
-    def elsewhere(self, node: int) -> int:
-        """The best score of a node other than this."""
-        return self.next_score if node == self.node else self.score
 
 
 class MigratingScheduler:
@@ -56,7 +45,9 @@ class MigratingScheduler:
         self._classes = classes
         self._per_100 = per_100
         self._arrived = 0
-        self._in_vain: set[int] = set()  # classes that got no room, since the last pod that got some
+        self._in_vain: dict[
+            int, int
+        ] = {}  # classes that got no room, and how many pods will have arrived when they are tried again
         self._present: set[int] = set()  # classes of which there was a pod
         self._class = np.zeros(arrivals, np.int64)
         self._node = np.full(arrivals, REFUSED, np.int64)
@@ -67,13 +58,12 @@ class MigratingScheduler:
         pod = self._arrived
         self._arrived += 1
         placed = self._scheduler.place(pod_class)
-        hopeless = pod_class in self._in_vain or self._classes.request[pod_class, NUM] == 0
+        hopeless = pod < self._in_vain.get(pod_class, 0) or self._classes.request[pod_class, NUM] == 0
         if placed is None and not hopeless and self._allowed():
             placed = self._make_room(pod_class)
             if placed is None:
-                self._in_vain.add(pod_class)
+                self._in_vain[pod_class] = pod + PAUSE
         if placed:
-            self._in_vain.clear()
             self._note(pod, pod_class, placed)
         return placed
 
@@ -81,20 +71,18 @@ class MigratingScheduler:
         return len(self.moves) + 1 <= self._per_100 * self._arrived / 100
 
     def _make_room(self, pod_class: int) -> Placed | None:
-        rooms = {other: _best_two(self._scheduler.scores(other)) for other in self._present}
-        movable = np.zeros(len(self._classes.request), np.bool_)
-        movable[[other for other, room in rooms.items() if room.score >= HARMLESS]] = True
-        pods = self._in_the_way(pod_class, np.flatnonzero((self._node >= 0) & movable[self._class]))
-        suits = [
-            rooms[other].elsewhere(node)
-            for other, node in zip(self._class[pods].tolist(), self._node[pods].tolist(), strict=True)
-        ]
-        suit = np.array(suits, np.int64)
+        rooms = np.full((len(self._classes.request), 3), REFUSED, np.int64)
+        for other in self._present:
+            rooms[other] = _best_two(self._scheduler.scores(other))
+        best, score, next_score = rooms.T
+        pods = self._in_the_way(pod_class, np.flatnonzero((self._node >= 0) & (score[self._class] >= HARMLESS)))
+        moved = self._class[pods]
+        suit = np.where(best[moved] == self._node[pods], next_score[moved], score[moved])
         pods, suit = pods[suit >= HARMLESS], suit[suit >= HARMLESS]
         request = self._classes.request[self._class[pods]]
         order = np.lexsort((pods, request[:, CPU], request[:, NUM] * request[:, MILLI], -suit))
-        moved = (self._move(pod, pod_class) for pod in pods[order].tolist())
-        return next((placed for placed in moved if placed), None)
+        tried = (self._move(pod, pod_class) for pod in pods[order].tolist())
+        return next((placed for placed in tried if placed), None)
 
     def _in_the_way(self, pod_class: int, pods: Ints) -> Ints:
         """Those of `pods` without which their node would take a pod of this class."""
@@ -131,7 +119,8 @@ class MigratingScheduler:
         self._class[pod], self._node[pod], self._devices[pod] = pod_class, placed.node, placed.devices
 
 
-def _best_two(scores: Scores) -> _Room:
+def _best_two(scores: Scores) -> tuple[int, int, int]:
+    """Where a class fits best, how well, and how well on the next best node."""
     node = int(scores.argmax())
-    others = np.delete(scores, node)
-    return _Room(node, int(scores[node]), int(others.max(initial=REFUSED)))
+    others = max(scores[:node].max(initial=REFUSED), scores[node + 1 :].max(initial=REFUSED))
+    return node, int(scores[node]), int(others)
