@@ -45,7 +45,9 @@ class Events:
     Args:
         client: the wire.
         instance: the name of this process.
+        controller: who says it, as `reportingController`.
         per_second: Events written per second in the long run.
+        at_once: how many are being written at a time.
         clock: seconds since the epoch.
 
     Attributes:
@@ -53,9 +55,17 @@ class Events:
     """
 
     def __init__(
-        self, client: Client, instance: str, *, per_second: float = 10.0, clock: Callable[[], float] = time.time
+        self,
+        client: Client,
+        instance: str,
+        *,
+        controller: str = _CONTROLLER,
+        per_second: float = 10.0,
+        at_once: int = 1,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._client, self._instance, self._pause, self._clock = client, instance, 1 / per_second, clock
+        self._client, self._instance, self._controller, self._clock = client, instance, controller, clock
+        self._at_once, self._pause = at_once, at_once / per_second
         self._known: dict[tuple[Ref, str, str], _Series] = {}
         self._queue: deque[_Series] = deque()
         self._wake = asyncio.Event()
@@ -79,7 +89,16 @@ class Events:
             warning=not done,
         )
 
-    def say(self, regarding: Ref, *, reason: str, note: str, action: str, warning: bool = False) -> None:
+    def say(
+        self,
+        regarding: Ref,
+        *,
+        reason: str,
+        note: str,
+        action: str,
+        warning: bool = False,
+        related: Ref | None = None,
+    ) -> None:
         """Have an Event written soon."""
         now = self._clock()
         key = (regarding, reason, action)
@@ -87,6 +106,8 @@ class Events:
         if series is None or now - series.last > _SERIES_SECONDS:
             self._forget_old(now)
             series = self._known[key] = self._new(regarding, reason, note, action, now, warning=warning)
+            if related is not None:
+                series.body["related"] = _reference(related)
         series.count += 1
         series.last = now
         if not series.queued and (not series.stored or now - series.written >= _QUIET_SECONDS):
@@ -99,6 +120,11 @@ class Events:
 
     async def run(self) -> None:
         """Write what is said, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._at_once):
+                group.create_task(self._write_on())
+
+    async def _write_on(self) -> None:
         while True:
             await self.write_waiting()
             self._wake.clear()
@@ -131,24 +157,16 @@ class Events:
     def _new(self, regarding: Ref, reason: str, note: str, action: str, now: float, *, warning: bool) -> _Series:
         self._number += 1
         name = f"{regarding.name[:200]}.{int(now * 1e6):x}.{self._number:x}".lower()
-        resource = RESOURCES.get(regarding.kind, POLICIES)
-        about = {
-            "apiVersion": resource.api_version,
-            "kind": regarding.kind,
-            "name": regarding.name,
-            **({"namespace": regarding.namespace} if regarding.namespace else {}),
-            **({"uid": regarding.uid} if regarding.uid else {}),
-        }
         body = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
             "metadata": {"name": name, "namespace": regarding.namespace or "default"},
             "eventTime": _micro(now),
-            "reportingController": _CONTROLLER,
+            "reportingController": self._controller,
             "reportingInstance": self._instance,
             "action": action,
             "reason": reason,
-            "regarding": about,
+            "regarding": _reference(regarding),
             "note": note.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
             "type": "Warning" if warning else "Normal",
         }
@@ -157,6 +175,13 @@ class Events:
     def _forget_old(self, now: float) -> None:
         if len(self._known) > _WAITING:
             self._known = {key: each for key, each in self._known.items() if now - each.last <= _SERIES_SECONDS}
+
+
+def _reference(about: Ref) -> dict[str, str]:
+    """`v1.ObjectReference`."""
+    resource = RESOURCES.get(about.kind, POLICIES)
+    named = {"kind": about.kind, "name": about.name, "namespace": about.namespace, "uid": about.uid}
+    return {"apiVersion": resource.api_version, **{key: value for key, value in named.items() if value}}
 
 
 def _micro(moment: float) -> str:

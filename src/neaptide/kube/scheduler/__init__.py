@@ -1,0 +1,1 @@
+"""The scheduler on a real cluster: its watches feed the scheduling cycle, and what that decides is written back."""

@@ -1,0 +1,207 @@
+"""The scheduler as a part of a process: its streams, the thread that decides, and the writers, until it is cancelled.
+
+streams -> Feed -> Turns (the scheduling cycle, in a thread) -> Binder, PodStatuses, Objects, Events, Actuator
+^                                                     |
++---------------- what became of bindings ------------+
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import structlog
+from msgspec import Struct
+
+from neaptide.kube.actuator import Actuator
+from neaptide.kube.events import Events
+from neaptide.kube.scheduler.binding import Binder
+from neaptide.kube.scheduler.feed import Feed, Told
+from neaptide.kube.scheduler.lanes import Lanes, Pool
+from neaptide.kube.scheduler.objects import Objects
+from neaptide.kube.scheduler.pod_statuses import PodStatuses
+from neaptide.kube.scheduler.turns import Turns
+from neaptide.kube.streams import Stream
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.lease import Election
+from neaptide.model.actions import Ref
+from neaptide.model.objects import Pod
+from neaptide.placement import engine
+from neaptide.placement.cycle import events
+from neaptide.placement.cycle.actions import AnyCycleAction, Bind, Emit, Nominate, Preempt, SetUnscheduled
+from neaptide.placement.cycle.profile import CycleProfile
+from neaptide.policies.arbiter import ArbiterMemory
+
+_LONGEST = 3600.0
+_LOOK = 1.0
+_GOING = ("Terminating", "Finished")
+GATED = "SchedulingGated"
+ACTIONS = {"Scheduled": "Binding", "FailedScheduling": "Scheduling", "Preempted": "Preempting"}
+"""By an Event's reason, its action, as kube-scheduler calls them."""
+
+
+class Wires(Struct, frozen=True):
+    """How the scheduler speaks to the API server; those that write are guarded by the lease.
+
+    Attributes:
+        reads: streams.
+        binds: bindings alone, so that nothing else takes from their rate.
+        writes: everything else.
+        at_once: bindings under way at a time, each on a connection of its own.
+    """
+
+    reads: Client
+    binds: Client
+    writes: Client
+    at_once: int = 32
+    events_per_second: float = 200.0
+
+
+class Scheduler:
+    """Schedules the pods of one `schedulerName` while it leads, and knows the cluster all the time.
+
+    Args:
+        wires: to the API server.
+        streams: what is watched.
+        profile: what decides.
+        election: of the lease that it leads by.
+        actuator: carries evictions out.
+        memory: the arbiter's, of the loop in this process.
+        disrupted: is told the workload of each pod that was preempted.
+    """
+
+    def __init__(
+        self,
+        wires: Wires,
+        streams: Sequence[Stream],
+        profile: CycleProfile,
+        *,
+        election: Election,
+        actuator: Actuator,
+        memory: Callable[[], ArbiterMemory] = ArbiterMemory,
+        disrupted: Callable[[Ref], None] = lambda _: None,
+    ) -> None:
+        self._wires, self._election, self._actuator, self._disrupted = wires, election, actuator, disrupted
+        self._wake = asyncio.Event()
+        self._feed = Feed(streams, changed=self._wake.set)
+        self._answers: list[Told] = []
+        self.turns = Turns(profile, memory=memory)
+        self._binds, others = Pool(wires.at_once), Pool(8)
+        self._lanes = Lanes(self._binds, others)
+        self._binder = Binder(wires.binds, self._tell, self._lanes.is_superseded)
+        self._statuses = PodStatuses(wires.writes, self._lanes, others)
+        self._objects = Objects(wires.writes, self._lanes, others)
+        self._events = Events(
+            wires.writes,
+            election.identity,
+            controller=profile.scheduler_name,
+            per_second=wires.events_per_second,
+            at_once=4,
+        )
+        self._preempting: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger()
+
+    @property
+    def synced(self) -> bool:
+        """Whether everything was seen once."""
+        return self._feed.synced
+
+    async def run(self) -> None:
+        """Run until cancelled. Raises what ends one of its parts."""
+        with ThreadPoolExecutor(1, "scheduler") as thread:
+            async with asyncio.TaskGroup() as group:
+                for part in (
+                    self._feed.run(self._wires.reads),
+                    self._lanes.run(),
+                    self._events.run(),
+                    self._wake_when_leading(),
+                    self._take_turns(thread),
+                ):
+                    group.create_task(part)
+
+    async def _take_turns(self, thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(thread, engine.warm)
+        while not self._feed.synced:
+            await self._woken(_LONGEST)
+        self._log.info("scheduler synced")
+        while True:
+            told = [*self._feed.take(), *self._answers]
+            self._answers = []
+            self._saw(told)
+            take = partial(self.turns.take, told, leading=self._election.leading)
+            turn = await loop.run_in_executor(thread, take)
+            for action in turn.actions:
+                self._carry_out(action)
+            await self._woken(turn.due - time.time())
+
+    async def _woken(self, seconds: float) -> None:
+        """Wait until something was said, or so many seconds have passed."""
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(min(seconds, _LONGEST)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        self._wake.clear()
+
+    async def _wake_when_leading(self) -> None:
+        while True:
+            await self._election.won()
+            self._wake.set()
+            await asyncio.sleep(_LOOK)
+
+    def _tell(self, event: events.AnyEvent) -> None:
+        self._answers.append(event)
+        self._wake.set()
+
+    def _saw(self, told: Sequence[Told]) -> None:
+        """Let the writers know what stands in the cluster already."""
+        for each in told:
+            match each:
+                case events.Applied(Pod() as pod):
+                    self._statuses.saw((pod,))
+                case events.Listed(items):
+                    self._statuses.saw(item for item in items if isinstance(item, Pod))
+                case events.Removed("Pod", name, namespace):
+                    self._statuses.forget(f"{namespace}/{name}")
+
+    def _carry_out(self, action: AnyCycleAction) -> None:
+        match action:
+            case Bind(pod):
+                key = f"{pod.namespace}/{pod.name}"
+                self._statuses.forget(key)
+                self._lanes.put(key, self._binds, partial(self._binder.bind, action))
+            case SetUnscheduled(pod, reason, message):
+                self._statuses.unscheduled(action)
+                if reason != GATED:
+                    self._say(pod, "FailedScheduling", message, warning=True)
+            case Nominate():
+                self._statuses.nominate(action)
+            case Emit(about, kind, reason, message):
+                self._say(about, reason, message, warning=kind == "Warning")
+            case Preempt():
+                task = asyncio.create_task(self._preempt(action))
+                self._preempting.add(task)
+                task.add_done_callback(self._preempting.discard)
+            case _:
+                self._objects.write(action)
+
+    def _say(self, about: Ref, reason: str, message: str, *, warning: bool = False, related: Ref | None = None) -> None:
+        action = ACTIONS.get(reason, "Scheduling")
+        self._events.say(about, reason=reason, note=message, action=action, warning=warning, related=related)
+
+    async def _preempt(self, action: Preempt) -> None:
+        """Evict all victims; where one of them may not go, the machine is told."""
+        outcomes = await self._actuator.carry_out(action.evictions)
+        for victim, outcome in zip(action.evictions, outcomes, strict=True):
+            if outcome.result == "Done":
+                message = f"Preempted by pod {action.pod.uid} on node {action.node}"
+                self._say(victim.target, "Preempted", message, related=action.pod)
+                if victim.workload is not None:
+                    self._disrupted(victim.workload)
+        left = [each for each in outcomes if each.result != "Done" and each.reason.code not in _GOING]
+        if left:
+            key = f"{action.pod.namespace}/{action.pod.name}"
+            self._tell(events.PreemptionRefused(key, action.pod.uid, left[0].reason.message))

@@ -1,0 +1,89 @@
+"""The scheduling cycle in a thread of its own: what was said goes in, what is to be done comes out, preemptions after the arbiter's say."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from neaptide.kube.scheduler.feed import Retold, Told
+from neaptide.model.actions import Plan
+from neaptide.placement.cycle import events
+from neaptide.placement.cycle.actions import SCHEDULER, AnyCycleAction, Preempt
+from neaptide.placement.cycle.machine import SchedulingCycle
+from neaptide.placement.cycle.profile import CycleProfile
+from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
+from neaptide.policies.protection import protection
+
+_UNBOUND = 2**31
+PREEMPTION = Budgets(
+    evictions_per_cycle=_UNBOUND,
+    evictions_per_node=_UNBOUND,
+    evictions_per_workload_percent=100,
+    evictions_per_workload_per_hour=_UNBOUND,
+    minimum_stay_seconds=0.0,
+)
+"""What the arbiter holds preemptions to: protection, ownership and PodDisruptionBudgets. Making room for a pod of a higher
+rank is no rebalancing that could wait; what it disrupts counts against the budgets of everything that could."""
+_log = structlog.get_logger()
+
+
+class Turn(NamedTuple):
+    """What came of one turn: what is to be done, and when the next one is due at the latest."""
+
+    actions: list[AnyCycleAction]
+    due: float
+
+
+class Turns:
+    """The machine. `take` is called by one thread at a time.
+
+    Args:
+        profile: what decides.
+        memory: the arbiter's, of the loop in this process.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        profile: CycleProfile,
+        *,
+        memory: Callable[[], ArbiterMemory] = ArbiterMemory,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.cycle = SchedulingCycle(profile, protects=protection)
+        self._memory, self._clock = memory, clock
+
+    def take(self, told: Sequence[Told], *, leading: bool) -> Turn:
+        """Take in what was said and, while leading, try the pods whose turn it is. Nothing is to be done while another leads."""
+        now = self._clock()
+        actions: list[AnyCycleAction] = []
+        for each in told:
+            for event in each.removals(self.cycle.snapshot) if isinstance(each, Retold) else (each,):
+                actions += self._stepped(event, now)
+        if not leading:
+            return Turn([], float("inf"))
+        if self.cycle.due(now) <= now:
+            actions += self.cycle.step(events.Cycle(), now)
+        actions = [final for each in actions for final in self._arbitrated(each, now)]
+        return Turn(actions, self.cycle.due(now))
+
+    def _stepped(self, event: events.AnyEvent, now: float) -> list[AnyCycleAction]:
+        """One event's actions; an object that breaks something keeps none of the others from being heard."""
+        try:
+            return self.cycle.step(event, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end scheduling
+            _log.error("event not applied", kind=type(event).__name__, exc_info=error)
+            return []
+
+    def _arbitrated(self, action: AnyCycleAction, now: float) -> Iterable[AnyCycleAction]:
+        if not isinstance(action, Preempt):
+            return (action,)
+        plan = Plan(SCHEDULER, action.evictions)
+        _, refused = arbitrate([plan], self.cycle.snapshot, PREEMPTION, self._memory(), now)
+        if not refused:
+            return (action,)
+        pod, reason = action.pod, refused[0].reason
+        _log.info("preemption refused", pod=str(pod), victim=str(refused[0].action.target), reason=reason.message)
+        key = f"{pod.namespace}/{pod.name}"
+        return self._stepped(events.PreemptionRefused(key, pod.uid, reason.message), now)
