@@ -23,6 +23,9 @@ class FirstFit:
         self._snapshot = snapshot
         self.asked: list[int] = []
 
+    def at(self, now: float) -> None:
+        """It looks at nothing that ages."""
+
     def schedule(self, pods: Sequence[int]) -> list[Placed]:
         return [self._place(pod) for pod in pods]
 

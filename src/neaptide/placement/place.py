@@ -40,6 +40,10 @@ class Placement:
         self.view = View(snapshot)
         self._engine = Engine(self.view, profile)
 
+    def at(self, now: float) -> None:
+        """Tell the time, for filters and scores that ask how old things are; whenever it has passed, or usage was measured."""
+        self.view.at(now)
+
     def feasible(self, pod: int) -> Bools:
         """bool[nodes]: the nodes that can take a pod."""
         return self.verdict(pod).feasible

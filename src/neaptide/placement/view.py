@@ -1,13 +1,20 @@
 """What filters and scores read: the snapshot, and what was derived from it, kept in step with it."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from neaptide.model.columns import Floats, Longs
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.classes import PodClass
+from neaptide.placement.node_infos import NodeInfos
 from neaptide.placement.nodes import Nodes
 from neaptide.placement.preferences import Preferences
+from neaptide.placement.sums import PodSums
 from neaptide.placement.topology import Topology
 from neaptide.placement.volumes import Volumes
+
+Profiled = Callable[[Longs], Floats]
+"""float64[pods]: the milli-CPU that pods (rows) are expected to use, nan where nobody knows."""
 
 
 class Pod(NamedTuple):
@@ -25,6 +32,10 @@ class View:
         nodes: what pods do not change.
         topology: constraints on topology and the counts they are judged by; replaced when namespaces change.
         volumes: the claims of pods.
+        now: the time in seconds since the epoch; nan where nobody has told it.
+        infos: what is measured of nodes beside CPU and memory.
+        sums: what the pods of each node come to by the rules of some filters and scores.
+        profiled: what pods are expected to use, where somebody predicts it.
     """
 
     def __init__(self, snapshot: ClusterSnapshot) -> None:
@@ -36,6 +47,15 @@ class View:
         self.nodes.refresh(range(snapshot.nodes.rows))
         self.topology = Topology(snapshot, self.nodes)
         self._preferences: Preferences | None = None
+        self.now = float("nan")
+        self.infos, self.sums = NodeInfos(snapshot), PodSums(snapshot)
+        self.profiled: Profiled | None = None
+
+    def at(self, now: float) -> None:
+        """Tell the time. To be called whenever it has passed, or usage was measured."""
+        self.now = now
+        self.infos.forget()
+        self.sums.forget()
 
     def refresh(self) -> None:
         """Catch up with the snapshot, at a cost that depends on what has changed."""
@@ -44,6 +64,7 @@ class View:
         self._position = len(snapshot.changed_nodes)
         if touched:
             self.nodes.refresh(touched)
+            self.sums.touch(touched)
         namespaces = snapshot.others.get("Namespace", {})
         if namespaces != self._namespaces:
             self._namespaces = dict(namespaces)

@@ -32,6 +32,9 @@ class Placed(Protocol):
 class Placer(Protocol):
     """Chooses nodes, and assigns in the snapshot as it goes."""
 
+    def at(self, now: float) -> None:
+        """Be told the time, before each cycle."""
+
     def schedule(self, pods: Sequence[int]) -> Sequence[Placed]:
         """One answer for every pod, in order."""
 
@@ -76,6 +79,7 @@ class Scheduler:
 
     def cycle(self) -> None:
         """Try the pods that may be tried, run by run of one class."""
+        self._placer.at(self._cluster.clock.now)
         queue = self._queue()
         classes = self._cluster.snapshot.pods.cls[queue]
         starts = np.flatnonzero(np.append(True, classes[1:] != classes[:-1])) if len(queue) else classes

@@ -35,6 +35,10 @@ class Attempts:
         self.plugins = tuple(plugins)
         self.filters = placement.profile.filters
 
+    def at(self, now: float) -> None:
+        """Tell filters and scores the time of the cycle that begins."""
+        self._placement.at(now)
+
     def concerned(self, pod: int) -> tuple[Plugin, ...]:
         """The plugins that have a say about a pod."""
         return tuple(each for each in self.plugins if each.concerns(pod))

@@ -1,8 +1,11 @@
 """The filters, in kube-scheduler's order. A new filter is its file and its line here."""
 
 from neaptide.placement.filters.dynamic_resources import DynamicResources
+from neaptide.placement.filters.hybrid_unschedulable import HybridUnschedulable
 from neaptide.placement.filters.inter_pod_affinity import InterPodAffinity
+from neaptide.placement.filters.load_aware import LoadAware
 from neaptide.placement.filters.node_affinity import NodeAffinity
+from neaptide.placement.filters.node_info_rt import NodeInfoRt
 from neaptide.placement.filters.node_name import NodeName
 from neaptide.placement.filters.node_ports import NodePorts
 from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
@@ -30,6 +33,9 @@ AnyFilter = (
     | PodTopologySpread
     | InterPodAffinity
     | DynamicResources
+    | HybridUnschedulable
+    | LoadAware
+    | NodeInfoRt
 )
 
 DEFAULT_FILTERS: tuple[AnyFilter, ...] = (
