@@ -1,10 +1,14 @@
 """The controller as the chart's account: it may do everything that it does, and does everything that it may."""
 
 import json
+import socket
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,9 @@ from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import fake_node
 
 PLACE = ("--namespace=tide", "--create-namespace")
-VALUES = ("--set=replicas=0,journal.persistence=false,controller.intervalSeconds=1",)
+BASE = "replicas=0,journal.persistence=false,controller.intervalSeconds=1"
+VALUES = (f"--set={BASE},admission.webhook=false",)
+ADMISSION = (f"--set={BASE},admission.policies=true",)
 USER = "system:serviceaccount:tide:neaptide"
 SERIES = 60.0
 """Seconds after which a repeated Event is counted on the one that is there."""
@@ -28,10 +34,10 @@ SERIES = 60.0
 class Scene:
     """A cluster with the chart in it, and one controller outside of it that is the chart's account."""
 
-    def __init__(self, testbed: Testbed, helm: Helm, directory: Path) -> None:
+    def __init__(self, testbed: Testbed, helm: Helm, directory: Path, values: tuple[str, ...]) -> None:
         self.testbed, self.helm, self._directory = testbed, helm, directory
-        self.log = directory / "audit.log"
-        self.objects = helm.rendered(NEAPTIDE, *VALUES, release="neaptide", namespace="tide")
+        self.objects = helm.rendered(NEAPTIDE, *values, release="neaptide", namespace="tide")
+        self.webhook = free_port()
         self._controller: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -41,6 +47,7 @@ class Scene:
             "--identity=$(POD_NAME)": "--identity=neaptide-0",
             "--journal=/var/lib/neaptide/journal": f"--journal={self._directory / 'journal'}",
             "--listen=:8080": "--listen=127.0.0.1:0",
+            "--webhook=:9443": f"--webhook=127.0.0.1:{self.webhook}",
         }
         arguments = [places.get(each, each) for each in container["args"]]
         command = [sys.executable, "-m", "neaptide", *arguments, f"--kubeconfig={self._kubeconfig()}"]
@@ -67,13 +74,21 @@ class Scene:
 
 
 @pytest.fixture
-def scene(own_control_plane: Testbed, helm_in: Callable[[Path], Helm], tmp_path: Path) -> Iterator[Scene]:
-    helm = helm_in(own_control_plane.kubeconfig)
-    helm.done("install", "neaptide", NEAPTIDE, *PLACE, *VALUES)
+def scene(
+    own_control_plane: Testbed, helm_in: Callable[[Path], Helm], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Scene]:
+    """The chart with the values that the test names, VALUES by default."""
+    helm, values = helm_in(own_control_plane.kubeconfig), getattr(request, "param", VALUES)
+    helm.done("install", "neaptide", NEAPTIDE, *PLACE, *values)
     helm.done("install", "interop", INTEROP, *PLACE)
-    made = Scene(own_control_plane, helm, tmp_path)
+    made = Scene(own_control_plane, helm, tmp_path, values)
     yield made
     made.end()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 @pytest.mark.slow
@@ -102,6 +117,68 @@ def test_the_account_may_do_what_the_controller_does_and_not_one_verb_more(scene
     did, may = used(log, USER), granted(scene.objects)
     assert {str(each) for each in did - may} == set()
     assert {str(each) for each in may - did} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [ADMISSION], indirect=True)
+def test_what_admission_adds_to_the_rights_is_what_it_needs(scene: Scene) -> None:
+    """The certificate is renewed in a Secret that is there and made in one that is not; a Policy comes, changes and goes."""
+    testbed, secret = scene.testbed, "neaptide-webhook-tls"
+    done(testbed, "create", "secret", "generic", secret, "--namespace=tide")
+    scene.start()
+    for label in ("one", "two"):
+        scene.apply(giving(label))
+        eventually(partial(says, testbed, label))
+    eventually(lambda: reviewed(scene.webhook, "no-such-namespace"))
+    eventually(lambda: ca_bundle(testbed))
+    done(testbed, "delete", "policy", "given")
+    eventually(lambda: not found(testbed, "mutatingadmissionpolicy", "neaptide-given"))
+    scene.end()
+    done(testbed, "delete", "secret", secret, "--namespace=tide")
+    scene.start()
+    eventually(lambda: found(testbed, "secret", secret, "tide").get("data"))
+    scene.end()
+    log = testbed.log("audit")
+    assert refused(log, USER) == set()
+    without = granted(scene.helm.rendered(NEAPTIDE, *VALUES, release="neaptide", namespace="tide"))
+    added = granted(scene.objects) - without
+    assert added
+    assert {str(each) for each in added - used(log, USER)} == set()
+
+
+def giving(label: str) -> dict[str, Any]:
+    """A Policy that labels new pods."""
+    spec = {"policy": "podDefaults", "mode": "Enforce", "podDefaults": {"labels": {"tide": label}}}
+    return {"apiVersion": "neaptide.io/v1alpha1", "kind": "Policy", "metadata": {"name": "given"}, "spec": spec}
+
+
+def says(testbed: Testbed, label: str) -> bool:
+    return f'"{label}"' in json.dumps(found(testbed, "mutatingadmissionpolicy", "neaptide-given")).replace("\\", "")
+
+
+def ca_bundle(testbed: Testbed) -> bool:
+    hooks = found(testbed, "mutatingwebhookconfiguration", "neaptide")["webhooks"]
+    return all(hook["clientConfig"].get("caBundle") for hook in hooks)
+
+
+def reviewed(port: int, namespace: str) -> bool:
+    """Ask the webhook about a pod."""
+    request = {
+        "uid": "1",
+        "resource": {"group": "", "resource": "pods"},
+        "operation": "CREATE",
+        "namespace": namespace,
+        "object": {"metadata": {}},
+    }
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whose it is does not matter here
+    body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+    asked = urllib.request.Request(f"https://127.0.0.1:{port}/admit/pods", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, context=context, timeout=5) as answer:  # noqa: S310 - our own
+            return bool(json.load(answer)["response"]["allowed"])
+    except OSError:
+        return False
 
 
 def populate(testbed: Testbed) -> None:

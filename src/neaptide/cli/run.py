@@ -4,7 +4,7 @@ import asyncio
 import re
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import uvloop
 from cyclopts import Parameter
@@ -13,10 +13,12 @@ from msgspec.structs import replace
 from neaptide.cli.connection import DEFAULT, Connection
 from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, UsageError, unacceptable
+from neaptide.cli.scheduling import DEFAULT_SCHEDULER, SchedulerFlags
 from neaptide.cli.settings import settings
+from neaptide.kube.admission import Place
 from neaptide.kube.controller import Controller, Options
 from neaptide.kube.logs import configure
-from neaptide.kubeapi.config import Cluster
+from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
 from neaptide.loop import Mode, Setting
 from neaptide.policies.registry import POLICIES
 from neaptide.records.log import LogInUseError
@@ -27,6 +29,8 @@ _LISTEN = re.compile(r"(?P<host>[^:]*|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 def run(
     *,
     connection: Annotated[Connection, Parameter(name="*")] = DEFAULT,
+    only: Literal["loop", "scheduler"] | None = None,
+    scheduler: Annotated[SchedulerFlags, Parameter(name="*")] = DEFAULT_SCHEDULER,
     interval: float = 60.0,
     journal: Path | None = None,
     listen: str | None = None,
@@ -39,11 +43,17 @@ def run(
     set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     enforce: bool = False,
     dry_run: bool = False,
+    webhook: str | None = None,
+    webhook_service: str = "neaptide-webhook",
+    webhook_configuration: str = "neaptide",
+    admission_policies: bool = False,
 ) -> int:
     """Run until SIGTERM or SIGINT; then what is under way is finished, and the lease given up.
 
     Args:
         connection: which cluster, and as whom.
+        only: do only this part of the work: the loop of policies, or the scheduler.
+        scheduler: which pods to schedule, and how.
         interval: seconds from one cycle to the next.
         journal: the directory of the journal, for `neaptide explain --journal`.
         listen: host:port of /healthz, /readyz and /metrics, as :8080.
@@ -56,6 +66,10 @@ def run(
         set_: policy.field=value sets a field of such a policy; may be repeated.
         enforce: have these policies carried out, and not only shown.
         dry_run: ask the API server for everything, and have it change nothing.
+        webhook: host:port to answer reviews of new pods at, as :9443.
+        webhook_service: the Service through which the API server asks; its certificate is in the Secret of that name with -tls.
+        webhook_configuration: the MutatingWebhookConfiguration that is to trust it.
+        admission_policies: write MutatingAdmissionPolicies for what CEL can say of Policies for new pods.
     """
     cluster = connection.cluster()
     if interval <= 0:
@@ -67,21 +81,30 @@ def run(
             "--enforce and --set are about the policies that --policy names; Policy objects have their own"
         )
     catalogue, _ = read_catalogue(prices)
+    namespace = lease_namespace or cluster.namespace or "default"
     options = Options(
-        namespace=lease_namespace or cluster.namespace or "default",
+        namespace=namespace,
         identity=identity,
         interval=interval,
         journal=journal,
-        listen=None if listen is None else _address(listen),
+        listen=None if listen is None else _address("--listen", listen),
         prometheus=prometheus,
         catalogue=catalogue,
         settings=_chosen(policy, set_, enforce=enforce) if policy else None,
         lease_seconds=lease_seconds,
         dry_run=dry_run,
+        webhook=None if webhook is None else _place(webhook, namespace, webhook_service, webhook_configuration),
+        admission_policies=admission_policies,
     )
+    process: Controller | SchedulerProcess = Controller(cluster, options)
+    if only == "scheduler":
+        alone = Alone(
+            namespace=namespace, identity=identity, lease_seconds=lease_seconds, listen=options.listen
+        )
+        process = SchedulerProcess(cluster, scheduler.scheduling(), alone)
     configure()
     try:
-        uvloop.run(_until_signalled(cluster, options))
+        uvloop.run(_until_signalled(process))
     except (OSError, LogInUseError) as error:
         raise UsageError(str(error)) from error
     return OK
@@ -92,15 +115,21 @@ def _chosen(policy: tuple[str, ...], assignments: tuple[str, ...], *, enforce: b
     return tuple(replace(each, mode=mode) for each in settings(POLICIES, policy, assignments))
 
 
-def _address(text: str) -> tuple[str, int]:
+def _place(text: str, namespace: str, service: str, configuration: str) -> Place:
+    host, port = _address("--webhook", text)
+    return Place(
+        namespace=namespace, service=service, secret=f"{service}-tls", configuration=configuration, host=host, port=port
+    )
+
+
+def _address(flag: str, text: str) -> tuple[str, int]:
     match = _LISTEN.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
-        raise unacceptable("--listen", text, "host:port, as :8080 or 127.0.0.1:8080")
+        raise unacceptable(flag, text, "host:port, as :8080 or 127.0.0.1:8080")
     return match["host"].strip("[]") or "0.0.0.0", int(match["port"])  # noqa: S104 - kubelets and Prometheus come from outside the pod
 
 
-async def _until_signalled(cluster: Cluster, options: Options) -> None:
-    controller, loop = Controller(cluster, options), asyncio.get_running_loop()
+async def _until_signalled(process: Controller | SchedulerProcess) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, controller.stop)
-    await controller.run()
+        asyncio.get_running_loop().add_signal_handler(number, process.stop)
+    await process.run()

@@ -1,15 +1,17 @@
-"""The admission server as a whole: its certificate, the API server's trust in it, and the namespaces that pods go into."""
+"""Admission as a whole: the Policies that it follows, its server with a certificate and the API server's trust, what CEL says instead."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 import structlog
 from msgspec import Struct
+from prometheus_client import CollectorRegistry
 
+from neaptide.admission.pipeline import RuleSetting
 from neaptide.admission.protocols import Namespace
-from neaptide.kube.rules import trust
+from neaptide.kube.rules import rule_settings, say_in_cel, trust
 from neaptide.kube.webhook import Webhook
 from neaptide.kubeapi import certificates
 from neaptide.kubeapi.client import Client
@@ -20,6 +22,7 @@ from neaptide.kubeapi.server import TlsServer
 from neaptide.model.objects import Namespace as NamespaceObject
 
 _LOOK_AGAIN = 15.0  # seconds
+_FOLLOW = 1.0
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -89,6 +92,64 @@ async def _keep_trusted(client: Client, configuration: str, bundle: Callable[[],
         except ApiError as error:
             structlog.get_logger().warning("webhook not trusted", configuration=configuration, reason=str(error))
         await asyncio.sleep(_LOOK_AGAIN)
+
+
+class Admission:
+    """What a replica of the controller does for new pods. Every replica answers reviews; the leader writes what CEL says.
+
+    Args:
+        client: to read, and for the certificate.
+        writer: guarded by the lease.
+        policies: the Policy objects, as JSON.
+        others: what a snapshot knows of a kind, by name.
+        registry: where metrics go.
+        place: of the webhook; None serves none.
+        in_cel: whether MutatingAdmissionPolicies are written.
+        leading: whether this process leads.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        writer: Client,
+        *,
+        policies: Callable[[], Iterable[bytes]],
+        others: Callable[[str], Mapping[str, Any]],
+        registry: CollectorRegistry,
+        place: Place | None,
+        in_cel: bool,
+        leading: Callable[[], bool],
+    ) -> None:
+        self._client, self._writer, self._policies, self._others = client, writer, policies, others
+        self._place, self._in_cel, self._leading = place, in_cel, leading
+        self._webhook = Webhook(Namespaces(client, lambda: others("Namespace")), registry)
+        self._said: list[RuleSetting] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled. Raises ApiError and OSError where the server cannot begin."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            if self._place is not None:
+                tasks.create_task(serve(self._client, self._webhook, self._place))
+
+    async def _follow(self) -> None:
+        """Take up the Policies as they change."""
+        while True:
+            settings = rule_settings(self._policies(), self._others("PriorityClass"))
+            self._webhook.settings = settings
+            if not self._leading():
+                self._said = None
+            elif self._in_cel and settings != self._said:
+                await self._say(settings)
+            await asyncio.sleep(_FOLLOW)
+
+    async def _say(self, settings: list[RuleSetting]) -> None:
+        try:
+            await say_in_cel(self._writer, settings)
+        except ApiError as error:
+            structlog.get_logger().warning("admission policies not written", reason=str(error))
+        else:
+            self._said = settings
 
 
 class Namespaces:

@@ -120,15 +120,16 @@ def choose(raws: Iterable[bytes], now: float) -> Chosen:
         if isinstance(found, str):
             verdicts[meta.name] = Verdict(meta, ready=False, reason="NotAccepted", message=found)
             continue
-        policy = found.spec.policy
+        policy, in_the_loop = found.spec.policy, _in_the_loop(found)
         other = by_kind.get(policy)
-        if other is not None:
+        if other is not None and in_the_loop:
             why = f"the Policy {other.metadata.name} is older and counts instead"
             verdicts[meta.name] = Verdict(
                 meta, ready=False, reason="Conflict", message=why, conflict=other.metadata.name
             )
             continue
-        by_kind[policy] = found
+        if in_the_loop:  # admission takes as many as there are, one after the other
+            by_kind[policy] = found
         if found.spec.limits is not None:
             limits.append(found.spec.limits)
         verdicts[meta.name] = Verdict(
@@ -138,7 +139,7 @@ def choose(raws: Iterable[bytes], now: float) -> Chosen:
             message=f"its mode is {found.spec.mode.value}",
             policy=found.spec.kind.name,
         )
-    settings = [_setting(by_kind[name], now) for name in KINDS if name in by_kind and _in_the_loop(by_kind[name])]
+    settings = [_setting(by_kind[name], now) for name in KINDS if name in by_kind]
     return Chosen(tuple(settings), strictest(limits), verdicts)
 
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from neaptide.kube.acting.carrying import Api
 from neaptide.kube.actuator import Actuator
+from neaptide.kube.admission import Admission, Place
 from neaptide.kube.configuration import Configuration
 from neaptide.kube.events import Events
 from neaptide.kube.health import HealthServer
@@ -55,6 +56,8 @@ class Options(Struct, frozen=True, kw_only=True):
         settings: what to do; None does what the cluster's Policy objects say.
         lease_seconds: how long the lease of a replica that died holds.
         dry_run: ask the API server for everything, and have it change nothing.
+        webhook: where new pods are asked about; None asks about none.
+        admission_policies: whether what CEL can say of Policies for new pods is written as MutatingAdmissionPolicies.
         qps: requests per second.
     """
 
@@ -68,6 +71,8 @@ class Options(Struct, frozen=True, kw_only=True):
     settings: tuple[Setting, ...] | None = None
     lease_seconds: int = 15
     dry_run: bool = False
+    webhook: Place | None = None
+    admission_policies: bool = False
     qps: float = 100.0
 
 
@@ -134,7 +139,10 @@ class Controller:
             if world is None:
                 return
             self._metrics.watch(world, events, lambda: election.leading)
-            tasks = [asyncio.create_task(each) for each in (election.run(), events.run(), *configuration.streams())]
+            running = [election.run(), events.run(), *configuration.streams()]
+            if options.webhook is not None or options.admission_policies:
+                running.append(self._admission(client, writer, configuration, world, election).run())
+            tasks = [asyncio.create_task(each) for each in running]
             stack.push_async_callback(_cancel, tasks)
             if not await self._unless_stopped(_all(world.ready(), configuration.ready())):
                 return
@@ -144,6 +152,20 @@ class Controller:
                 _check(tasks)
                 if await self._unless_stopped(election.won()):
                     await self._lead(Leader(world, configuration, writers), election)
+
+    def _admission(
+        self, client: Client, writer: Client, configuration: Configuration, world: World, election: Election
+    ) -> Admission:
+        return Admission(
+            client,
+            writer,
+            policies=lambda: configuration.policies.values(),
+            others=lambda kind: world.cache.snapshot.others.get(kind, {}),
+            registry=self._metrics.registry,
+            place=self._options.webhook,
+            in_cel=self._options.admission_policies,
+            leading=lambda: election.leading,
+        )
 
     async def _opened(self, client: Client, stack: AsyncExitStack) -> World | None:
         """The world, as soon as the API server answers; None where this process is stopped before."""

@@ -23,7 +23,7 @@ class Metrics:
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._registry = registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._phases = Histogram(
             "neaptide_loop_phase_seconds", "Time of a cycle's phase.", ["phase"], buckets=_SECONDS, registry=registry
         )
@@ -69,7 +69,7 @@ class Metrics:
     def watch(self, world: World, events: Events, is_leading: Callable[[], bool]) -> None:
         """Show what a world knows, read when Prometheus asks."""
         self._leading.set_function(lambda: float(is_leading()))
-        self._registry.register(_Seen(world, events))
+        self.registry.register(_Seen(world, events))
 
     def outcome(self, outcome: Outcome, method: Method) -> None:  # noqa: ARG002 - a watcher of the actuator
         """Count what became of an action that was tried."""
@@ -103,7 +103,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Everything, as Prometheus reads it."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)
 
 
 def planned_money(cycle: Cycle, money: float | None) -> float | None:

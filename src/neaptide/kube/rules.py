@@ -53,15 +53,22 @@ def missing_class(spec: Struct, priority_classes: Collection[str]) -> str | None
 async def say_in_cel(client: Client, settings: Sequence[RuleSetting]) -> None:
     """Have the API server do what CEL can say of the settings, and take away what was said of others before. Raises ApiError."""
     wanted = objects_of(settings)
-    for item in wanted:
-        item["metadata"]["labels"] = OWNED
-        resource = MUTATING_POLICIES if item["kind"] == MUTATING_POLICIES.kind else MUTATING_POLICY_BINDINGS
-        await client.apply(resource, item["metadata"]["name"], item, force=True)
+    for resource in (MUTATING_POLICIES, MUTATING_POLICY_BINDINGS):
+        there = await _owned(client, resource)
+        for item in wanted:
+            if item["kind"] == resource.kind:
+                item["metadata"]["labels"] = OWNED
+                name = item["metadata"]["name"]
+                if name in there:
+                    await client.apply(resource, name, item, force=True)
+                else:
+                    await client.create(resource, item)
     names = {(item["kind"], item["metadata"]["name"]) for item in wanted}
     for resource in (MUTATING_POLICY_BINDINGS, MUTATING_POLICIES):
         for name in await _owned(client, resource):
             if (resource.kind, name) not in names:
-                await _take_away(client, resource, name)
+                with contextlib.suppress(NotFound):
+                    await client.delete(resource, name)
 
 
 async def trust(client: Client, configuration: str, bundle: bytes) -> None:
@@ -112,8 +119,3 @@ async def _owned(client: Client, resource: Resource) -> list[str]:
     selector = ",".join(f"{key}={value}" for key, value in OWNED.items())
     pages = [page async for page in client.list(resource, label_selector=selector)]
     return [item.metadata.name for page in pages for item in msgspec.json.decode(page, type=_List).items]
-
-
-async def _take_away(client: Client, resource: Resource, name: str) -> None:
-    with contextlib.suppress(NotFound):
-        await client.delete(resource, name)
