@@ -42,7 +42,7 @@ def test_who_may_look_at_one_namespace_only_sees_that_and_is_told_what_is_missin
         cluster = load(control_plane.kubeconfig)
         narrow = replace(cluster, credentials=Credentials(token=Secret(token.encode())), namespace=namespace)
         async with Client(narrow) as client:
-            streams, _ = await choose(client, namespace)
+            streams = (await choose(client, namespace))[0]
             async with World(client, namespace=namespace) as world:
                 await world.ready()
                 deployments = [str(ref) for ref in world.cache.snapshot.workloads.refs if ref.kind == "Deployment"]
