@@ -4,16 +4,18 @@ They want root and the packages of `make system-deps`; where one is missing the 
 """
 
 import os
+import subprocess
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 from tests.controlplane import create_namespace
+from tests.skips import MACHINE_CANNOT
 
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.realnodes.cluster import RealNodes, even_shapes
-from neaptide.testbed.realnodes.host import lacking, survey
+from neaptide.testbed.realnodes.host import Host, lacking, survey
 from neaptide.testbed.realnodes.pods import Pods
 
 _numbers = count(1)
@@ -37,8 +39,11 @@ def pods(real_nodes: RealNodes) -> Iterator[Pods]:
 
 def running_nodes(directory: Path, count: int) -> Iterator[RealNodes]:
     """A control plane and nodes in a directory, up until the fixture ends; if the tests are killed, they end with them."""
-    if problems := lacking(survey()):
+    host = survey()
+    if problems := lacking(host):
         pytest.skip(f"real nodes cannot run here: {'; '.join(problems)}")
+    if refusal := _refusal(host):
+        pytest.skip(f"{MACHINE_CANNOT} run real nodes: {refusal}")
     testbed = Testbed(directory, leash=os.getpid())
     nodes = RealNodes(testbed, leash=os.getpid())
     try:
@@ -48,3 +53,18 @@ def running_nodes(directory: Path, count: int) -> Iterator[RealNodes]:
     finally:
         nodes.down()
         testbed.down(purge=True)
+
+
+def _refusal(host: Host) -> str:
+    """What a sandbox keeps root from, although everything that is needed is there; empty where it keeps it from nothing."""
+    unshared = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)  # noqa: S607 - the system's
+    if unshared.returncode:
+        return unshared.stderr.strip()
+    for hierarchy in host.hierarchies:
+        probe = hierarchy.path / f"neaptide-probe-{os.getpid()}"
+        try:
+            probe.mkdir()
+            probe.rmdir()
+        except OSError as error:
+            return str(error)
+    return ""
