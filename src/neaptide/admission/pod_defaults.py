@@ -1,7 +1,7 @@
 """The priority class, labels and annotations that a Policy gives to the pods of a namespace."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ _NAME = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[
 _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _ACCEPTED_NAME = "a name of at most 63 letters, digits, -, _ and ., perhaps after a DNS name and a slash"
 _ACCEPTED_VALUE = "at most 63 letters, digits, -, _ and ., with a letter or digit at both ends"
+
 
 class PodDefaultsSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """What pods get where they do not have it; nothing is overwritten.
@@ -30,13 +31,18 @@ class PodDefaultsSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields
 
     def __post_init__(self) -> None:
         """Raises FieldError: what the API server would refuse would keep every pod of the namespace out."""
-        for field, entries in (("labels", self.labels), ("annotations", self.annotations)):
-            for key in entries:
-                if not _NAME.fullmatch(key):
-                    raise FieldError(field, key, _ACCEPTED_NAME)
-        for key, value in self.labels.items():
-            if not _VALUE.fullmatch(value):
-                raise FieldError(f"labels[{key}]", value, _ACCEPTED_VALUE)
+        checked_entries(self.labels, self.annotations)
+
+
+def checked_entries(labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:
+    """Raises FieldError for labels and annotations that no object may have."""
+    for field, entries in (("labels", labels), ("annotations", annotations)):
+        for key in entries:
+            if not _NAME.fullmatch(key):
+                raise FieldError(field, key, _ACCEPTED_NAME)
+    for key, value in labels.items():
+        if not _VALUE.fullmatch(value):
+            raise FieldError(f"labels[{key}]", value, _ACCEPTED_VALUE)
 
 
 class PodDefaults:

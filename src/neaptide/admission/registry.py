@@ -2,5 +2,6 @@
 
 from neaptide.admission.pod_defaults import PodDefaults
 from neaptide.admission.protocols import Rule
+from neaptide.admission.virtual_nodes import VirtualNodes
 
-RULES: tuple[Rule, ...] = (PodDefaults(),)
+RULES: tuple[Rule, ...] = (PodDefaults(), VirtualNodes())

@@ -10,6 +10,7 @@ from msgspec.structs import fields
 
 from neaptide.admission.pod_defaults import PodDefaultsSpec
 from neaptide.admission.registry import RULES
+from neaptide.admission.virtual_nodes import VirtualNodesSpec
 from neaptide.kube.crds.plan import PlanSpec
 from neaptide.kube.crds.policy import KINDS, PolicySpec, Schedule, field_of
 from neaptide.kube.crds.price_catalogue import PriceCatalogueSpec
@@ -171,5 +172,12 @@ OF_FIELDS: dict[tuple[type[Struct], str], Schema] = {
     }
     | rules((f"self.all(key, size(key) <= 317 && key.matches('{_LABEL_KEY}'))", "every key must be that of a label")),
     (PodDefaultsSpec, "annotations"): {"maxProperties": 64},
+    (VirtualNodesSpec, "labels"): {
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": _LABEL_VALUE},
+    }
+    | rules((f"self.all(key, size(key) <= 317 && key.matches('{_LABEL_KEY}'))", "every key must be that of a label")),
+    (VirtualNodesSpec, "annotations"): {"maxProperties": 64},
+    (VirtualNodesSpec, "provider"): {"maxLength": 63, "pattern": _LABEL_VALUE},
     **_unchanging("created", "expires", "digest", "money", "evictions", "actions"),
 }

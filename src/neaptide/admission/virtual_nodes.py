@@ -1,0 +1,113 @@
+"""Pods of namespaces that opt in may, or must, run on virtual nodes.
+
+The label and the taint are those of ACK and virtual-kubelet. What a user has written stays: an expression is added to every term of a
+required affinity, for terms are alternatives, and a pod that tolerates the taint already is left to its author.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from neaptide.admission.draft import Draft
+from neaptide.admission.pod_defaults import checked_entries
+from neaptide.admission.protocols import Namespace
+
+INJECTION = "virtual-node-affinity-injection"
+"""A label of namespaces and of pods: `enabled` opts in; on a pod, `disabled` opts out."""
+MODE = "neaptide.io/virtual-nodes"
+"""An annotation of a pod: the mode that it wants, whatever the Policy says."""
+TAINT = "virtual-kubelet.io/provider"
+TYPE, VIRTUAL = "type", "virtual-kubelet"
+"""The label that every virtual node has, and its value."""
+PREFERENCE = 100
+
+Mode = Literal["prefer-real", "virtual-only"]
+_MODES = ("prefer-real", "virtual-only")
+
+
+class VirtualNodesSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Which virtual nodes pods may run on. Of several Policies the first that covers a pod counts.
+
+    Attributes:
+        mode: prefer-real admits virtual nodes and prefers others; virtual-only admits nothing else.
+        provider: the value of the taint to tolerate; any by default.
+        labels, annotations: what pods get besides, where they do not have it.
+    """
+
+    mode: Mode = "prefer-real"
+    provider: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        """Raises FieldError for what the API server would refuse on every pod."""
+        checked_entries(self.labels, self.annotations)
+
+
+class VirtualNodes:
+    """The rule `virtualNodes`."""
+
+    name = "virtualNodes"
+    spec_type = VirtualNodesSpec
+
+    def admit(self, draft: Draft, namespace: Namespace, spec: VirtualNodesSpec) -> None:
+        """Let a pod onto virtual nodes, or say why it cannot run there."""
+        if not _opted_in(draft, namespace) or _settled(draft):
+            return
+        obstacles = list(_obstacles(draft))
+        if obstacles:
+            draft.warn(f"this pod cannot run on a virtual node: {', '.join(obstacles)}")
+            return
+        for key, value in spec.labels.items():
+            draft.label(key, value)
+        for key, value in spec.annotations.items():
+            draft.annotate(key, value)
+        draft.tolerate(_toleration(spec))
+        wanted = draft.annotations.get(MODE)
+        if (wanted if wanted in _MODES else spec.mode) == "virtual-only":
+            draft.require_node({"key": TYPE, "operator": "In", "values": [VIRTUAL]})
+        else:
+            draft.prefer_nodes(PREFERENCE, [{"key": TYPE, "operator": "NotIn", "values": [VIRTUAL]}])
+
+    def mutations(self, spec: VirtualNodesSpec) -> Sequence[str]:
+        """None: a user is to be warned of what keeps a pod from virtual nodes, and CEL cannot warn."""
+        del spec
+        return ()
+
+
+def _toleration(spec: VirtualNodesSpec) -> dict[str, Any]:
+    if spec.provider:
+        return {"key": TAINT, "operator": "Equal", "value": spec.provider}
+    return {"key": TAINT, "operator": "Exists"}
+
+
+def _opted_in(draft: Draft, namespace: Namespace) -> bool:
+    if namespace.name == "kube-system":
+        return False
+    return draft.labels.get(INJECTION, namespace.labels.get(INJECTION)) == "enabled"
+
+
+def _settled(draft: Draft) -> bool:
+    """Whether nothing is to be done: a DaemonSet's pod, or one that tolerates virtual nodes already."""
+    owners = draft.get(("metadata", "ownerReferences")) or ()
+    tolerations = draft.get(("spec", "tolerations")) or ()
+    return any(owner.get("kind") == "DaemonSet" for owner in owners) or any(
+        each.get("key") == TAINT for each in tolerations
+    )
+
+
+def _obstacles(draft: Draft) -> Iterator[str]:
+    """What a pod asks for that only a machine has."""
+    spec = draft.get(("spec",)) or {}
+    yield from (name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name))
+    yield from (f"volume {each.get('name')} is a hostPath" for each in spec.get("volumes") or () if "hostPath" in each)
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        if _privileged(container):
+            yield f"container {container.get('name')} is privileged"
+        if any(port.get("hostPort") for port in container.get("ports") or ()):
+            yield f"container {container.get('name')} has a hostPort"
+
+
+def _privileged(container: Mapping[str, Any]) -> bool:
+    return bool((container.get("securityContext") or {}).get("privileged"))

@@ -1,0 +1,119 @@
+"""The rule virtualNodes: who gets onto virtual nodes, how, and who is told that they cannot."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.admission.json_patch import patched
+
+from neaptide.admission.pipeline import RuleSetting, Verdict, admit
+from neaptide.admission.protocols import Namespace
+from neaptide.admission.virtual_nodes import INJECTION, MODE, TAINT, VirtualNodes, VirtualNodesSpec
+
+OPEN = Namespace("vk", {INJECTION: "enabled"})
+CLOSED = Namespace("web", {})
+EXISTS = {"key": TAINT, "operator": "Exists"}
+IS_VIRTUAL = {"key": "type", "operator": "In", "values": ["virtual-kubelet"]}
+ZONE = {"key": "zone", "operator": "In", "values": ["a"]}
+
+
+def admitted(pod: dict[str, Any], namespace: Namespace = OPEN, **fields: Any) -> tuple[dict[str, Any], Verdict]:
+    setting = RuleSetting("burst", VirtualNodes(), VirtualNodesSpec(**fields))
+    verdict = admit(copy.deepcopy(pod), namespace, [setting])
+    return patched(pod, verdict.patch), verdict
+
+
+def required(pod: dict[str, Any]) -> Any:
+    return pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+
+
+def test_a_pod_of_a_namespace_that_opts_in_may_run_there_and_prefers_real_nodes() -> None:
+    pod, _ = admitted({"spec": {"tolerations": [{"key": "mine"}]}})
+    assert pod["spec"]["tolerations"] == [{"key": "mine"}, EXISTS]
+    (preferred,) = pod["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert preferred["preference"]["matchExpressions"][0]["operator"] == "NotIn"
+
+
+def test_virtual_only_is_asked_for_in_every_term_that_the_user_wrote() -> None:
+    terms = [
+        {"matchExpressions": [ZONE]},
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]},
+    ]
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+    pod, _ = admitted({"spec": {"affinity": affinity}}, mode="virtual-only")
+    assert [each["matchExpressions"] for each in required(pod)] == [[ZONE, IS_VIRTUAL], [IS_VIRTUAL]]
+    assert required(pod)[1]["matchFields"] == terms[1]["matchFields"]
+
+
+def test_a_provider_is_tolerated_by_its_name_and_effects_do_not_overwrite() -> None:
+    given = {"metadata": {"annotations": {"spot": "mine"}}}
+    pod, _ = admitted(given, provider="containerd", labels={"burst": "yes"}, annotations={"spot": "theirs"})
+    assert pod["spec"]["tolerations"] == [{"key": TAINT, "operator": "Equal", "value": "containerd"}]
+    assert pod["metadata"] == {"annotations": {"spot": "mine"}, "labels": {"burst": "yes"}}
+
+
+def test_the_mode_that_a_pod_names_goes_before_the_policys() -> None:
+    pod, _ = admitted({"metadata": {"annotations": {MODE: "virtual-only"}}})
+    assert required(pod) == [{"matchExpressions": [IS_VIRTUAL]}]
+
+
+def test_of_two_policies_the_first_counts() -> None:
+    settings = [
+        RuleSetting("a", VirtualNodes(), VirtualNodesSpec(provider="one", labels={"a": "1"})),
+        RuleSetting("b", VirtualNodes(), VirtualNodesSpec(provider="two", labels={"b": "1"})),
+    ]
+    verdict = admit({}, OPEN, settings)
+    assert verdict.policies == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pod", "changed"),
+    [
+        pytest.param(CLOSED, {}, False, id="a namespace that has not opted in"),
+        pytest.param(CLOSED, {"metadata": {"labels": {INJECTION: "enabled"}}}, True, id="a pod that has"),
+        pytest.param(OPEN, {"metadata": {"labels": {INJECTION: "disabled"}}}, False, id="a pod that has opted out"),
+        pytest.param(Namespace("kube-system", {INJECTION: "enabled"}), {}, False, id="kube-system"),
+        pytest.param(OPEN, {"metadata": {"ownerReferences": [{"kind": "DaemonSet"}]}}, False, id="a DaemonSet's pod"),
+        pytest.param(OPEN, {"spec": {"tolerations": [EXISTS]}}, False, id="a pod that tolerates it already"),
+    ],
+)
+def test_who_is_let_onto_virtual_nodes(namespace: Namespace, pod: dict[str, Any], changed: bool) -> None:
+    _, verdict = admitted(pod, namespace)
+    assert bool(verdict.patch) is changed
+    assert verdict.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "obstacle"),
+    [
+        ({"hostNetwork": True}, "hostNetwork"),
+        ({"volumes": [{"name": "logs", "hostPath": {"path": "/var/log"}}]}, "volume logs is a hostPath"),
+        ({"containers": [{"name": "c", "securityContext": {"privileged": True}}]}, "container c is privileged"),
+        ({"initContainers": [{"name": "i", "ports": [{"hostPort": 80}]}]}, "container i has a hostPort"),
+    ],
+)
+def test_what_only_a_machine_has_keeps_a_pod_off_and_its_user_is_told(spec: dict[str, Any], obstacle: str) -> None:
+    _, verdict = admitted({"spec": spec})
+    assert verdict.patch == ()
+    assert verdict.warnings == (f"this pod cannot run on a virtual node: {obstacle}",)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "tolerations": st.lists(st.sampled_from([EXISTS, {"key": "a"}]), max_size=2),
+            "hostPID": st.booleans(),
+            "affinity": st.just({"nodeAffinity": {}}),
+        },
+    ),
+    st.sampled_from(["prefer-real", "virtual-only"]),
+)
+def test_admitting_twice_changes_nothing_the_second_time(spec: dict[str, Any], mode: str) -> None:
+    once, _ = admitted({"spec": spec}, mode=mode)
+    _, again = admitted(once, mode=mode)
+    assert again.patch == ()
