@@ -5,6 +5,8 @@ the interval of reports. It counts at its estimate, or at its usage where that i
 pkg/scheduler/plugins/loadaware.
 """
 
+from typing import Protocol
+
 import numpy as np
 from msgspec import Struct
 
@@ -14,7 +16,8 @@ from neaptide.model.qos import Band
 from neaptide.model.shapes import Shape
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, MEMORY
-from neaptide.placement.sums import Amounts
+from neaptide.placement.node_infos import NodeInfos
+from neaptide.placement.sums import Amounts, PodSums
 from neaptide.placement.view import Pod, View
 
 RESOURCES = ("cpu", "memory")
@@ -73,7 +76,18 @@ def estimate(shape: Shape, factors: ScalingFactors) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def used(view: View, estimation: Estimation, *, prod: bool = False, aggregated: Aggregated | None = None) -> Floats:
+class Measured(Protocol):
+    """What use is reckoned from: a View, or less."""
+
+    @property
+    def snapshot(self) -> ClusterSnapshot: ...
+    @property
+    def sums(self) -> PodSums: ...
+    @property
+    def infos(self) -> NodeInfos: ...
+
+
+def used(view: Measured, estimation: Estimation, *, prod: bool = False, aggregated: Aggregated | None = None) -> Floats:
     """float64[2, node rows]: milli-CPU and bytes in use, with the estimates; nan where a node was not measured.
 
     Args:
@@ -134,7 +148,7 @@ def _estimates(snapshot: ClusterSnapshot, pods: Longs, factors: ScalingFactors) 
     return np.array(found, dtype=np.float64).reshape(len(found), 2).T[:, which]
 
 
-def _percentiles(view: View, aggregated: Aggregated) -> Floats:
+def _percentiles(view: Measured, aggregated: Aggregated) -> Floats:
     """float64[2, node rows]: nan where they are not known."""
     window, name = aggregated.usage_aggregated_duration, aggregated.usage_aggregation_type
     return np.array(
