@@ -174,7 +174,7 @@ def test_a_watch_tells_what_is_there_and_what_changes(kubeconfig: Path, namespac
 
 
 def test_the_paths_of_the_built_in_resources_are_the_servers(kubeconfig: Path) -> None:
-    foreign = {"apps.kruise.io", "metrics.k8s.io", "neaptide.io"}
+    foreign = {"apps.kruise.io", "metrics.k8s.io", "neaptide.io", "scheduling.koordinator.sh", "scheduling.sigs.k8s.io"}
     ours = {each for each in vars(resources).values() if isinstance(each, Resource) and each.group not in foreign}
 
     async def scenario(client: Client) -> None:
