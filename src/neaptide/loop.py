@@ -17,7 +17,7 @@ from neaptide.model.protocols import Policy, World
 from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate, settle
-from neaptide.policies.scoping import within
+from neaptide.policies.scoping import covering, within
 
 DEFAULT_BUDGETS = Budgets()
 APPROVED = "approved"
@@ -127,7 +127,8 @@ def plan_all(
             continue
         before = remembered.get(policy.name)
         try:
-            plan, after = policy.plan(snapshot, setting.spec, policy.memory_type() if before is None else before, now)
+            known = policy.memory_type() if before is None else before
+            plan, after = policy.plan(snapshot, setting.spec, known, now, covering(setting.scope, snapshot))
         except Exception as error:  # noqa: BLE001 - whatever it is, the other policies go on
             failed(policy.name, error)
             continue

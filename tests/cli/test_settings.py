@@ -10,6 +10,7 @@ from neaptide.cli.settings import settings
 from neaptide.loop import Mode
 from neaptide.model.actions import Plan
 from neaptide.model.problems import FieldError
+from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 
 
@@ -41,8 +42,10 @@ class Example:
         self.spec_type: type[Any] = Spec
         self.memory_type: type[Any] = Inner
 
-    def plan(self, snapshot: ClusterSnapshot, spec: Any, memory: Any, now: float) -> tuple[Plan, Any]:
-        del snapshot, spec, now
+    def plan(
+        self, snapshot: ClusterSnapshot, spec: Any, memory: Any, now: float, covers: Covers = everything
+    ) -> tuple[Plan, Any]:
+        del snapshot, spec, now, covers
         return Plan(self.name), memory
 
 

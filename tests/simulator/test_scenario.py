@@ -14,6 +14,7 @@ from tests.simulator.stand_in import FirstFit
 from neaptide.loop import Cycle, Mode
 from neaptide.model.actions import Plan, Reason, Ref, SetNodeResources
 from neaptide.model.problems import FieldError
+from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.pricing.catalogue import Catalogue, InstancePrice
 from neaptide.simulator.run import run
@@ -223,7 +224,12 @@ class Mark:
     memory_type = MarkMemory
 
     def plan(
-        self, snapshot: ClusterSnapshot, spec: MarkSpec, memory: MarkMemory, now: float
+        self,
+        snapshot: ClusterSnapshot,
+        spec: MarkSpec,
+        memory: MarkMemory,
+        now: float,
+        covers: Covers = everything,
     ) -> tuple[Plan, MarkMemory]:
         actions = tuple(
             SetNodeResources(
@@ -233,6 +239,7 @@ class Mark:
                 resources={"example.com/mark": spec.amount},
             )
             for node in snapshot.nodes.indices()
+            if covers(snapshot.node_ref(node))
         )
         return Plan("mark", actions), MarkMemory(memory.cycles + 1)
 

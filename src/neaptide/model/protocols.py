@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from neaptide.model.actions import AnyAction, Outcome, Plan, Ref
 from neaptide.model.offerings import Offering
+from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 
 
@@ -47,5 +48,15 @@ class Policy(Protocol):
     @property
     def memory_type(self) -> type[Any]: ...
 
-    def plan(self, snapshot: ClusterSnapshot, spec: Any, memory: Any, now: float) -> tuple[Plan, Any]:  # noqa: ANN401 - each policy has its own spec and memory
-        """What this policy wants done now, and what it wants to remember."""
+    def plan(
+        self,
+        snapshot: ClusterSnapshot,
+        spec: Any,  # noqa: ANN401 - each policy has its own
+        memory: Any,  # noqa: ANN401 - each policy has its own
+        now: float,
+        covers: Covers = everything,
+    ) -> tuple[Plan, Any]:
+        """What this policy wants done now to objects that its scope covers, and what it wants to remember.
+
+        The others still count: they use what they use, and are in the way. Bounds are for what is done, and so for what is covered.
+        """

@@ -1,13 +1,22 @@
 """What of a cluster a Policy is about: namespaces by name or label, pods by label, nodes by label."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from neaptide.model.actions import Ref
 from neaptide.model.objects import LabelSelector
 from neaptide.model.selectors import labels_match
 
 _EVERYTHING = LabelSelector()
+
+Covers = Callable[[Ref], bool]
+"""Whether an object is in scope."""
+
+
+def everything(_: Ref) -> bool:
+    """The scope that covers every object."""
+    return True
 
 
 class Scope(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from neaptide.forecast.history import HistoryCheckpoint, HistorySettings
 from neaptide.forecast.peaks import PeakSettings
 from neaptide.model.actions import Declined, Effect, Plan, Reason, SetNodeResources
 from neaptide.model.problems import FieldError, LeftOut
+from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.colocation import ColocationConfig, ColocationStrategy, read_config
 from neaptide.policies.reclaim_amounts import NAMES, Found, amounts_of, explain, find, rules_of
@@ -78,7 +79,12 @@ class Reclaim:
         self._predictor = Predictor()
 
     def plan(
-        self, snapshot: ClusterSnapshot, spec: ReclaimSpec, memory: ReclaimMemory, now: float
+        self,
+        snapshot: ClusterSnapshot,
+        spec: ReclaimSpec,
+        memory: ReclaimMemory,
+        now: float,
+        covers: Covers = everything,
     ) -> tuple[Plan, ReclaimMemory]:
         """An action for every node whose reclaimed resources are to change; the nodes that offer nothing, with reasons."""
         strategies = strategies_of(snapshot, _config(spec), now)
@@ -94,11 +100,12 @@ class Reclaim:
             trained = now
         lent = self._predictor.reclaimable(history, settings, snapshot, pods, (cpu, ram), now)
         actions: list[SetNodeResources] = []
-        for strategy, rows in strategies.nodes.items():
-            rules = rules_of(strategy)
+        for strategy, every in strategies.nodes.items():
+            rules, rows = rules_of(strategy), _covered(snapshot, every, covers)
             found = find(rules[0], cpu, lent[0], rows), find(rules[1], ram, lent[1], rows)
             actions += _actions(snapshot, strategy, found, rows, strategies.removed, memory.written, now)
-        plan = Plan(NAME, tuple(actions), _declined(snapshot, strategies, problems, actions))
+        declined = [each for each in _declined(snapshot, strategies, problems, actions) if covers(each.target)]
+        plan = Plan(NAME, tuple(actions), tuple(declined))
         return plan, ReclaimMemory(_written(snapshot, memory.written, actions, now), history, trained)
 
 
@@ -115,6 +122,13 @@ def _predictor_settings(spec: ReclaimSpec) -> PredictorSettings:
         PeakSettings(spec.cold_start_seconds, spec.safety_margin_percent, *percentiles),
         HistorySettings(spec.cpu_half_life_seconds, spec.memory_half_life_seconds, spec.keep_history_seconds),
     )
+
+
+def _covered(snapshot: ClusterSnapshot, rows: IntArray, covers: Covers) -> IntArray:
+    """The nodes (rows) that are in scope."""
+    if covers is everything:
+        return rows
+    return rows[[covers(snapshot.node_ref(row)) for row in rows.tolist()]]
 
 
 def _actions(

@@ -1,14 +1,21 @@
-"""What of a plan lies within a Policy's scope; the rest is declined, with the reason."""
+"""A Policy's scope as a policy is asked with it; what of a plan lies beyond all the same is declined, with the reason."""
+
+from functools import partial
 
 from msgspec.structs import replace
 
 from neaptide.model.actions import AnyAction, CreateNode, Declined, Plan, Reason, Ref
 from neaptide.model.objects import Namespace
-from neaptide.model.scope import Scope
+from neaptide.model.scope import Covers, Scope, everything
 from neaptide.model.snapshot import ClusterSnapshot
 
 _EVERYTHING = Scope()
 _REASON = Reason("OutOfScope", "the Policy's scope does not cover it")
+
+
+def covering(scope: Scope, snapshot: ClusterSnapshot) -> Covers:
+    """Whether an object of a snapshot is in a scope."""
+    return everything if scope == _EVERYTHING else partial(_covers, scope, snapshot)
 
 
 def within(scope: Scope, plan: Plan, snapshot: ClusterSnapshot) -> Plan:

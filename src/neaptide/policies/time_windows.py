@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from neaptide.forecast.runtimes import run_time, with_run
 from neaptide.model.actions import Declined, Effect, Plan, Reason, Ref, Resume, Suspend
 from neaptide.model.qos import Band
+from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import nameless
 from neaptide.policies.offline_queue import aged_priority, fits_before, is_overdue
@@ -88,7 +89,12 @@ class TimeWindows:
     memory_type = TimeWindowsMemory
 
     def plan(
-        self, snapshot: ClusterSnapshot, spec: TimeWindowsSpec, memory: TimeWindowsMemory, now: float
+        self,
+        snapshot: ClusterSnapshot,
+        spec: TimeWindowsSpec,
+        memory: TimeWindowsMemory,
+        now: float,
+        covers: Covers = everything,
     ) -> tuple[Plan, TimeWindowsMemory]:
         """Who is suspended, who is resumed, and who waits for what."""
         if not spec.rules:
@@ -96,7 +102,7 @@ class TimeWindows:
         found = census(snapshot, frozenset(kind for rule in spec.rules for kind in rule.selector.kinds))
         runs = _runs(snapshot, memory, {str(work.ref) for work in found.work}, now)
         rules = dict(zip(spec.names(), spec.rules, strict=True))
-        jobs = _jobs(found, rules, memory.jobs, runs, now)
+        jobs = _jobs([work for work in found.work if covers(work.ref)], rules, memory.jobs, runs, now)
         offline = offline_pods(snapshot, found, [job.work.row for job in jobs])
         decisions: list[Decision] = []
         states: dict[str, RuleMemory] = {}
@@ -131,7 +137,7 @@ def _runs(
 
 
 def _jobs(
-    found: Census,
+    found: Sequence[Work],
     rules: Mapping[str, Rule],
     memory: Mapping[str, JobMemory],
     runs: Mapping[str, tuple[float, ...]],
@@ -139,7 +145,7 @@ def _jobs(
 ) -> list[_Job]:
     """The workloads that some rule is about; the first rule counts."""
     jobs = []
-    for work in found.work:
+    for work in found:
         name = str(work.ref)
         before = memory.get(name)
         standing = work.standing
