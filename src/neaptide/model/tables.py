@@ -118,4 +118,4 @@ class Columns:
     def bytes(self) -> dict[str, bytes]:
         """Every column's bytes, for comparing two states exactly."""
         names = [*self._empty, *self._wide]
-        return {name: vars(self)[name].tobytes() for name in names}
+        return {name: vars(self)[name][..., : self.rows].tobytes() for name in names}

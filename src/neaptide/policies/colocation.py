@@ -131,13 +131,16 @@ def read_config(values: Mapping[str, Any], *, file: str, name: str) -> tuple[Col
     return ColocationConfig(strategy, tuple(nodes)), tuple(found)
 
 
+def says_more(labels: Mapping[str, str], annotations: Mapping[str, str]) -> bool:
+    """Whether a node's own metadata says anything about its strategy."""
+    return STRATEGY_ANNOTATION in annotations or not RATIO_LABELS.keys().isdisjoint(labels)
+
+
 def strategy_of_node(
     config: ColocationConfig, labels: Mapping[str, str], annotations: Mapping[str, str], *, file: str, name: str
 ) -> Strategy:
     """What holds on one node. `left_out` is about the node's own metadata; what the config holds is reported with it."""
     strategy = config.strategy
-    if not config.nodes and STRATEGY_ANNOTATION not in annotations and RATIO_LABELS.keys().isdisjoint(labels):
-        return Strategy(strategy)  # as on most nodes
     chosen = next((each for each in config.nodes if labels_match(each.selector, labels)), None)
     if chosen is not None:
         strategy = override(strategy, chosen.values, file=file, name=name).strategy

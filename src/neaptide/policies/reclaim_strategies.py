@@ -7,8 +7,8 @@ import numpy as np
 from neaptide.model.actions import Reason
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.colocation import ColocationConfig, ColocationStrategy, strategy_of_node
-from neaptide.policies.reclaim_formulas import IntArray, degraded, explain_degraded
+from neaptide.policies.colocation import ColocationConfig, ColocationStrategy, says_more, strategy_of_node
+from neaptide.policies.reclaim_formulas import BoolArray, IntArray, degraded, explain_degraded
 
 
 class Strategies(NamedTuple):
@@ -27,19 +27,31 @@ class Strategies(NamedTuple):
 
 def strategies_of(snapshot: ClusterSnapshot, config: ColocationConfig, now: float) -> Strategies:
     """The strategy of every node."""
-    names, usual = snapshot.nodes.names, list[int]()
-    rows_of = {config.strategy: usual}
+    names, every = snapshot.nodes.names, snapshot.nodes.indices()
+    special = _may_differ(snapshot, config, every)
+    rows_of = {config.strategy: every[~special].tolist()}
     problems: list[LeftOut] = []
-    for node in snapshot.nodes.indices().tolist():
+    for node in every[special].tolist():
         labels, annotations = snapshot.node_labels(node), snapshot.node_annotations(node)
         strategy, left_out = strategy_of_node(config, labels, annotations, file="", name=names[node])
         problems += left_out
-        (usual if strategy is config.strategy else rows_of.setdefault(strategy, [])).append(node)
-    nodes = {strategy: np.array(rows, dtype=np.int64) for strategy, rows in rows_of.items() if rows}
+        rows_of.setdefault(strategy, []).append(node)
+    nodes = {strategy: np.array(sorted(rows), dtype=np.int64) for strategy, rows in rows_of.items() if rows}
     removed: dict[int, Reason] = {}
     for strategy, rows in nodes.items():
         removed |= _removed(snapshot, strategy, rows, now)
     return Strategies(nodes, removed, problems)
+
+
+def _may_differ(snapshot: ClusterSnapshot, config: ColocationConfig, nodes: IntArray) -> BoolArray:
+    """Which nodes (rows) may have a strategy of their own; on most clusters few do, and the others are not looked at again."""
+    if config.nodes:
+        return np.ones(len(nodes), dtype=np.bool_)
+    labels, annotations = snapshot.nodes.labels[nodes], snapshot.nodes.annotations[nodes]
+    labelled = [each for each in set(labels.tolist()) if says_more(snapshot.label_sets.values[each], {})]
+    annotated = [each for each in set(annotations.tolist()) if says_more({}, snapshot.annotation_sets.values[each])]
+    found: BoolArray = np.isin(labels, labelled) | np.isin(annotations, annotated)
+    return found
 
 
 def _removed(snapshot: ClusterSnapshot, strategy: ColocationStrategy, rows: IntArray, now: float) -> dict[int, Reason]:

@@ -1,5 +1,8 @@
 """What a source measured, and how it goes into a snapshot: at once, and nothing older than it may be."""
 
+from collections.abc import Mapping
+from itertools import repeat
+from operator import attrgetter
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +12,8 @@ from neaptide.model.snapshot import ClusterSnapshot
 
 MAX_AGE = 300.0
 """Seconds after which a reading is no longer believed: a policy then takes the request for it, or does nothing."""
+_FIELDS = tuple(map(attrgetter, ("cpu", "memory", "time")))
+_TIME = 2
 
 
 class Reading(Struct, frozen=True, gc=False):
@@ -40,19 +45,21 @@ class Source(Protocol):
 
 def apply(snapshot: ClusterSnapshot, readings: Readings, now: float, *, max_age: float = MAX_AGE) -> None:
     """Set what is known; every pod and node that is not named, or whose reading is too old, becomes unknown."""
-    nodes, pods = snapshot.nodes, snapshot.pods
-    rows = snapshot.nodes.indices()
-    cpu, memory, times = _columns([readings.nodes.get(nodes.names[row]) for row in rows.tolist()], now - max_age)
-    snapshot.set_node_usage(rows, cpu, memory, times)
+    nodes, pods, oldest = snapshot.nodes, snapshot.pods, now - max_age
+    cpu, memory, times = _columns(readings.nodes, nodes.by_name, nodes.rows, oldest)
+    rows = nodes.indices()
+    snapshot.set_node_usage(rows, cpu[rows], memory[rows], times[rows])
+    cpu, memory, _ = _columns(readings.pods, pods.by_key, pods.rows, oldest)
     rows = pods.indices()
-    cpu, memory, _ = _columns([readings.pods.get(pods.keys[row]) for row in rows.tolist()], now - max_age)
-    snapshot.set_pod_usage(rows, cpu, memory)
+    snapshot.set_pod_usage(rows, cpu[rows], memory[rows])
 
 
-def _columns(found: list[Reading | None], oldest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    unknown = (np.nan, np.nan, np.nan)
-    rows = [
-        unknown if each is None or not each.time >= oldest else (each.cpu, each.memory, each.time) for each in found
-    ]
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), 3)
-    return table[:, 0], table[:, 1], table[:, 2]
+def _columns(found: Mapping[str, Reading], row_of: Mapping[str, int], rows: int, oldest: float) -> np.ndarray:
+    """float64[3, rows]: CPU, memory and time by row, nan where nothing is known. There may be a reading for every pod."""
+    table = np.full((3, rows), np.nan)
+    number = len(found)
+    row = np.fromiter(map(row_of.get, found, repeat(-1)), np.int64, number)
+    measured = np.array([np.fromiter(map(get, found.values()), np.float64, number) for get in _FIELDS])
+    known = (row >= 0) & (measured[_TIME] >= oldest)
+    table[:, row[known]] = measured[:, known]
+    return table
