@@ -120,6 +120,12 @@ def test_who_leaves(snapshot: ClusterSnapshot, settings: dict[str, Any], moved: 
     assert {each.reason.code for each in plan.declined} == codes
 
 
+def test_what_is_out_of_scope_counts_and_stays() -> None:
+    settings, memory = RelieveSpec(consecutive_abnormalities=0), RelieveMemory()
+    plan, _ = Relieve().plan(cluster(HOT), settings, memory, NOW, lambda ref: ref.name != "a")
+    assert names(plan) == ["b"]
+
+
 def test_the_reason_names_the_node_its_use_and_where_there_is_room() -> None:
     (action,) = decide(cluster(HOT)).actions
     assert action.reason.message == "node n0: pods use 70 % of its cpu, above 65 %; n2 has room for the pod"

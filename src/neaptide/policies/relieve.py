@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from neaptide.model.actions import Declined, Effect, Evict, Plan, Reason
 from neaptide.model.columns import Bools
 from neaptide.model.scope import Covers, everything
+from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
 from neaptide.placement.profile import Profile
@@ -102,7 +103,7 @@ class Relieve:
         stop = _stop(spec, low, known)
         if stop is not None or not sources:
             declined += [Declined(snapshot.node_ref(row), stop) for row in sources if stop is not None]
-            return Plan(NAME, declined=tuple(declined)), RelieveMemory(nodes)
+            return Plan(NAME, declined=_covered(declined, covers)), RelieveMemory(nodes)
         before = [each.measured.copy() for each in gauges]
         moves, left = _moves(snapshot, gauges, low, sources, spec, now, covers)
         for move in moves:  # what was done must show in the measurements before more is
@@ -111,7 +112,7 @@ class Relieve:
         declined += [Declined(snapshot.node_ref(row), _STAYS) for row in left]
         reasons = {row: _reason(snapshot, gauges, before, row) for row in sources}
         actions = tuple(_evict(snapshot, move, reasons[move.source]) for move in moves)
-        return Plan(NAME, actions, tuple(declined)), RelieveMemory(nodes)
+        return Plan(NAME, actions, _covered(declined, covers)), RelieveMemory(nodes)
 
 
 _FILTERS_ONLY = Profile(scores=())
@@ -143,14 +144,18 @@ def _stop(spec: RelieveSpec, low: Bools, known: Bools) -> Reason | None:
     return None
 
 
+def _covered(declined: Sequence[Declined], covers: Covers) -> tuple[Declined, ...]:
+    return tuple(each for each in declined if covers(each.target))
+
+
 def _moves(
     snapshot: ClusterSnapshot,
     gauges: Sequence[Gauge],
     low: Bools,
     sources: Sequence[int],
     spec: RelieveSpec,
-    now: float,
     covers: Covers,
+    now: float,
 ) -> tuple[list[Move], list[int]]:
     """The moves, and the sources that none was found for."""
     placement = Placement(snapshot, _FILTERS_ONLY)

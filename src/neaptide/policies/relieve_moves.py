@@ -9,6 +9,7 @@ from neaptide.model.columns import Bools, Floats
 from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.qos import Band
 from neaptide.model.scope import Covers, everything
+from neaptide.model.scope import Covers
 from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
@@ -53,11 +54,13 @@ class Mover:
             gauges: as they are; they are changed along.
             targets: bool[nodes]: nodes that may take pods.
             limits: how many moves there may be.
+            covers: which pods may be moved at all.
             now: the time.
             covers: which pods may be moved.
         """
         self._placement, self._snapshot = placement, placement.snapshot
-        self._gauges, self._targets, self._limits, self._now = gauges, targets, limits, now
+        self._gauges, self._targets, self._limits = gauges, targets, limits
+        self._covers, self._now = covers, now
         self._covers = covers
         self.moves: list[Move] = []
 
@@ -105,6 +108,7 @@ class Mover:
         snapshot = self._snapshot
         return (
             snapshot.pods.owner[pod] >= 0
+            and self._covers(snapshot.pod_ref(pod))
             and bool(np.isnan(snapshot.pods.deleted[pod]))
             and protection(snapshot, pod, self._now) is None
             and not is_held(snapshot, pod)
