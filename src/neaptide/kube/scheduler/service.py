@@ -35,6 +35,7 @@ from neaptide.policies.arbiter import ArbiterMemory
 
 _LONGEST = 3600.0
 _LOOK = 1.0
+_SHORTEST = 0.01  # seconds from one turn to the next: what comes meanwhile is taken together
 _GOING = ("Terminating", "Finished")
 GATED = "SchedulingGated"
 ACTIONS = {"Scheduled": "Binding", "FailedScheduling": "Scheduling", "Preempted": "Preempting"}
@@ -124,17 +125,21 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(thread, engine.warm)
         while not self._feed.synced:
+            self._wake.clear()
             await self._woken(_LONGEST)
         self._log.info("scheduler synced")
         while True:
+            self._wake.clear()
             told = [*self._feed.take(), *self._answers]
             self._answers = []
             self._saw(told)
+            began = loop.time()
             take = partial(self.turns.take, told, leading=self._election.leading)
             turn = await loop.run_in_executor(thread, take)
             for action in turn.actions:
                 self._carry_out(action)
             await self._woken(turn.due - time.time())
+            await asyncio.sleep(began + _SHORTEST - loop.time())
 
     async def _woken(self, seconds: float) -> None:
         """Wait until something was said, or so many seconds have passed."""
@@ -144,7 +149,6 @@ class Scheduler:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-        self._wake.clear()
 
     async def _wake_when_leading(self) -> None:
         while True:

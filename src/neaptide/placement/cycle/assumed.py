@@ -45,6 +45,8 @@ class Assumptions:
         self._view, self._queue, self._out = view, queue, out
         self._claims = Claims(view)
         self.pods: dict[str, Assumed] = {}
+        self._timed: dict[str, Assumed] = {}
+        """Those of them that wait for something, and only so long."""
 
     def take(self, pods: Sequence[Waiting], nodes: Sequence[int], plugins: Mapping[str, tuple[Plugin, ...]]) -> None:
         """Bind pods without claims, which the snapshot has on these nodes by now, and these plugins (by pod) have noted."""
@@ -71,17 +73,19 @@ class Assumptions:
             self.permit(pod.key, now)
         else:
             assumed.until = now + permit
+            self._timed[pod.key] = assumed
 
     def permit(self, key: str, now: float) -> None:
         """Let a reserved pod be bound, after its volumes."""
         assumed = self.pods[key]
         self._out.extend(assumed.writes)
         assumed.stage, assumed.until = Stage.VOLUMES, now + WAIT_SECONDS
+        self._timed[key] = assumed
         self._bind_if_ready(assumed)
 
     def claim_changed(self, key: str, now: float) -> None:
         """A volume claim was changed or is gone: somebody may have waited for that."""
-        for assumed in [each for each in self.pods.values() if each.stage is Stage.VOLUMES]:
+        for assumed in [each for each in self._timed.values() if each.stage is Stage.VOLUMES]:
             if assumed.held is None or key not in assumed.held.claims:
                 continue
             self._claims.saw(assumed.held, key)
@@ -92,7 +96,7 @@ class Assumptions:
 
     def confirmed(self, key: str, node: int, now: float) -> bool:
         """The cluster shows an assumed pod on a node; whether it is the one that was assumed."""
-        assumed = self.pods.pop(key)
+        assumed = self._pop(key)
         if node != assumed.node:
             self._unreserve(assumed)
             self._queue.changed(Change(Kind.POD_LEFT, assumed.node, self._class(assumed)), now)
@@ -103,7 +107,7 @@ class Assumptions:
 
         `quiet` wakes nobody, for the room was taken and given back within one attempt; the pod is in the caller's hands again.
         """
-        assumed = self.pods.pop(key)
+        assumed = self._pop(key)
         snapshot, pod = self._view.snapshot, assumed.pod
         change = Change(Kind.POD_LEFT, assumed.node, self._class(assumed))
         self._unreserve(assumed)
@@ -118,17 +122,22 @@ class Assumptions:
 
     def expired(self, now: float) -> list[Assumed]:
         """Those whose stage has taken too long."""
-        return [each for each in self.pods.values() if each.until <= now]
+        return [each for each in self._timed.values() if each.until <= now]
 
     def due(self) -> float:
         """When the next one expires."""
-        return min((each.until for each in self.pods.values()), default=float("inf")) if self.pods else float("inf")
+        return min((each.until for each in self._timed.values()), default=float("inf"))
 
     def _bind_if_ready(self, assumed: Assumed) -> None:
         if assumed.held is not None and not self._claims.is_ready(assumed.held):
             return
         assumed.stage, assumed.until = Stage.BINDING, float("inf")
+        self._timed.pop(assumed.pod.key, None)
         self._out.append(Bind(self._view.snapshot.pod_ref(assumed.pod.row), assumed.node_name, assumed.annotations))
+
+    def _pop(self, key: str) -> Assumed:
+        self._timed.pop(key, None)
+        return self.pods.pop(key)
 
     def _unreserve(self, assumed: Assumed) -> None:
         for plugin in reversed(assumed.plugins):
