@@ -12,7 +12,6 @@ from msgspec import Meta, Struct, field
 from neaptide.model.actions import Declined, Effect, Evict, Plan, Reason
 from neaptide.model.columns import Bools
 from neaptide.model.scope import Covers, everything
-from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
 from neaptide.placement.profile import Profile
@@ -105,7 +104,7 @@ class Relieve:
             declined += [Declined(snapshot.node_ref(row), stop) for row in sources if stop is not None]
             return Plan(NAME, declined=_covered(declined, covers)), RelieveMemory(nodes)
         before = [each.measured.copy() for each in gauges]
-        moves, left = _moves(snapshot, gauges, low, sources, spec, now, covers)
+        moves, left = _moves(snapshot, gauges, low, sources, spec, covers, now)
         for move in moves:  # what was done must show in the measurements before more is
             name = names[move.source]
             nodes[name] = Watch(nodes[name].measured)
@@ -160,7 +159,7 @@ def _moves(
     """The moves, and the sources that none was found for."""
     placement = Placement(snapshot, _FILTERS_ONLY)
     with snapshot.what_if():
-        mover = Mover(placement, gauges, low, Limits(spec.max_per_node, spec.max_per_cycle), now, covers)
+        mover = Mover(placement, gauges, low, Limits(spec.max_per_node, spec.max_per_cycle), covers, now)
         for each in gauges:
             share = np.nan_to_num(each.measured / np.maximum(each.high, 1)).max(axis=0)[list(sources)]
             for at in np.argsort(-share, kind="stable").tolist():

@@ -8,7 +8,6 @@ import numpy as np
 from neaptide.model.columns import Bools, Floats
 from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.qos import Band
-from neaptide.model.scope import Covers, everything
 from neaptide.model.scope import Covers
 from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
@@ -44,8 +43,8 @@ class Mover:
         gauges: Sequence[Gauge],
         targets: Bools,
         limits: Limits,
+        covers: Covers,
         now: float,
-        covers: Covers = everything,
     ) -> None:
         """Take the gauges, all of which every target must stay below.
 
@@ -56,12 +55,10 @@ class Mover:
             limits: how many moves there may be.
             covers: which pods may be moved at all.
             now: the time.
-            covers: which pods may be moved.
         """
         self._placement, self._snapshot = placement, placement.snapshot
         self._gauges, self._targets, self._limits = gauges, targets, limits
         self._covers, self._now = covers, now
-        self._covers = covers
         self.moves: list[Move] = []
 
     def relieve(self, source: int, by: Gauge) -> None:
@@ -112,7 +109,6 @@ class Mover:
             and bool(np.isnan(snapshot.pods.deleted[pod]))
             and protection(snapshot, pod, self._now) is None
             and not is_held(snapshot, pod)
-            and self._covers(snapshot.pod_ref(pod))
         )
 
     def _target(self, pod: int, use: Floats) -> int | None:
