@@ -14,6 +14,7 @@ from neaptide.kube.cache import Cache
 from neaptide.model import objects as o
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json
+from neaptide.model.renewal import renewed, weight
 
 KINDS = ("Node", "Pod", "Deployment", "ReplicaSet", "PriorityClass", "PodDisruptionBudget", "Namespace")
 Key = tuple[str, str]
@@ -67,14 +68,22 @@ def histories(draw: st.DrawFn) -> list[tuple[Key, o.Object | None]]:
     return [(key, of_kind(key, draw) if draw(st.integers(0, 4)) else None) for key in keys]
 
 
-def told(cache: Cache, history: list[tuple[Key, o.Object | None]], *, held: bool = False) -> dict[Key, o.Object]:
-    """Tell a cache a history after empty first lists; what is there at the end."""
+def told(
+    cache: Cache,
+    history: list[tuple[Key, o.Object | None]],
+    *,
+    held: bool = False,
+    renewals: frozenset[int] = frozenset(),
+) -> dict[Key, o.Object]:
+    """Tell a cache a history after empty first lists, its snapshot renewed before some of the changes; what is there at the end."""
     there: dict[Key, o.Object] = {}
     for kind in KINDS:
         cache.list_begins(kind)
         cache.list_ends(kind)
     with cache.held() if held else nullcontext():
-        for key, item in history:
+        for number, (key, item) in enumerate(history):
+            if number in renewals:
+                cache.snapshot = renewed(cache.snapshot)
             if item is not None:
                 cache.put(key[0], encoded(item))
                 there[key] = item
@@ -100,13 +109,13 @@ def named(item: o.Object) -> bytes:
     return b'{"kind":"%s",' % type(item).__name__.encode() + encoded(item)[1:]
 
 
-@given(histories(), st.booleans())
+@given(histories(), st.booleans(), st.frozensets(st.integers(0, 40), max_size=4))
 @settings(max_examples=300)
 def test_any_history_gives_the_snapshot_that_is_built_from_what_is_there_at_its_end(
-    history: list[tuple[Key, o.Object | None]], held: bool
+    history: list[tuple[Key, o.Object | None]], held: bool, renewals: frozenset[int]
 ) -> None:
     cache = Cache(KINDS)
-    there = told(cache, history, held=held)
+    there = told(cache, history, held=held, renewals=frozenset() if held else renewals)
     snapshot, left_out = built(there)
     assert seen(cache.snapshot) == snapshot
     assert {each.object for each in cache.left_out()} == left_out
@@ -241,3 +250,39 @@ def test_a_thousand_cyclic_owners_do_not_stop_the_others() -> None:
     for number in range(1000):
         cache.put("Pod", encoded(pod(f"web-{number}")))
     assert len(cache.snapshot.pods.by_key) == 1000
+
+
+@given(histories())
+@settings(max_examples=200)
+def test_a_renewed_snapshot_says_what_the_old_one_said_and_keeps_nothing_else(
+    history: list[tuple[Key, o.Object | None]],
+) -> None:
+    cache = Cache(KINDS)
+    told(cache, history)
+    old = cache.snapshot
+    before, digest = seen(old), old.digest()
+    new = renewed(old)
+    assert seen(new) == before
+    assert weight(new) <= weight(old)
+    assert weight(renewed(new)) == weight(new)
+    for name in list(new.pods.by_key):
+        new.remove_pod(name)
+    assert (seen(old), old.digest()) == (before, digest)
+
+
+def test_jobs_that_come_and_go_leave_nothing_behind() -> None:
+    cache = Cache(("Pod", "Job"))
+    for kind in cache.streams:
+        cache.list_begins(kind)
+        cache.list_ends(kind)
+    for number in range(30_000):
+        name = f"job-{number}"
+        work = encoded(owned("Job", name, None))
+        one = encoded(pod(f"{name}-x", labels={"job-name": name}, owner=("Job", name), cpu="1"))
+        cache.put("Job", work)
+        cache.put("Pod", one)
+        cache.remove("Pod", one)
+        cache.remove("Job", work)
+        if number % 1000 == 0:
+            with cache.held() as snapshot:
+                assert weight(snapshot) < 30_000

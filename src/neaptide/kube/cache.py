@@ -16,9 +16,11 @@ from neaptide.kube.reading import Key, Reader, items_of, key_of
 from neaptide.model import objects
 from neaptide.model.manifests import KINDS, describe
 from neaptide.model.problems import FieldError, LeftOut
+from neaptide.model.renewal import renewed, weight
 from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 
+_LIGHT = 20_000  # a few MiB
 _AT_ONCE = 500  # pods of a list that are applied together
 
 
@@ -50,7 +52,7 @@ class Cache:
         clock: monotonic seconds.
 
     Attributes:
-        snapshot: the cluster.
+        snapshot: the cluster; now and then another object, so that caches notice that rows have other numbers.
         streams: by kind, how its stream is.
         unseen: what could not be seen, and why, as sentences.
         disruptions: what nodes and others did to pods.
@@ -68,6 +70,7 @@ class Cache:
         self._cyclic: dict[Key, objects.Workload] = {}
         self._block: list[objects.Pod] = []
         self._changed_nodes: set[str] = set()
+        self._weight = 0
         self._held = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -128,6 +131,7 @@ class Cache:
     def held(self) -> Iterator[ClusterSnapshot]:
         """The snapshot, which does not change inside; what arrives meanwhile is applied at the end. Does not nest."""
         self._look_again()
+        self._renew()
         self._held = True
         try:
             yield self.snapshot
@@ -217,6 +221,12 @@ class Cache:
         """Workloads whose owners led back to themselves: the others may have changed."""
         for key, item in list(self._cyclic.items()):
             self._set(key, item)
+
+    def _renew(self) -> None:
+        """Let go of what nothing refers to any more, once it may be the larger part of the snapshot."""
+        if weight(self.snapshot) > 2 * self._weight + _LIGHT:
+            self.snapshot = renewed(self.snapshot)
+            self._weight = weight(self.snapshot)
 
     def _forget(self, key: Key) -> None:
         self._flush()

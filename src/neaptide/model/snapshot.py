@@ -68,7 +68,7 @@ class ClusterSnapshot:
         nodes, pods, classes, shapes: tables, see model/columns.py.
         workloads: the owner chains, see model/workloads.py.
         shape_facts: by row of `shapes`, what was parsed from the pods' specs.
-        label_sets, annotation_sets, taint_sets, namespaces: interned values that columns number.
+        words: what is interned; label_sets, annotation_sets, taint_sets, namespaces are those of its values that columns number.
         others: every other object, by kind and then by `name` or `namespace/name`.
         offerings: what nodes can be bought now, as far as the world knows; it is not part of the digest.
         changed_nodes: rows of `nodes` in the order they changed, undone changes included; readers remember a position.
@@ -76,8 +76,7 @@ class ClusterSnapshot:
 
     def __init__(self) -> None:
         self._undo = Undo()
-        words = Vocabulary(self._undo)
-        self._words = words
+        self.words = words = Vocabulary(self._undo)
         self.resources = words.resources
         self.label_sets, self.annotation_sets = words.label_sets, words.annotation_sets
         self.taint_sets, self.namespaces = words.taint_sets, words.namespaces
@@ -138,14 +137,14 @@ class ClusterSnapshot:
         ready = next((each.status for each in node.status.conditions if each.type == "Ready"), "True")
         put(nodes.ready, row, ready == "True")
         put(nodes.unschedulable, row, node.spec.unschedulable)
-        put(nodes.labels, row, self._words.labels(node.metadata.labels))
-        put(nodes.annotations, row, self._words.annotations(node.metadata.annotations))
-        put(nodes.taints, row, self._words.taints(node.spec.taints))
+        put(nodes.labels, row, self.words.labels(node.metadata.labels))
+        put(nodes.annotations, row, self.words.annotations(node.metadata.annotations))
+        put(nodes.taints, row, self.words.taints(node.spec.taints))
         put(nodes.created, row, created)
         put(nodes.images, row, {name: each.size_bytes for each in node.status.images for name in each.names})
-        vector = self._words.vector(allocatable)
+        vector = self.words.vector(allocatable)
         put(nodes.allocatable, (slice(None), row), vector)
-        vector = self._words.vector(capacity)
+        vector = self.words.vector(capacity)
         put(nodes.capacity, (slice(None), row), vector)
         for pod in tuple(self.pods.orphans.get(name, ())):
             self._undo.drop(self.pods.orphans[name], pod)
@@ -278,9 +277,9 @@ class ClusterSnapshot:
 
     def set_node_resources(self, node: int, resources: Mapping[str, int | None]) -> None:
         """Set resources in a node's capacity and allocatable, as a patch of its status does; None removes one."""
-        known = self._words.resource_rows
+        known = self.words.resource_rows
         if not known.keys() >= resources.keys():
-            self._words.vector(dict.fromkeys(resources, 0))  # rows for those that were not seen before
+            self.words.vector(dict.fromkeys(resources, 0))  # rows for those that were not seen before
         rows = [known[name] for name in resources]
         amounts = [amount or 0 for amount in resources.values()]
         for matrix in (self.nodes.allocatable, self.nodes.capacity):
@@ -299,7 +298,7 @@ class ClusterSnapshot:
 
     def resource_row(self, resource: str) -> int | None:
         """The row of a resource in the matrices; None where nothing has or asks for it."""
-        return self._words.resource_rows.get(resource)
+        return self.words.resource_rows.get(resource)
 
     def free(self) -> Longs:
         """int64[resources, nodes.rows]: allocatable less the requests of the pods there; negative where over-committed."""
@@ -370,12 +369,12 @@ class ClusterSnapshot:
         priority = self._priority(spec)
         grace = spec.termination_grace_period_seconds
         return (
-            self._words.class_of(pod),
+            self.words.class_of(pod),
             self.workloads.owner_of(meta),
             priority,
             band_of(meta.labels, priority),
             _PHASE_ROWS.get(status.phase, UNKNOWN),
-            self._words.annotations(meta.annotations),
+            self.words.annotations(meta.annotations),
             seconds(meta.creation_timestamp),
             seconds(status.start_time),
             seconds(meta.deletion_timestamp),

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neaptide.model.undo import Undo
 
@@ -31,6 +32,23 @@ class Interner(Generic[Value]):
         self._undo.put(self._numbers, key, number)
         self._undo.append(self.values, value)
         return number
+
+    def keys(self) -> list[Hashable]:
+        """The key of every number."""
+        return list(self._numbers)
+
+    def take(self, other: "Interner[Value]", numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Give the values that have these numbers in another interner numbers here.
+
+        Returns:
+            int32[len(other) + 1]: by number there the one here, -1 where it was not asked for; the last entry, -1, stands for -1.
+        """
+        here = np.full(len(other) + 1, -1, dtype=np.int32)
+        keys = other.keys()
+        for number in np.unique(numbers[numbers >= 0]).tolist():
+            known = self.get(keys[number])
+            here[number] = self.add(keys[number], other.values[number]) if known is None else known
+        return here
 
 
 class Columns:
@@ -107,6 +125,17 @@ class Columns:
             self._undo.put(vars(self), name, grown)
         for name in self._wide:
             self._undo.put(vars(self), name, np.pad(vars(self)[name], ((0, 0), (0, spare))))
+
+    def take(self, other: "Columns", rows: NDArray[np.int64] | None = None) -> None:
+        """Become a copy of the rows of another table, in their order; of all where none are named, the free ones kept for reuse."""
+        chosen = np.arange(other.rows) if rows is None else rows
+        self.rows = len(chosen)
+        for name in self._wide:
+            self.widen(name, len(vars(other)[name]))
+        self.reserve(self.rows)
+        for name in (*self._empty, *self._wide):
+            vars(self)[name][..., : self.rows] = vars(other)[name][..., chosen]
+        self._free = np.flatnonzero(~self.alive[: self.rows])[::-1].tolist()
 
     def widen(self, name: str, width: int) -> None:
         """Give a matrix more columns of its own: [width, rows]."""

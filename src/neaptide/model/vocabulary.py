@@ -1,12 +1,12 @@
 """What a snapshot interns: resources, label sets, annotations, taints, namespaces, shapes and classes of pods."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from neaptide.model import objects
-from neaptide.model.columns import ClassColumns, Longs, ShapeColumns
+from neaptide.model.columns import ClassColumns, Ints, Longs, ShapeColumns
 from neaptide.model.qos import qos_of
 from neaptide.model.shapes import Shape, class_parts, encoded, honoured, requirements_of, shape_of
 from neaptide.model.tables import Columns, Interner
@@ -15,6 +15,15 @@ from neaptide.model.undo import Undo
 FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 CPU, MEMORY, STORAGE, PODS = range(4)
 NO_ANNOTATIONS = 0
+
+
+class Renumbered(NamedTuple):
+    """By old number the new one, -1 where it is not in use; the last entry of each, -1, stands for -1."""
+
+    classes: Ints
+    labels: Ints
+    annotations: Ints
+    taints: Ints
 
 
 class Vocabulary:
@@ -76,6 +85,33 @@ class Vocabulary:
             self._undo.put(self._class_rows, (shape, space, labels), row)
         self._undo.put(self._class_rows, key, row)
         return row
+
+    def take(self, other: "Vocabulary", classes: Ints, labels: Ints, annotations: Ints, taints: Ints) -> "Renumbered":
+        """Take over from another vocabulary what is in use there, by its numbers: these and what classes refer to."""
+        self.vector(dict.fromkeys(other.resources, 0))
+        rows = np.unique(classes[classes >= 0]).astype(np.int64)
+        shape, space, label = (
+            column[rows] for column in (other.classes.shape, other.classes.namespace, other.classes.labels)
+        )
+        shapes = self.shape_facts.take(other.shape_facts, shape)
+        self.shapes.take(other.shapes, np.flatnonzero(shapes >= 0))
+        spaces = self.namespaces.take(other.namespaces, space)
+        label_sets = self.label_sets.take(other.label_sets, np.concatenate([labels, label]))
+        table = self.classes
+        table.take(other.classes, rows)
+        columns = (table.shape, table.namespace, table.labels)
+        for column, numbers, taken in zip(columns, (shape, space, label), (shapes, spaces, label_sets), strict=True):
+            column[: len(rows)] = taken[numbers]
+        keys = zip(*(column[: len(rows)].tolist() for column in columns), strict=True)
+        self._class_rows = dict(zip(keys, range(len(rows)), strict=True))
+        here = np.full(other.classes.rows + 1, -1, dtype=np.int32)
+        here[rows] = np.arange(len(rows))
+        return Renumbered(
+            here,
+            label_sets,
+            self.annotation_sets.take(other.annotation_sets, annotations),
+            self.taint_sets.take(other.taint_sets, taints),
+        )
 
     def labels(self, labels: dict[str, str]) -> int:
         """The number of a label set."""

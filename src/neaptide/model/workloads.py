@@ -95,6 +95,30 @@ class Workloads:
                 return found
             found = more
 
+    def take(self, other: "Workloads", owners: Ints) -> Ints:
+        """Take over the workloads that are there, that own something (their rows), or that are above one of these.
+
+        Returns:
+            int32[rows + 1]: by row there the one here, -1 where there is none; the last entry, -1, stands for -1.
+        """
+        parent = other.columns.parent[: other.columns.rows]
+        kept = other.columns.known[: other.columns.rows].copy()
+        kept[owners[owners >= 0]] = True
+        while True:
+            above = parent[kept]
+            above = above[above >= 0]
+            if kept[above].all():
+                break
+            kept[above] = True
+        rows = np.flatnonzero(kept)
+        here = np.full(len(kept) + 1, -1, dtype=np.int32)
+        here[rows] = np.arange(len(rows))
+        self.columns.take(other.columns, rows)
+        self.columns.parent[: len(rows)] = here[parent[rows]]
+        self.refs, self.objects = [other.refs[row] for row in rows], [other.objects[row] for row in rows]
+        self._rows = {(ref.kind, ref.namespace, ref.name): row for row, ref in enumerate(self.refs)}
+        return here
+
     def _row(self, kind: str, namespace: str, name: str) -> int:
         key = (kind, namespace, name)
         row = self._rows.get(key)
