@@ -15,6 +15,9 @@ from neaptide.placement.place import Placement
 from neaptide.policies.protection import protection
 from neaptide.policies.relieve_nodes import Gauge
 
+_WORTH_IT = 0.01
+"""A pod that uses less than this part of what its node is above the threshold, or less than 1 milli or byte, does not help."""
+
 
 class Move(NamedTuple):
     """A pod (row) that is to leave a node, and a node that could take it."""
@@ -65,11 +68,12 @@ class Mover:
         """Move pods off a node until it is below its high threshold by a gauge, or nothing more can be moved."""
         moved = 0
         for pod in self._candidates(source, by):
-            over = by.measured[:, source] > by.high[:, source]
+            excess = np.nan_to_num(by.measured[:, source] - by.high[:, source])
+            over = excess > 0
             if not over.any() or moved == self._limits.per_node or len(self.moves) == self._limits.in_all:
                 return
             use = self._use(pod)
-            if np.isnan(use).any() or not (use[over] > 0).any():
+            if np.isnan(use).any() or (use < np.maximum(_WORTH_IT * excess, 1))[over].all():
                 continue
             target = self._target(pod, use)
             if target is not None:
