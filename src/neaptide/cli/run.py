@@ -52,7 +52,7 @@ def run(
 
     Args:
         connection: which cluster, and as whom.
-        only: do only this part of the work: the loop of policies, or the scheduler.
+        only: do only this part of the work: the loop of policies, or the scheduler; by default both, with --dry-run the loop.
         scheduler: which pods to schedule, and how.
         interval: seconds from one cycle to the next.
         journal: the directory of the journal, for `neaptide explain --journal`.
@@ -80,6 +80,9 @@ def run(
         raise UsageError(
             "--enforce and --set are about the policies that --policy names; Policy objects have their own"
         )
+    if only == "scheduler" and dry_run:
+        raise UsageError("--dry-run is about the loop: what is not bound cannot be scheduled around")
+    scheduling = None if only == "loop" or dry_run else scheduler.scheduling()
     catalogue, _ = read_catalogue(prices)
     namespace = lease_namespace or cluster.namespace or "default"
     options = Options(
@@ -95,13 +98,12 @@ def run(
         dry_run=dry_run,
         webhook=None if webhook is None else _place(webhook, namespace, webhook_service, webhook_configuration),
         admission_policies=admission_policies,
+        scheduling=scheduling,
     )
     process: Controller | SchedulerProcess = Controller(cluster, options)
-    if only == "scheduler":
-        alone = Alone(
-            namespace=namespace, identity=identity, lease_seconds=lease_seconds, listen=options.listen
-        )
-        process = SchedulerProcess(cluster, scheduler.scheduling(), alone)
+    if only == "scheduler" and scheduling is not None:
+        alone = Alone(namespace=namespace, identity=identity, lease_seconds=lease_seconds, listen=options.listen)
+        process = SchedulerProcess(cluster, scheduling, alone)
     configure()
     try:
         uvloop.run(_until_signalled(process))

@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from neaptide.cli.exits import UsageError, unacceptable
-from neaptide.kube.scheduler.alone import Scheduling
+from neaptide.kube.scheduler.opening import Scheduling
 from neaptide.model.problems import FieldError
 from neaptide.placement.cycle.profile import CycleProfile, read_cycle_profile
 

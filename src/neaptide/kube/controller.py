@@ -25,6 +25,7 @@ from neaptide.kube.leader import Leader, NoLongerLeadingError, Writers
 from neaptide.kube.memory import MemoryStore
 from neaptide.kube.metrics import Metrics
 from neaptide.kube.plans import Plans
+from neaptide.kube.scheduler.opening import Scheduling, opened
 from neaptide.kube.statuses import Statuses
 from neaptide.kube.world import STALE_AFTER, World
 from neaptide.kubeapi.client import Client
@@ -32,6 +33,7 @@ from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.errors import ApiError
 from neaptide.kubeapi.lease import Election
 from neaptide.loop import Setting
+from neaptide.policies.arbiter import ArbiterMemory
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.records.log import Log
 
@@ -59,6 +61,7 @@ class Options(Struct, frozen=True, kw_only=True):
         webhook: where new pods are asked about; None asks about none.
         admission_policies: whether what CEL can say of Policies for new pods is written as MutatingAdmissionPolicies.
         qps: requests per second.
+        scheduling: which pods to schedule beside the loop, and how; None for none.
     """
 
     namespace: str
@@ -74,6 +77,7 @@ class Options(Struct, frozen=True, kw_only=True):
     webhook: Place | None = None
     admission_policies: bool = False
     qps: float = 100.0
+    scheduling: Scheduling | None = None
 
 
 class Controller:
@@ -87,6 +91,7 @@ class Controller:
         self._stopping, self._wake = asyncio.Event(), asyncio.Event()
         self._actuator: Actuator | None = None
         self._world: World | None = None
+        self._leader: Leader | None = None
         self._ready = False
 
     def stop(self) -> None:
@@ -142,6 +147,8 @@ class Controller:
             running = [election.run(), events.run(), *configuration.streams()]
             if options.webhook is not None or options.admission_policies:
                 running.append(self._admission(client, writer, configuration, world, election).run())
+            if options.scheduling is not None:
+                running.append(self._schedule(options.scheduling, client, world, election))
             tasks = [asyncio.create_task(each) for each in running]
             stack.push_async_callback(_cancel, tasks)
             if not await self._unless_stopped(_all(world.ready(), configuration.ready())):
@@ -151,7 +158,23 @@ class Controller:
             while not self._stopping.is_set():
                 _check(tasks)
                 if await self._unless_stopped(election.won()):
-                    await self._lead(Leader(world, configuration, writers), election)
+                    self._leader = Leader(world, configuration, writers)
+                    await self._lead(self._leader, election)
+
+    async def _schedule(self, scheduling: Scheduling, client: Client, world: World, election: Election) -> None:
+        """Schedule pods, under the same lease and arbiter: what is preempted counts against the loop's budgets."""
+        async with AsyncExitStack() as stack:
+            scheduler = await opened(
+                self._cluster,
+                scheduling,
+                client,
+                election,
+                stack,
+                watchers=(self._metrics.outcome,),
+                memory=lambda: ArbiterMemory() if self._leader is None else self._leader.memory.arbiter,
+                disrupted=world.cache.disruptions.count,
+            )
+            await scheduler.run()
 
     def _admission(
         self, client: Client, writer: Client, configuration: Configuration, world: World, election: Election

@@ -30,6 +30,10 @@ class Disruptions:
         if fresh and not asked_for and workload is not None:
             self._fresh.append(workload)
 
+    def count(self, workload: Ref) -> None:
+        """This process has disrupted a pod of a workload beside the loop: to make room for another."""
+        self._fresh.append(workload)
+
     def forget(self, key: tuple[str, str, str]) -> None:
         """A pod is gone."""
         self._known.pop(key, None)

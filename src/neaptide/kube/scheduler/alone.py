@@ -3,40 +3,20 @@
 import asyncio
 import os
 import socket
-import time
 from contextlib import AsyncExitStack
 
 import structlog
 from msgspec import Struct
 
-from neaptide.kube.acting.carrying import Api
-from neaptide.kube.actuator import Actuator
 from neaptide.kube.health import HealthServer
 from neaptide.kube.metrics import Metrics
-from neaptide.kube.scheduler.service import Scheduler, Wires
-from neaptide.kube.scheduler.streams import choose
+from neaptide.kube.scheduler.opening import Scheduling, opened
+from neaptide.kube.scheduler.service import Scheduler
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster
-from neaptide.kubeapi.errors import ConnectionLost, ServerTimeout, Unavailable
 from neaptide.kubeapi.lease import Election
-from neaptide.placement.cycle.profile import CycleProfile
 
 LEASE = "neaptide-scheduler"
-_RETRY = 2.0
-
-
-class Scheduling(Struct, frozen=True, kw_only=True):
-    """How pods are scheduled.
-
-    Attributes:
-        profile: what decides, and for which `schedulerName`.
-        qps: bindings a second; statuses and Events have as much again.
-        at_once: bindings under way at a time.
-    """
-
-    profile: CycleProfile = CycleProfile()
-    qps: float = 200.0
-    at_once: int = 32
 
 
 class Alone(Struct, frozen=True, kw_only=True):
@@ -82,27 +62,15 @@ class SchedulerProcess:
                 raise results[0]
 
     async def _serve(self, stack: AsyncExitStack) -> None:
-        qps, duration = self._scheduling.qps, self._options.lease_seconds
-        reads, binds, writes = [
-            await stack.enter_async_context(Client(self._cluster, qps=each, burst=int(2 * each)))
-            for each in (100.0, qps, qps)
-        ]
-        while True:
-            try:
-                streams, unseen = await choose(reads)
-                break
-            except (ConnectionLost, ServerTimeout, Unavailable) as error:
-                self._log.warning("the API server does not answer", reason=str(error))
-                await asyncio.sleep(_RETRY)
-        self._log.info("watching", unseen=unseen)
+        duration = self._options.lease_seconds
+        client = await stack.enter_async_context(Client(self._cluster))
         election = Election(
-            reads, LEASE, self._options.namespace, self._identity,
+            client, LEASE, self._options.namespace, self._identity,
             duration=duration, renew=duration * 2 / 3, retry=duration * 2 / 15,
         )  # fmt: skip
-        writer = writes.guarded_by(election)
-        actuator = Actuator(Api(writer, time.time), may_act=lambda: election.leading, watchers=(self._metrics.outcome,))
-        wires = Wires(reads, binds.guarded_by(election), writer, self._scheduling.at_once)
-        self._scheduler = Scheduler(wires, streams, self._scheduling.profile, election=election, actuator=actuator)
+        self._scheduler = await opened(
+            self._cluster, self._scheduling, client, election, stack, watchers=(self._metrics.outcome,)
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(election.run())
             group.create_task(self._scheduler.run())

@@ -70,6 +70,7 @@ class Objects:
 
     async def _once(self, action: ObjectAction) -> None:
         client = self._client
+        body: dict[str, Any]
         match action:
             case SelectNode(claim, node):
                 body = {"metadata": {"uid": claim.uid, "annotations": {SELECTED_NODE: node}}}
@@ -86,9 +87,8 @@ class Objects:
                     {"type": kind, "status": value, "reason": reason, "message": message}
                     for kind, value, reason in _CONDITIONS.get(status.phase, ())
                 ]
-                found = msgspec.to_builtins(status)
-                emptied = {"allocated": {}, "currentOwners": []}
-                await self._status(RESERVATIONS, name, "", emptied | found | {"conditions": conditions})
+                body = {"allocated": None, "currentOwners": [], **msgspec.to_builtins(status), "conditions": conditions}
+                await self._status(RESERVATIONS, name, "", body)
             case SetQuota(quota, used, annotations):
                 if annotations:
                     body = {"metadata": {"annotations": annotations}}

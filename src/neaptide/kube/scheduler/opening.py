@@ -1,0 +1,82 @@
+"""A scheduler with its connections, for the process that holds the lease."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+import structlog
+from msgspec import Struct
+
+from neaptide.kube.acting.carrying import Api
+from neaptide.kube.actuator import Actuator, Watcher
+from neaptide.kube.scheduler.service import Scheduler, Wires
+from neaptide.kube.scheduler.streams import choose
+from neaptide.kube.streams import Stream
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.config import Cluster
+from neaptide.kubeapi.errors import ConnectionLost, ServerTimeout, Unavailable
+from neaptide.kubeapi.lease import Election
+from neaptide.model.actions import Ref
+from neaptide.placement.cycle.profile import CycleProfile
+from neaptide.policies.arbiter import ArbiterMemory
+
+_RETRY = 2.0
+_log = structlog.get_logger()
+
+
+class Scheduling(Struct, frozen=True, kw_only=True):
+    """How pods are scheduled.
+
+    Attributes:
+        profile: what decides, and for which `schedulerName`.
+        qps: bindings a second; statuses and Events have as much again.
+        at_once: bindings under way at a time.
+    """
+
+    profile: CycleProfile = CycleProfile()
+    qps: float = 200.0
+    at_once: int = 32
+
+
+async def opened(
+    cluster: Cluster,
+    scheduling: Scheduling,
+    reads: Client,
+    election: Election,
+    stack: AsyncExitStack,
+    *,
+    watchers: Sequence[Watcher] = (),
+    memory: Callable[[], ArbiterMemory] = ArbiterMemory,
+    disrupted: Callable[[Ref], None] = lambda _: None,
+) -> Scheduler:
+    """A scheduler that is to be run, as soon as the API server answers; its connections close with the stack.
+
+    Raises:
+        Forbidden: nodes or pods may not be watched.
+    """
+    streams = await _chosen(reads)
+    clients = [Client(cluster, qps=scheduling.qps, burst=int(2 * scheduling.qps)) for _ in range(2)]
+    binds, writes = [(await stack.enter_async_context(each)).guarded_by(election) for each in clients]
+    actuator = Actuator(Api(writes, time.time), may_act=lambda: election.leading, watchers=watchers)
+    return Scheduler(
+        Wires(reads, binds, writes, scheduling.at_once),
+        streams,
+        scheduling.profile,
+        election=election,
+        actuator=actuator,
+        memory=memory,
+        disrupted=disrupted,
+    )
+
+
+async def _chosen(client: Client) -> list[Stream]:
+    while True:
+        try:
+            streams, unseen = await choose(client)
+        except (ConnectionLost, ServerTimeout, Unavailable) as error:
+            _log.warning("the API server does not answer", reason=str(error))
+            await asyncio.sleep(_RETRY)
+        else:
+            _log.info("scheduler watches", unseen=unseen)
+            return streams
