@@ -60,12 +60,14 @@ class Action(Struct, frozen=True, gc=False, kw_only=True, rename="camel", tag_fi
 class Evict(Action, frozen=True, tag="Evict"):
     """Evict a pod from a node through the eviction API; its controller starts it again.
 
-    `workload` is the top of its owner chain, None for a bare pod; budgets count by it.
+    `workload` is the top of its owner chain, None for a bare pod; budgets count by it. `bare` says that a pod which no controller
+    would start again is meant, too.
     """
 
     node: str
     workload: Ref | None
     grace_seconds: float | None = None
+    bare: bool = False
 
 
 class Suspend(Action, frozen=True, tag="Suspend"):

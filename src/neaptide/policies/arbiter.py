@@ -150,7 +150,7 @@ class _Case:
         if pod is None or (action.target.uid and snapshot.pods.uids[pod] != action.target.uid):
             return Reason("Gone", "the pod is no longer there")
         protected = protection(snapshot, pod, self.now)
-        if protected is not None:
+        if protected is not None and not (action.bare and protected.code == "NotReplicated"):
             return protected
         if self.now - snapshot.pods.started[pod] < budgets.minimum_stay_seconds:
             return Reason("JustStarted", f"it started less than {budgets.minimum_stay_seconds:.0f} s ago")

@@ -3,6 +3,7 @@
 from neaptide.model.protocols import Policy
 from neaptide.policies.reclaim import Reclaim
 from neaptide.policies.relieve import Relieve
+from neaptide.policies.spot_rescheduler import SpotRescheduler
 from neaptide.policies.time_windows import TimeWindows
 
-POLICIES: tuple[Policy, ...] = (Reclaim(), TimeWindows(), Relieve())
+POLICIES: tuple[Policy, ...] = (Reclaim(), TimeWindows(), SpotRescheduler(), Relieve())
