@@ -25,6 +25,7 @@ MODULES = (
     "admission",
     "wire",
     "scheduling_cycle",
+    "hot_spots",
     "live",
     "live_testbed",
 )
