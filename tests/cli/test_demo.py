@@ -11,7 +11,7 @@ import pytest
 
 from neaptide.cli.app import run
 from neaptide.cli.demo import JOURNAL, REPORT
-from neaptide.cli.journal import NAME
+from neaptide.kube.decisions import NAME
 from neaptide.records.reading import read
 
 Captured = pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from tests.cli.clusters import write_list
 
 from neaptide.cli.amounts import readable
 from neaptide.cli.app import run
-from neaptide.cli.journal import NAME
+from neaptide.kube.decisions import NAME
 from neaptide.loop import Cycle
 from neaptide.model import objects as o
 from neaptide.model.actions import Declined, Evict, Outcome, Plan, Reason, Ref

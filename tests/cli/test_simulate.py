@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from neaptide.cli.app import run
-from neaptide.cli.journal import NAME
 from neaptide.cli.progress import progress
+from neaptide.kube.decisions import NAME
 from neaptide.records.log import Log
 
 Captured = pytest.CaptureFixture[str]

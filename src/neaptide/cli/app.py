@@ -67,7 +67,7 @@ COMMANDS = (
         "neaptide.cli.explain_pod:explain_pod",
         "Say why a pod is where it is, where else it could be and why not elsewhere.",
         (
-            "neaptide explain pod default/web-0 --dump dump.json",
+            "neaptide explain pod default/web-0",
             "neaptide explain pod web-0 --dump dump.json --node node-7",
             "neaptide explain pod web-0 --journal journal/",
         ),
@@ -77,8 +77,17 @@ COMMANDS = (
         "neaptide.cli.explain_node:explain_node",
         "Say what a node holds, what of it is requested, used and reclaimed, and what the policies make of it.",
         (
-            "neaptide explain node node-1 --dump dump.json",
-            "neaptide explain node node-1 --journal journal/ --output json",
+            "neaptide explain node node-1",
+            "neaptide explain node node-1 --dump dump.json --journal journal/ --output json",
+        ),
+    ),
+    Command(
+        "explain workload",
+        "neaptide.cli.explain_workload:explain_workload",
+        "Say where a workload's pods are and could be, when it may run, and what the policies make of it.",
+        (
+            "neaptide explain workload deployment/web",
+            "neaptide explain workload job/default/report --dump dump.json --journal journal/",
         ),
     ),
     Command(

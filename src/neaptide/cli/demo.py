@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from neaptide.cli.exits import OK, UsageError, unacceptable
-from neaptide.cli.journal import NAME
 from neaptide.cli.output import Output, emit
 from neaptide.cli.progress import progress
+from neaptide.kube.decisions import NAME
 from neaptide.records.line import segments
 from neaptide.records.log import Log, LogInUseError
 

@@ -6,22 +6,14 @@ import msgspec
 from cyclopts import Parameter
 
 from neaptide.cli.amounts import readable
-from neaptide.cli.costs import set_prices
-from neaptide.cli.dump import Dump, read_dump
-from neaptide.cli.exits import UsageError
-from neaptide.cli.explained import conclude, known, measured, print_decisions
-from neaptide.cli.journal import Decision, decisions, of_cycle
+from neaptide.cli.dump import Dump
+from neaptide.cli.explained import LIVE, Sources, conclude, explained, find_node, measured
 from neaptide.cli.output import Output, emit
-from neaptide.cli.preview import preview
-from neaptide.cli.settings import settings
 from neaptide.model.actions import Ref
 from neaptide.model.columns import PHASES
-from neaptide.model.problems import LeftOut
 from neaptide.model.qos import Band, QoS
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, MEMORY
-from neaptide.policies.registry import POLICIES
-from neaptide.pricing.load import shipped
 
 
 class NodeResource(msgspec.Struct, frozen=True):
@@ -65,56 +57,22 @@ class NodeExplanation(msgspec.Struct, frozen=True):
 
 
 def explain_node(
-    name: str,
-    /,
-    *,
-    dump: str | None = None,
-    journal: str | None = None,
-    policy: tuple[str, ...] = (),
-    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
-    usage: tuple[str, ...] = (),
-    now: str | None = None,
-    output: Output = "table",
+    name: str, /, *, sources: Annotated[Sources, Parameter(name="*")] = LIVE, output: Output = "table"
 ) -> int:
     """Explain a node.
 
     Args:
         name: the node's name.
-        dump: the cluster: a file or a directory of objects as JSON or YAML, or - for standard input.
-        journal: the directory of a loop's journal, for what was decided in the past.
-        policy: ask this policy only; may be repeated. By default all.
-        set_: policy.field=value sets a field of a policy; may be repeated.
-        usage: a further file with PodMetrics and NodeMetrics; may be repeated.
-        now: the time to look at, as 2026-11-21T08:00:00Z; by default the newest time in the dump.
+        sources: what is looked at.
         output: table for people; json or yaml for programs.
     """
-    if dump is None and journal is None:
-        raise UsageError("explain node needs --dump or --journal")
-    chosen = settings(POLICIES, policy, set_)
-
-    def concerns(ref: Ref) -> bool:
-        return ref.kind == "Node" and ref.name == name
-
-    explanation = None
-    present: list[Decision] = []
-    left_out: list[LeftOut] = []
-    if dump is not None:
-        cluster = read_dump(dump, usage=usage, now=now)
-        set_prices(cluster, shipped())
-        node = cluster.snapshot.nodes.by_name.get(name)
-        if node is None:
-            raise UsageError(
-                f"{dump}: no node {name!r} is there; accepted: {known(cluster.snapshot.nodes.by_name, name)}"
-            )
-        explanation = explanation_of(cluster, node)
-        present = list(of_cycle(preview(cluster, chosen), concerns))
-        left_out = cluster.left_out
-    past, damaged = decisions(journal, concerns) if journal is not None else ([], [])
-    if output == "table":
-        _print_tables(explanation, past + present)
-    else:
-        emit({"node": explanation, "decisions": past + present, "left_out": damaged + left_out}, output)
-    return conclude(damaged + left_out)
+    looked, facts = sources.look(), None
+    if looked is not None:
+        facts = explanation_of(looked.cluster, find_node(sources, looked, name))
+    found = explained(sources, "node", looked, facts, [Ref("Node", name)])
+    if output == "table" and facts is not None:
+        _print_tables(facts)
+    return conclude(found, output)
 
 
 def explanation_of(cluster: Dump, node: int) -> NodeExplanation:
@@ -165,29 +123,27 @@ def _pod(snapshot: ClusterSnapshot, pod: int) -> PodOnNode:
     )
 
 
-def _print_tables(explanation: NodeExplanation | None, found: list[Decision]) -> None:
-    if explanation is not None:
-        facts = {
-            name: getattr(explanation, name)
-            for name in ("ready", "unschedulable", "taints", "labels", "price_per_hour", "usage_age_seconds")
+def _print_tables(explanation: NodeExplanation) -> None:
+    facts = {
+        name: getattr(explanation, name)
+        for name in ("ready", "unschedulable", "taints", "labels", "price_per_hour", "usage_age_seconds")
+    }
+    emit(facts, "table", title=f"node {explanation.node}")
+    resources = [
+        {"resource": each.resource}
+        | {
+            name: readable(each.resource, getattr(each, name))
+            for name in ("capacity", "allocatable", "requested", "free", "used")
         }
-        emit(facts, "table", title=f"node {explanation.node}")
-        resources = [
-            {"resource": each.resource}
-            | {
-                name: readable(each.resource, getattr(each, name))
-                for name in ("capacity", "allocatable", "requested", "free", "used")
-            }
-            for each in explanation.resources
-        ]
-        emit(resources, "table", title="resources")
-        pods = [
-            msgspec.structs.asdict(each)
-            | {name: readable(name.removesuffix("_used"), getattr(each, name)) for name in _AMOUNTS}
-            for each in explanation.pods
-        ]
-        emit(pods, "table", title=f"pods ({len(pods)})")
-    print_decisions(found)
+        for each in explanation.resources
+    ]
+    emit(resources, "table", title="resources")
+    pods = [
+        msgspec.structs.asdict(each)
+        | {name: readable(name.removesuffix("_used"), getattr(each, name)) for name in _AMOUNTS}
+        for each in explanation.pods
+    ]
+    emit(pods, "table", title=f"pods ({len(pods)})")
 
 
 _AMOUNTS = ("cpu", "memory", "cpu_used", "memory_used")

@@ -1,16 +1,128 @@
-"""What the explanations of pods and of nodes have in common."""
+"""What every `explain` has in common: what is looked at, what was decided about it, and how that is shown."""
 
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isnan
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
-from neaptide.cli.exits import OK, PARTIAL
-from neaptide.cli.journal import Decision
-from neaptide.cli.output import emit
+from cyclopts import Parameter
+
+from neaptide.cli.connection import DEFAULT, Connection
+from neaptide.cli.exits import OK, PARTIAL, UsageError
+from neaptide.cli.live_plan import LivePlan, dump_plan, live_plan, refuse_flags_of_dumps
+from neaptide.cli.output import Output, emit
+from neaptide.kube.decisions import Decision, Past, about, decisions, of_cycle
+from neaptide.model.actions import Ref
 from neaptide.model.problems import LeftOut
 
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Flags of every `explain`: what is looked at."""
+
+    dump: str | None = None
+    """the cluster as a file or a directory of objects as JSON or YAML, or - for standard input; by default the cluster itself."""
+    journal: Path | None = None
+    """the directory of a loop's journal, for what was decided in the past. Alone it is all that is read; name the cluster or a dump besides to have both."""
+    policy: tuple[str, ...] = ()
+    """ask this policy only; may be repeated. By default those that the cluster's Policies name, else all."""
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
+    """policy.field=value sets a field of a policy; may be repeated."""
+    prices: str | None = None
+    """a price catalogue (YAML or CSV); by default the cluster's PriceCatalogues, else the public list prices."""
+    usage: tuple[str, ...] = ()
+    """a further file with PodMetrics and NodeMetrics; may be repeated."""
+    now: str | None = None
+    """the time to look at, as 2026-11-21T08:00:00Z; by default the newest time in the dump."""
+    connection: Annotated[Connection, Parameter(name="*")] = DEFAULT
+
+    def look(self) -> LivePlan | None:
+        """The cluster or its dump, and what the policies want of it; None where only the past is asked for. Raises UsageError."""
+        if self.dump is not None:
+            return dump_plan(self.dump, self.policy, self.set_, self.prices, usage=self.usage, now=self.now)
+        refuse_flags_of_dumps({"--usage": self.usage, "--now": self.now})
+        if self.journal is not None and self.connection == DEFAULT:
+            return None
+        return live_plan(self.connection, self.policy, self.set_, self.prices)
+
+    @property
+    def where(self) -> str:
+        """Where objects are looked for, for an error about one that is not there."""
+        return self.dump or "the cluster"
+
+    def past(self, wanted: Collection[Ref]) -> Past:
+        """What a journal says of some objects. Raises UsageError."""
+        if self.journal is None:
+            return Past()
+        found = decisions(self.journal, about(wanted))
+        if found is None:
+            raise UsageError(f"{self.journal}: no journal is there; accepted: a directory with journal.*.jsonl files")
+        return found
+
+
+LIVE = Sources()
+
+
+class Explained(NamedTuple):
+    """What was found out.
+
+    Attributes:
+        what: the key under which `facts` stand in JSON: `pod`, `node`, `workload`.
+        facts: None where only the past was asked for.
+        decisions: the past ones, then those of now.
+        left_out: what could not be read.
+        notes: sentences on what could not be seen.
+    """
+
+    what: str
+    facts: Any
+    decisions: list[Decision]
+    left_out: list[LeftOut]
+    notes: list[str]
+
+
+def explained(
+    sources: Sources, what: str, looked: LivePlan | None, facts: object, wanted: Collection[Ref]
+) -> Explained:
+    """The facts of an object with every decision about it: those of the past, and what is wanted now. Raises UsageError."""
+    past = sources.past(wanted)
+    if looked is None:
+        return Explained(what, facts, past.decisions, past.left_out, [])
+    present = list(of_cycle(looked.cycle, about(wanted)))
+    left_out = past.left_out + looked.cluster.left_out
+    return Explained(what, facts, past.decisions + present, left_out, looked.notes)
+
+
+def conclude(found: Explained, output: Output) -> int:
+    """Print decisions, or for programs everything; say on standard error what was not seen or read. The exit code."""
+    if output == "table":
+        _print_decisions(found.decisions)
+    else:
+        emit({found.what: found.facts, "decisions": found.decisions, "left_out": found.left_out}, output)
+    for sentence in found.notes:
+        print(f"neaptide: {sentence}", file=sys.stderr)
+    if found.left_out:
+        print(f"neaptide: {len(found.left_out)} left out, the first: {found.left_out[0]}", file=sys.stderr)
+    return PARTIAL if found.left_out else OK
+
+
+def find_node(sources: Sources, looked: LivePlan, name: str) -> int:
+    """The row of a node. Raises UsageError."""
+    nodes = looked.cluster.snapshot.nodes.by_name
+    if name not in nodes:
+        raise missing(sources, looked, f"node {name!r}", nodes, name)
+    return nodes[name]
+
+
+def missing(sources: Sources, looked: LivePlan, what: str, names: Collection[str], wanted: str) -> UsageError:
+    """The error for an object that is not there, or cannot be seen."""
+    unseen = "".join(f"; {note}" for note in looked.notes)
+    return UsageError(f"{sources.where}: no {what} is there; accepted: {known(names, wanted)}{unseen}")
 
 
 def known(names: Collection[str], wanted: str) -> str:
@@ -27,16 +139,9 @@ def measured(usage: float) -> float | None:
     return None if isnan(usage) else float(usage)
 
 
-def print_decisions(found: Sequence[Decision]) -> None:
-    """The decisions about an object as a table; nothing is said where there are none."""
+def _print_decisions(found: Sequence[Decision]) -> None:
+    """The decisions about an object as a table; one sentence where there are none."""
     if found:
         emit(found, "table", title=f"decisions ({len(found)})")
     else:
         print("No policy has anything to say about it.")
-
-
-def conclude(left_out: Sequence[LeftOut]) -> int:
-    """Say on standard error what was left out of the input; the exit code."""
-    if left_out:
-        print(f"neaptide: {len(left_out)} left out, the first: {left_out[0]}", file=sys.stderr)
-    return PARTIAL if left_out else OK

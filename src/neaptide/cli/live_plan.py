@@ -1,18 +1,19 @@
-"""A cluster as it is, and what the policies want of it: what `plan` shows and `apply` has carried out."""
+"""A cluster as it is, or as it was written down, and what the policies want of it: what `plan` and `explain` show and `apply` has carried out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from neaptide.cli.connection import Connection, read_cluster
 from neaptide.cli.costs import read_catalogue, set_prices
-from neaptide.cli.dump import Dump
+from neaptide.cli.dump import Dump, read_dump
 from neaptide.cli.exits import unacceptable
 from neaptide.cli.intent import read_intent
 from neaptide.cli.preview import preview
 from neaptide.cli.settings import settings
-from neaptide.loop import DEFAULT_BUDGETS, Cycle
+from neaptide.loop import DEFAULT_BUDGETS, Cycle, Setting
 from neaptide.model.actions import AnyAction
 from neaptide.policies.registry import POLICIES
+from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.cluster import money_per_hour
 from neaptide.pricing.offerings import offerings
 
@@ -24,11 +25,13 @@ class LivePlan(NamedTuple):
         cluster: as it is.
         cycle: the plans, and what the arbiter says to them.
         notes: sentences on what could not be seen or used.
+        settings: of the policies that were asked.
     """
 
     cluster: Dump
     cycle: Cycle
     notes: list[str]
+    settings: Sequence[Setting]
 
     @property
     def granted(self) -> list[AnyAction]:
@@ -54,9 +57,31 @@ def live_plan(
     if intent.catalogue and prices is None:
         catalogue = intent.catalogue
     cluster.left_out.extend(unpriced)
+    _price(cluster, catalogue)
+    return LivePlan(cluster, preview(cluster, chosen, budgets), notes + intent.notes, chosen)
+
+
+def dump_plan(
+    dump: str,
+    policy: tuple[str, ...],
+    assignments: tuple[str, ...],
+    prices: str | None,
+    *,
+    usage: Iterable[str] = (),
+    now: str | None = None,
+) -> LivePlan:
+    """Plan for a dump with the policies named, else with all. Raises UsageError."""
+    chosen = settings(POLICIES, policy, assignments)
+    catalogue, unpriced = read_catalogue(prices)
+    cluster = read_dump(dump, usage=usage, now=now)
+    cluster.left_out.extend(unpriced)
+    _price(cluster, catalogue)
+    return LivePlan(cluster, preview(cluster, chosen), [], chosen)
+
+
+def _price(cluster: Dump, catalogue: Catalogue) -> None:
     set_prices(cluster, catalogue)
     cluster.snapshot.offerings = offerings(catalogue)
-    return LivePlan(cluster, preview(cluster, chosen, budgets), notes + intent.notes)
 
 
 def refuse_flags_of_dumps(flags: Mapping[str, object]) -> None:

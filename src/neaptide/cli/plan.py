@@ -10,21 +10,18 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 
 from neaptide.cli.connection import DEFAULT, Connection
-from neaptide.cli.costs import bound_of, read_catalogue, set_prices
-from neaptide.cli.dump import Dump, read_dump
+from neaptide.cli.costs import bound_of
+from neaptide.cli.dump import Dump
 from neaptide.cli.exits import CHANGES, OK, PARTIAL, USAGE
-from neaptide.cli.live_plan import live_plan, refuse_flags_of_dumps
+from neaptide.cli.live_plan import dump_plan, live_plan, refuse_flags_of_dumps
 from neaptide.cli.output import Output, emit
-from neaptide.cli.preview import PLANNED, planned, preview
-from neaptide.cli.settings import settings
-from neaptide.loop import Cycle, Setting
+from neaptide.cli.preview import PLANNED, planned
+from neaptide.loop import Cycle
 from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Plan
 from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.registry import POLICIES
 from neaptide.pricing.cluster import money_per_hour
-from neaptide.pricing.offerings import offerings
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -91,32 +88,20 @@ def plan(
     """
     if dump is None:
         refuse_flags_of_dumps({"--usage": usage, "--now": now})
-        cluster, cycle, notes_on_cluster = live_plan(connection, policy, set_, prices)
+        found = live_plan(connection, policy, set_, prices)
     else:
-        cluster, cycle = _of_dump(dump, usage, now, settings(POLICIES, policy, set_), prices)
-        notes_on_cluster = []
+        found = dump_plan(dump, policy, set_, prices, usage=usage, now=now)
+    cluster, cycle = found.cluster, found.cycle
     cluster.left_out.extend(unusable(cycle, cluster.node_files))
     document = document_of(cluster, planned(cycle))
     if output == "table":
         _print_tables(document, cycle)
     else:
         emit(document, output)
-    for sentence in notes_on_cluster:
+    for sentence in found.notes:
         print(f"neaptide: {sentence}", file=sys.stderr)
     code = _conclude(cluster, dump or "the cluster")
     return CHANGES if exit_code and document.actions else code
-
-
-def _of_dump(
-    dump: str, usage: tuple[str, ...], now: str | None, chosen: Sequence[Setting], prices: str | None
-) -> tuple[Dump, Cycle]:
-    """A dump with its prices, and what the policies want of it. Raises UsageError."""
-    catalogue, unpriced = read_catalogue(prices)
-    cluster = read_dump(dump, usage=usage, now=now)
-    cluster.left_out.extend(unpriced)
-    set_prices(cluster, catalogue)
-    cluster.snapshot.offerings = offerings(catalogue)
-    return cluster, preview(cluster, chosen)
 
 
 def unusable(cycle: Cycle, node_files: Mapping[str, str]) -> list[LeftOut]:

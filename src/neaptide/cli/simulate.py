@@ -5,9 +5,9 @@ from pathlib import Path
 
 from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, PARTIAL, UsageError, unacceptable
-from neaptide.cli.journal import NAME
 from neaptide.cli.output import Output, emit
 from neaptide.cli.progress import progress
+from neaptide.kube.decisions import NAME
 from neaptide.loop import Cycle
 from neaptide.model.problems import FieldError
 from neaptide.model.times import timestamp

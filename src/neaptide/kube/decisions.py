@@ -1,11 +1,10 @@
-"""What a journal says of one object: every decision about it, and what became of each."""
+"""What a journal says of some objects: every decision about them, and what became of each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import msgspec
 
-from neaptide.cli.exits import UsageError
 from neaptide.loop import Cycle
 from neaptide.model.actions import AnyAction, Evict, Ref
 from neaptide.model.problems import LeftOut
@@ -30,31 +29,38 @@ class Decision(msgspec.Struct, frozen=True):
     outcome: str
 
 
-def decisions(directory: str, concerns: Concerns) -> tuple[list[Decision], list[LeftOut]]:
-    """The decisions about an object, oldest first, and the records that cannot be read.
+class Past(msgspec.Struct, frozen=True, rename="camel"):
+    """Decisions, oldest first, and the records that cannot be read."""
 
-    Args:
-        directory: where the journal is.
-        concerns: whether a name is that of the object.
-
-    Raises:
-        UsageError: there is no journal.
-    """
-    if not segments(Path(directory), NAME):
-        raise UsageError(f"{directory}: no journal is there; accepted: a directory with {NAME}.*.jsonl files")
-    found: list[Decision] = []
+    decisions: list[Decision] = []
     left_out: list[LeftOut] = []
 
+
+def about(wanted: Collection[Ref]) -> Concerns:
+    """Whether a name is one of those wanted; one without a namespace stands for that name in any."""
+    names = {(each.kind, each.namespace, each.name) for each in wanted}
+
+    def concerns(ref: Ref) -> bool:
+        return (ref.kind, ref.namespace, ref.name) in names or (ref.kind, "", ref.name) in names
+
+    return concerns
+
+
+def decisions(directory: Path, concerns: Concerns) -> Past | None:
+    """What was decided about an object; None where there is no journal."""
+    if not segments(directory, NAME):
+        return None
+    past = Past([], [])
+
     def corrupt(line: Corrupt) -> None:
-        left_out.append(LeftOut(line.file, f"byte {line.offset}", "", line.reason, "a whole record"))
+        past.left_out.append(LeftOut(line.file, f"byte {line.offset}", "", line.reason, "a whole record"))
 
     for number, record in read(directory, NAME, on_corrupt=corrupt):
         try:
-            cycle = msgspec.convert(record, Cycle)
-            found += of_cycle(cycle, concerns)
+            past.decisions.extend(of_cycle(msgspec.convert(record, Cycle), concerns))
         except (msgspec.ValidationError, OverflowError, ValueError) as error:
-            left_out.append(LeftOut(directory, f"record {number}", "", str(error), "a cycle of the loop"))
-    return found, left_out
+            past.left_out.append(LeftOut(str(directory), f"record {number}", "", str(error), "a cycle of the loop"))
+    return past
 
 
 def of_cycle(cycle: Cycle, concerns: Concerns) -> Iterator[Decision]:
