@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.testbed.asking import done, refused
+from tests.kube.live import eventually
+from tests.testbed.asking import done, items, refused
 
 from neaptide.cli.app import run
 from neaptide.testbed import cluster
@@ -34,6 +35,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     ),
     "a proxy of a cluster that never was": (["proxy", "--name", "never-was"], "`neaptide testbed up` makes one"),
     "a trace that is not there": (["up", "--openb", "nowhere"], "--openb: nowhere"),
+    "pods of no trace": (["up", "--openb-pods", "5"], "unless --openb says where the trace is"),
 }
 
 
@@ -63,7 +65,10 @@ def test_up_adds_the_nodes_that_are_missing(
     (trace / "openb_node_list_gpu_node.csv").write_text(
         "sn,cpu_milli,memory_mib,gpu,model\ngpu-1,96000,393216,8,V100M32\n"
     )
-    (trace / "openb_pod_list_default.csv").write_text("name,cpu_milli,memory_mib,num_gpu,gpu_milli\n")
+    (trace / "openb_pod_list_default.csv").write_text(
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\n"
+        "share,1000,1024,1,250,V100M32|A10\nwhole,2000,2048,2,1000,\nplain,500,512,0,0,\nlate,1,1,0,0,\n"
+    )
     up = [
         "testbed",
         "up",
@@ -75,7 +80,7 @@ def test_up_adds_the_nodes_that_are_missing(
         "a",
         "b",
     ]
-    for options, new in ((["--nodes", "3"], 3), (["--nodes", "5", "--openb", str(trace)], 3)):
+    for options, new in ((["--nodes", "3"], 3), (["--nodes", "5", "--openb", str(trace), "--openb-pods", "3"], 3)):
         assert run([*up, *options]) == 0
         shown = capsys.readouterr().out
         assert f"{new} of them new" in shown
@@ -84,6 +89,11 @@ def test_up_adds_the_nodes_that_are_missing(
         "testbed", "kubectl", "--directory", str(own_control_plane.directory), "--", "get", "nodes", "-o", "name"
     )
     assert listed.split() == ["node/gpu-1", *(f"node/node-0000{number}" for number in range(1, 6))]
+    eventually(lambda: {each["spec"].get("nodeName") for each in items(own_control_plane, "pods")} - {None})
+    pods = {each["metadata"]["name"]: each["spec"] for each in items(own_control_plane, "pods")}
+    asked = {name: each["containers"][0]["resources"].get("limits", {}) for name, each in pods.items()}
+    share = {"koordinator.sh/gpu-core": "25", "koordinator.sh/gpu-memory-ratio": "25"}
+    assert asked == {"share": share, "whole": {"nvidia.com/gpu": "2"}, "plain": {}}
 
 
 @pytest.mark.parametrize("component", ["kube-apiserver", "audit"])

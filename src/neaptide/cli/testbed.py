@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,11 +13,12 @@ from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, PARTIAL, UsageError, unacceptable
 from neaptide.cli.output import Output, emit
 from neaptide.cli.progress import progress
+from neaptide.testbed import openb as openb_trace
 from neaptide.testbed.build import ensure_built
 from neaptide.testbed.cluster import Testbed, directory_of
 from neaptide.testbed.errors import TestbedError
-from neaptide.testbed.load import add_nodes
-from neaptide.testbed.nodes import DEFAULT_TYPES, DEFAULT_ZONES, Mix, draw, fake_node
+from neaptide.testbed.load import add_nodes, add_pods
+from neaptide.testbed.nodes import DEFAULT_TYPES, DEFAULT_ZONES, Mix, draw
 from neaptide.testbed.realnodes.cluster import RealNodes, even_shapes
 from neaptide.testbed.realnodes.host import require, survey
 from neaptide.testbed.tools import helm
@@ -25,9 +26,7 @@ from neaptide.testbed.tools import helm
 if TYPE_CHECKING:
     from neaptide.model.offerings import Offering
 
-_GPU = "nvidia.com/gpu"
 _NODES = 10
-_PODS = "110"  # the kubelet's default
 
 Words = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
 
@@ -46,6 +45,8 @@ def up(
     seed: int = 1,
     prices: str | None = None,
     openb: Path | None = None,
+    openb_pods: int = 0,
+    openb_scheduler: str = "default-scheduler",
 ) -> int:
     """Bring a control plane up, or what of it is missing, and see that it has the nodes.
 
@@ -62,12 +63,20 @@ def up(
         seed: the same seed draws the same nodes.
         prices: a price catalogue (YAML or CSV) with types and their sizes; by default the one that comes with the package.
         openb: a directory with the openb trace, whose GPU nodes are added.
+        openb_pods: how many of its pods are created, in the trace's order.
+        openb_scheduler: the scheduler that they name.
     """
     if nodes is None:
         nodes = 0 if real_nodes else _NODES
     manifests = _drawn_nodes(nodes, node_types, zones, spot_fraction, spot_price, seed, prices)
+    pods: list[dict[str, Any]] = []
     if openb is not None:
-        manifests += _openb_nodes(openb)
+        with _told():
+            trace = openb_trace.read(openb)
+        manifests += openb_trace.nodes(trace)
+        pods = openb_trace.pods(trace, openb_pods, openb_scheduler)
+    elif openb_pods:
+        raise unacceptable("--openb-pods", openb_pods, "0, unless --openb says where the trace is")
     if real_nodes < 0:
         raise unacceptable("--real-nodes", real_nodes, "0 or more")
     began = time.monotonic()
@@ -82,6 +91,9 @@ def up(
         ready = time.monotonic()
         with progress(f"waiting for {len(manifests)} nodes") as report:
             new = add_nodes(testbed.site, manifests, report)
+        if pods:
+            with progress(f"creating {len(pods)} pods"):
+                add_pods(testbed.site, pods)
         if shapes:
             with progress(f"starting {len(shapes)} real nodes") as report:
                 new += RealNodes(testbed).up(shapes, report)
@@ -217,24 +229,6 @@ def _offerings(types: Sequence[str], prices: str | None) -> "list[Offering]":
     if not chosen:
         raise unacceptable("--prices", prices, "a catalogue that states the size of at least one type")
     return chosen
-
-
-def _openb_nodes(directory: Path) -> list[dict[str, Any]]:
-    from neaptide.simulator.traces.openb import load_openb
-    from neaptide.simulator.traces.rows import TraceError
-
-    try:
-        nodes = load_openb(directory).nodes
-    except TraceError as error:
-        raise UsageError(f"--openb: {error}") from error
-    return [
-        fake_node(nodes.names[at], {"nvidia.com/gpu.product": nodes.model[at]}, _amounts(cpu, memory, gpus))
-        for at, (cpu, memory, gpus) in enumerate(zip(nodes.cpu, nodes.memory, nodes.gpu_count, strict=True))
-    ]
-
-
-def _amounts(cpu_milli: int, memory: int, gpus: int) -> Mapping[str, str]:
-    return {"cpu": f"{cpu_milli}m", "memory": str(memory), "pods": _PODS, _GPU: str(gpus)}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Gets many nodes into a cluster quickly, and waits for them."""
+"""Gets many nodes and pods into a cluster quickly, and waits for the nodes."""
 
 import http
 import time
@@ -69,12 +69,23 @@ def add_nodes(site: Site, nodes: Sequence[Mapping[str, Any]], report: Callable[[
     return created
 
 
-def _create(site: Site, nodes: Sequence[Mapping[str, Any]]) -> int:
+def add_pods(site: Site, pods: Sequence[Mapping[str, Any]]) -> int:
+    """Create pods; how many were new. Those that are there already stay as they are.
+
+    Raises:
+        TestbedError: the API server refuses one.
+    """
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        return sum(pool.map(lambda part: _create(site, pods[part::_CONNECTIONS]), range(_CONNECTIONS)))
+
+
+def _create(site: Site, objects: Sequence[Mapping[str, Any]]) -> int:
     created = 0
     with Server(component_named("kube-apiserver"), site) as server:
-        for node in nodes:
+        for each in objects:
+            namespace = each["metadata"].get("namespace")
             try:
-                server.call("POST", _NODES, node)
+                server.call("POST", f"/api/v1/namespaces/{namespace}/pods" if namespace else _NODES, each)
                 created += 1
             except RefusedError as refusal:
                 if refusal.status != http.HTTPStatus.CONFLICT:
