@@ -51,6 +51,26 @@ COMMANDS = (
         ),
     ),
     Command(
+        "spot-rescheduler",
+        "neaptide.cli.spot_rescheduler:spot_rescheduler",
+        "Move pods from on-demand to spot nodes, with the command line and the decisions of the k8s-spot-rescheduler.",
+        (
+            "neaptide spot-rescheduler --on-demand-node-label=kubernetes.io/role=worker --spot-node-label=kubernetes.io/role=spot-worker",
+            "neaptide spot-rescheduler --housekeeping-interval=10s --node-drain-delay=10m --dry-run",
+            "neaptide spot-rescheduler dump.json --spot-node-label=karpenter.sh/capacity-type=spot",
+        ),
+    ),
+    Command(
+        "agent",
+        "neaptide.cli.agent:agent",
+        "Keep one node: best-effort pods use what services leave. Everything is as before when it ends.",
+        (
+            "neaptide agent --node node-1 --dry-run",
+            "neaptide agent --node node-1 --rules rules.yaml --kubeconfig kubeconfig",
+            "neaptide agent --restore",
+        ),
+    ),
+    Command(
         "apply",
         "neaptide.cli.apply:apply",
         "Plan, show, ask, and carry out: by the controller where one runs, else from here.",

@@ -90,7 +90,7 @@ def run(
         identity=identity,
         interval=interval,
         journal=journal,
-        listen=None if listen is None else _address("--listen", listen),
+        listen=None if listen is None else address("--listen", listen),
         prometheus=prometheus,
         catalogue=catalogue,
         settings=_chosen(policy, set_, enforce=enforce) if policy else None,
@@ -104,6 +104,11 @@ def run(
     if only == "scheduler" and scheduling is not None:
         alone = Alone(namespace=namespace, identity=identity, lease_seconds=lease_seconds, listen=options.listen)
         process = SchedulerProcess(cluster, scheduling, alone)
+    return serve(process)
+
+
+def serve(process: Controller | SchedulerProcess) -> int:
+    """Run until SIGTERM or SIGINT. Raises UsageError where a port or the journal cannot be had."""
     configure()
     try:
         uvloop.run(_until_signalled(process))
@@ -118,13 +123,14 @@ def _chosen(policy: tuple[str, ...], assignments: tuple[str, ...], *, enforce: b
 
 
 def _place(text: str, namespace: str, service: str, configuration: str) -> Place:
-    host, port = _address("--webhook", text)
+    host, port = address("--webhook", text)
     return Place(
         namespace=namespace, service=service, secret=f"{service}-tls", configuration=configuration, host=host, port=port
     )
 
 
-def _address(flag: str, text: str) -> tuple[str, int]:
+def address(flag: str, text: str) -> tuple[str, int]:
+    """Host and port of `host:port`, every address where no host is said. Raises UsageError."""
     match = _LISTEN.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise unacceptable(flag, text, "host:port, as :8080 or 127.0.0.1:8080")

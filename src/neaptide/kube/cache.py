@@ -127,6 +127,11 @@ class Cache:
         changed, self._changed_nodes = self._changed_nodes, set()
         return changed
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a cycle reads the snapshot now, and tries out in it what is not so."""
+        return self._held
+
     @contextmanager
     def held(self) -> Iterator[ClusterSnapshot]:
         """The snapshot, which does not change inside; what arrives meanwhile is applied at the end. Does not nest."""

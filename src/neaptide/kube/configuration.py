@@ -52,6 +52,7 @@ class Configuration:
     Args:
         client: the wire.
         fixed: settings that hold in place of those of Policy objects.
+        budgets: limits that hold in place of theirs.
         changed: is called when any of the objects has changed.
 
     Attributes:
@@ -59,9 +60,14 @@ class Configuration:
     """
 
     def __init__(
-        self, client: Client, *, fixed: Sequence[Setting] | None = None, changed: Callable[[], object] = lambda: None
+        self,
+        client: Client,
+        *,
+        fixed: Sequence[Setting] | None = None,
+        budgets: Budgets | None = None,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
-        self._client, self._fixed = client, fixed
+        self._client, self._fixed, self._budgets = client, fixed, budgets
         kinds = (POLICIES, PLANS, PRICE_CATALOGUES)
         self._own = {kind.kind: OwnObjects(client, kind, changed) for kind in kinds}
         self._priced: dict[str, bytes] = {}
@@ -93,7 +99,9 @@ class Configuration:
     def chosen(self, now: float) -> Chosen:
         """What is to be done."""
         found = choose(self.policies.values(), now)
-        return found if self._fixed is None else replace(found, settings=tuple(self._fixed))
+        if self._fixed is not None:
+            found = replace(found, settings=tuple(self._fixed))
+        return found if self._budgets is None else replace(found, budgets=self._budgets)
 
     def new_catalogue(self) -> Catalogue | None:
         """The prices, where they have changed since the last call."""

@@ -26,6 +26,7 @@ from neaptide.kube.memory import MemoryStore
 from neaptide.kube.metrics import Metrics
 from neaptide.kube.plans import Plans
 from neaptide.kube.scheduler.opening import Scheduling, opened
+from neaptide.kube.spot_metrics import SpotMetrics
 from neaptide.kube.statuses import Statuses
 from neaptide.kube.world import STALE_AFTER, World
 from neaptide.kubeapi.client import Client
@@ -33,7 +34,7 @@ from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.errors import ApiError
 from neaptide.kubeapi.lease import Election
 from neaptide.loop import Setting
-from neaptide.policies.arbiter import ArbiterMemory
+from neaptide.policies.arbiter import ArbiterMemory, Budgets
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.records.log import Log
 
@@ -56,6 +57,7 @@ class Options(Struct, frozen=True, kw_only=True):
         prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
         catalogue: prices, until there are PriceCatalogue objects; the public list prices by default.
         settings: what to do; None does what the cluster's Policy objects say.
+        budgets: how much disruption is allowed; None keeps the limits of the Policy objects.
         lease_seconds: how long the lease of a replica that died holds.
         dry_run: ask the API server for everything, and have it change nothing.
         webhook: where new pods are asked about; None asks about none.
@@ -72,6 +74,7 @@ class Options(Struct, frozen=True, kw_only=True):
     prometheus: str = ""
     catalogue: Catalogue | None = None
     settings: tuple[Setting, ...] | None = None
+    budgets: Budgets | None = None
     lease_seconds: int = 15
     dry_run: bool = False
     webhook: Place | None = None
@@ -87,7 +90,7 @@ class Controller:
         self._cluster, self._options = cluster, options
         self._identity = options.identity or f"{socket.gethostname()}-{os.getpid()}"
         self._log = structlog.get_logger()
-        self._metrics = Metrics()
+        self._metrics, self._spot_metrics = Metrics(), SpotMetrics()
         self._stopping, self._wake = asyncio.Event(), asyncio.Event()
         self._actuator: Actuator | None = None
         self._world: World | None = None
@@ -129,9 +132,9 @@ class Controller:
         self._actuator = Actuator(
             Api(writer, time.time, options.dry_run),
             may_act=lambda: election.leading,
-            watchers=(self._metrics.outcome, events.outcome),
+            watchers=(self._metrics.outcome, self._spot_metrics.outcome, events.outcome),
         )
-        configuration = Configuration(client, fixed=options.settings, changed=self._wake.set)
+        configuration = Configuration(client, fixed=options.settings, budgets=options.budgets, changed=self._wake.set)
         writers = Writers(
             MemoryStore(writer, options.namespace, self._identity),
             Plans(writer),
@@ -144,6 +147,8 @@ class Controller:
             if world is None:
                 return
             self._metrics.watch(world, events, lambda: election.leading)
+            self._spot_metrics.watch(world.cache, lambda: configuration.chosen(time.time()).settings)
+            self._metrics.registry.register(self._spot_metrics)
             running = [election.run(), events.run(), *configuration.streams()]
             if options.webhook is not None or options.admission_policies:
                 running.append(self._admission(client, writer, configuration, world, election).run())

@@ -20,7 +20,17 @@ from neaptide.model.scope import Covers
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
 from neaptide.placement.profile import Profile
-from neaptide.policies.spot_rescheduler_nodes import draining, eviction, kept, kinds, mark, on_it, unmark
+from neaptide.policies.spot_rescheduler_nodes import (
+    DRAIN_FAILED,
+    DRAINED,
+    draining,
+    eviction,
+    kept,
+    kinds,
+    mark,
+    on_it,
+    unmark,
+)
 from neaptide.policies.spot_rescheduler_spec import NAME, SpotReschedulerMemory, SpotReschedulerSpec
 
 FILTERS_ONLY = Profile(scores=())
@@ -170,11 +180,11 @@ def _go_on(
         protected = [why for pod in pods if (why := kept(snapshot, pod, spec, now)) is not None]
         end = None
         if not pods:
-            end = Reason("Drained", "all of its pods have left")
+            end = Reason(DRAINED, "all of its pods have left")
         elif protected:
-            end = Reason("DrainFailed", f"a pod came that must stay: {protected[0].message}")
+            end = Reason(DRAIN_FAILED, f"a pod came that must stay: {protected[0].message}")
         elif now >= since + spec.pod_eviction_timeout_seconds + _CONFIRMATION:
-            end = Reason("DrainFailed", f"{len(pods)} pods have not left in time")
+            end = Reason(DRAIN_FAILED, f"{len(pods)} pods have not left in time")
         if end is not None:
             ended = True
             actions.append(unmark(snapshot, node, end))

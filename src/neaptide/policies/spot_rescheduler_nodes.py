@@ -21,6 +21,9 @@ from neaptide.pricing.nodes import capacity_type
 
 TAINT = "neaptide.io/spot-rescheduling"
 """On a node that is being drained: who does it and since when, as `spot-rescheduler.1700000000`."""
+DRAINED, DRAIN_FAILED = "Drained", "DrainFailed"
+DRAIN_RESULTS = {DRAINED: "Success", DRAIN_FAILED: "Failure"}
+"""What the k8s-spot-rescheduler's metric says of a drain, by the code of the reason why it ended."""
 LONG_TERMINATING = 720.0
 """A pod that has been terminating for longer holds no drain up (cluster-autoscaler's 12 minutes)."""
 _OWNED = re.compile(re.escape(NAME) + r"\.(\d{1,12})")
@@ -53,6 +56,12 @@ def kind_of(labels: Mapping[str, str], spec: SpotReschedulerSpec) -> str:
         elif _is(kind, labels, label, selector):
             return kind
     return ""
+
+
+def node_type(kind: str, spec: SpotReschedulerSpec) -> str:
+    """What metrics call nodes of a kind: by their label, where one is given."""
+    label = spec.spot_node_label if kind == "spot" else spec.on_demand_node_label
+    return label or (CLASSIC_LABELS[kind] if spec.profile == "classic" else kind.replace(" ", "-"))
 
 
 def _is(kind: str, labels: Mapping[str, str], label: str, selector: LabelSelector | None) -> bool:
