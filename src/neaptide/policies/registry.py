@@ -1,9 +1,18 @@
 """Every policy, in order of precedence: of two that want the same object, the earlier one gets it."""
 
 from neaptide.model.protocols import Policy
+from neaptide.policies.consolidation import Consolidation
+from neaptide.policies.elastic_offline import ElasticOffline
 from neaptide.policies.reclaim import Reclaim
 from neaptide.policies.relieve import Relieve
 from neaptide.policies.spot_rescheduler import SpotRescheduler
 from neaptide.policies.time_windows import TimeWindows
 
-POLICIES: tuple[Policy, ...] = (Reclaim(), TimeWindows(), SpotRescheduler(), Relieve())
+POLICIES: tuple[Policy, ...] = (
+    Reclaim(),
+    TimeWindows(),
+    ElasticOffline(),
+    SpotRescheduler(),
+    Consolidation(),
+    Relieve(),
+)

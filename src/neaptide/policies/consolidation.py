@@ -1,0 +1,133 @@
+"""Policy `consolidation`: gives nodes back, replaces them by cheaper ones and merges them, as one plan for the whole cluster.
+
+What to do is decided once (consolidation_choice), and then carried out cycle by cycle from what is seen (consolidation_run). A node is tainted
+first, and everything is looked at again when the taint is there: then replacements are bought, pods are evicted once there is room for
+all pods of their node, and a node is given back when it is empty. A node that may not go any more is left, and its taint taken off.
+"""
+
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from neaptide.model.actions import FOR_LABEL, Declined, Plan
+from neaptide.model.scope import Covers, everything
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.consolidation_candidates import OUT_OF_SCOPE, is_marked
+from neaptide.policies.consolidation_choice import Order, Source, decide
+from neaptide.policies.consolidation_run import NAME, Run, staying
+from neaptide.policies.consolidation_spec import ConsolidationSpec
+from neaptide.policies.consolidation_survey import Survey, survey
+
+_LOOK_AGAIN_SECONDS = 300.0
+"""A cluster in which there was nothing to do is looked at again after that time even if nothing has changed."""
+
+
+class ConsolidationMemory(Struct):
+    """What is under way, by name and in order.
+
+    Attributes:
+        sources: nodes on their way out.
+        orders: nodes that are bought, by what the plan calls them.
+        spent: when pods were moved, and how many.
+        settled: a fingerprint of the cluster in which there was nothing to do.
+    """
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    orders: dict[str, Order] = field(default_factory=dict)
+    spent: tuple[tuple[float, int], ...] = ()
+    settled: str = ""
+
+
+class Consolidation:
+    """The policy."""
+
+    name = NAME
+    spec_type = ConsolidationSpec
+    memory_type = ConsolidationMemory
+
+    def plan(
+        self,
+        snapshot: ClusterSnapshot,
+        spec: ConsolidationSpec,
+        memory: ConsolidationMemory,
+        now: float,
+        covers: Covers = everything,
+    ) -> tuple[Plan, ConsolidationMemory]:
+        """What is to be done with nodes: carried on where something is under way, else decided anew."""
+        sources, moved = _seen(snapshot, memory)
+        orders = _outstanding(snapshot, memory)
+        spent = tuple(each for each in memory.spent if now - each[0] < spec.eviction_window_seconds)
+        spent = (*spent, (now, moved)) if moved else spent
+        declined: list[Declined] = []
+        settled = memory.settled
+        if not sources and not orders:
+            fingerprint = _fingerprint(snapshot, spec, spent, now)
+            if fingerprint != settled:
+                found = survey(snapshot, spec, now, covers)
+                declined = _declined(snapshot, found)
+                sources, orders = decide(snapshot, found, spec, _evictions_left(found, spec, spent), now)
+                settled = "" if sources else fingerprint
+        run = Run(snapshot, spec, sources, orders, now, covers)
+        run.advance()
+        plan = Plan(NAME, tuple(run.actions), (*declined, *run.declined), tuple(run.later))
+        return plan, ConsolidationMemory(run.sources, run.orders, spent, settled)
+
+
+def _seen(snapshot: ClusterSnapshot, memory: ConsolidationMemory) -> tuple[dict[str, Source], int]:
+    """The nodes on their way out that are still there, and how many pods have left tainted ones since the last cycle."""
+    sources: dict[str, Source] = {}
+    moved = 0
+    for name, source in memory.sources.items():
+        node = snapshot.nodes.by_name.get(name)
+        pods = 0 if node is None else sum(1 for _ in staying(snapshot, node))
+        if node is None or is_marked(snapshot, node):
+            moved += max(source.pods - pods, 0)
+        if node is not None:
+            sources[name] = replace(source, pods=pods)
+    return sources, moved
+
+
+def _outstanding(snapshot: ClusterSnapshot, memory: ConsolidationMemory) -> dict[str, Order]:
+    """What was to be bought and has not joined, or is not ready yet."""
+    nodes = snapshot.nodes.indices()
+    ready = nodes[snapshot.nodes.ready[nodes]].tolist() if memory.orders else []
+    arrived = {snapshot.node_labels(node).get(FOR_LABEL) for node in ready}
+    return {name: order for name, order in memory.orders.items() if name not in arrived}
+
+
+def _declined(snapshot: ClusterSnapshot, found: Survey) -> list[Declined]:
+    """The nodes that may not go, but those that are nobody's business here."""
+    return [
+        Declined(snapshot.node_ref(each.node), each.objection)
+        for each in found.candidates
+        if each.objection is not None and each.objection != OUT_OF_SCOPE
+    ]
+
+
+def _evictions_left(found: Survey, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...]) -> int:
+    """How many pods may be moved."""
+    if spec.max_evictions is None:
+        return int(found.problem.pods.sum())
+    return max(spec.max_evictions - sum(count for _, count in spent), 0)
+
+
+def _fingerprint(
+    snapshot: ClusterSnapshot, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...], now: float
+) -> str:
+    """What a decision depends on, in short."""
+    total = blake2b(digest_size=16)
+    nodes, pods = snapshot.nodes, snapshot.pods
+    for row in nodes.indices().tolist():
+        taints = msgspec.msgpack.encode(snapshot.node_taints(row))
+        state = f"{nodes.names[row]} {nodes.price[row]} {nodes.ready[row]} {nodes.unschedulable[row]}"
+        total.update(state.encode() + taints)
+    for row in pods.indices().tolist():
+        total.update(f"{pods.keys[row]} {pods.uids[row]} {pods.node[row]} {pods.phase[row]}".encode())
+    for offering in snapshot.offerings:
+        total.update(
+            f"{offering.instance_type} {offering.capacity_type} {offering.zone} {offering.price_per_hour}".encode()
+        )
+    total.update(msgspec.json.encode((spec, spent, now // _LOOK_AGAIN_SECONDS)))
+    return total.hexdigest()

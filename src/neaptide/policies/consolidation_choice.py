@@ -1,0 +1,138 @@
+"""Which point of the frontier of money against evictions is chosen, and whether it is worth its evictions."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from neaptide.model.offerings import Offering
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.placement.packing.problem import Choice, Problem
+from neaptide.policies.consolidation_moves import Departure, departures
+from neaptide.policies.consolidation_spec import ConsolidationSpec, ReasonName
+from neaptide.policies.consolidation_survey import Survey
+
+_ATTEMPTS = 6
+"""Searches for the fewest evictions."""
+
+
+class Source(Struct, frozen=True):
+    """A node that is on its way out.
+
+    Attributes:
+        reason: Underutilized, or Empty.
+        since: when that was decided.
+        awaits: the bought nodes (as the plan calls them) that some of its pods go to.
+        pods: how many pods it had when it was last seen.
+    """
+
+    reason: ReasonName
+    since: float
+    awaits: tuple[str, ...] = ()
+    pods: int = 0
+
+
+class Order(Struct, frozen=True):
+    """A node that is bought; `since` is when it was asked for, None as long as it was not."""
+
+    offering: Offering
+    pool: str = ""
+    since: float | None = None
+
+
+class Decision(NamedTuple):
+    """By name, in the order in which things are done."""
+
+    sources: dict[str, Source]
+    orders: dict[str, Order]
+
+
+def decide(snapshot: ClusterSnapshot, found: Survey, spec: ConsolidationSpec, evictions: int, now: float) -> Decision:
+    """What is to be done with a cluster, at the cost of at most so many evictions."""
+    problem = found.problem
+    if not problem.may_go.any():
+        return Decision({}, {})
+    choice = _choose(problem, spec, evictions, _others(snapshot, found))
+    moves = [] if choice is None else departures(snapshot, found, choice)
+    if choice is None or not _is_worth_it(snapshot, found, spec, choice, moves):
+        empty = np.flatnonzero(problem.may_go & (problem.pods == 0)).tolist()
+        return Decision({_name(snapshot, found, node): Source("Empty", now) for node in empty}, {})
+    return _decision(snapshot, found, choice, moves, now)
+
+
+def _choose(problem: Problem, spec: ConsolidationSpec, evictions: int, others: float) -> Choice | None:
+    """The choice of the goal: the cheapest, or the one with the fewest evictions that reaches the target."""
+    evictions = min(evictions, int(problem.pods.sum()))
+    choice = _cheapest(problem, spec, evictions)
+    target = spec.target_money_per_hour
+    if spec.goal == "LeastMoney" or target is None or choice is None or choice.money + others > target:
+        return choice
+    least, most = 0, choice.evictions
+    for _ in range(_ATTEMPTS):
+        middle = (least + most) // 2
+        found = _cheapest(problem, spec, middle)
+        if found is not None and found.money + others <= target:
+            choice, most = found, min(middle, found.evictions)
+        else:
+            least = middle + 1
+        if least >= most:
+            break
+    return choice
+
+
+def _cheapest(problem: Problem, spec: ConsolidationSpec, evictions: int) -> Choice | None:
+    from neaptide.placement.packing.relaxation import relaxed  # noqa: PLC0415 - scipy takes a second to import
+    from neaptide.placement.packing.search import search  # noqa: PLC0415 - as numba does
+
+    prices = relaxed(problem, toll=spec.minimum_saving_per_eviction, evictions=evictions)
+    return None if prices is None else search(problem, prices, evictions=evictions)
+
+
+def _others(snapshot: ClusterSnapshot, found: Survey) -> float:
+    """What the nodes cost that may not go, as far as it is known."""
+    rows = [each.node for each in found.candidates if each.objection is not None]
+    return float(np.nansum(snapshot.nodes.price[rows])) if rows else 0.0
+
+
+def _is_worth_it(
+    snapshot: ClusterSnapshot, found: Survey, spec: ConsolidationSpec, choice: Choice, moves: Sequence[Departure]
+) -> bool:
+    """Whether what is saved beyond the nodes that are empty anyway is enough, and enough for each eviction."""
+    problem = found.problem
+    evictions = sum(len(each.moves) for each in moves)
+    if not evictions:
+        return False
+    bought = {to for each in moves for to in each.moves.values() if to >= problem.nodes}
+    paid = sum(float(problem.price[choice.bought[to - problem.nodes]]) for to in bought)
+    empty = problem.may_go & (problem.pods == 0)
+    saved = (
+        sum(float(problem.price[each.node]) for each in moves)
+        - paid
+        - float(problem.price[: problem.nodes][empty].sum())
+    )
+    now = float(problem.price[: problem.nodes].sum()) + _others(snapshot, found)
+    return saved >= max(spec.minimum_saving_per_eviction * evictions, spec.minimum_saving_percent / 100 * now)
+
+
+def _decision(
+    snapshot: ClusterSnapshot, found: Survey, choice: Choice, moves: Sequence[Departure], now: float
+) -> Decision:
+    nodes = found.problem.nodes
+    names: dict[int, str] = {}
+    for to in (to for each in moves for to in each.moves.values() if to >= nodes):
+        names.setdefault(to, f"consolidated-{now:.0f}-{len(names)}")
+    orders = {}
+    for to, name in names.items():
+        article = found.articles[int(choice.bought[to - nodes]) - nodes]
+        orders[name] = Order(article.offering, article.pool)
+    sources = {}
+    for each in moves:
+        awaits = tuple(dict.fromkeys(names[to] for to in each.moves.values() if to >= nodes))
+        reason: ReasonName = "Underutilized" if each.moves else "Empty"
+        sources[_name(snapshot, found, each.node)] = Source(reason, now, awaits, len(each.moves))
+    return Decision(sources, orders)
+
+
+def _name(snapshot: ClusterSnapshot, found: Survey, node: int) -> str:
+    return snapshot.nodes.names[found.candidates[node].node]
