@@ -1,0 +1,58 @@
+"""A control plane with 20 nodes for the tests of the scheduler, and schedulers as processes of their own."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+from tests.controlplane import create_namespace, running
+from tests.kube.scheduler.asking import NODES, node
+from tests.testbed.asking import done
+
+from neaptide.testbed.cluster import Testbed
+from neaptide.testbed.load import add_nodes
+
+Start = Callable[..., AbstractContextManager["subprocess.Popen[bytes]"]]
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """A control plane with 20 nodes of 8 cores."""
+    for found in running(tmp_path_factory.mktemp("scheduler")):
+        add_nodes(found.site, [node(f"node-{number:02}", zone="abc"[number % 3]) for number in range(NODES)])
+        yield found
+
+
+@pytest.fixture
+def place(bed: Testbed) -> Iterator[str]:
+    """A namespace that no other test uses."""
+    name = f"scheduled-{next(_numbers)}"
+    create_namespace(bed, name)
+    yield name
+    done(bed, "delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Start:
+    """Starts `neaptide run --only scheduler`; it is ended, if it runs by then, where the block ends."""
+
+    @contextmanager
+    def start(kubeconfig: Path, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
+        command = [sys.executable, "-m", "neaptide", "run", "--only", "scheduler", "--lease-seconds", "3"]
+        with (tmp_path / "scheduler.log").open("ab") as log:
+            command += ["--kubeconfig", str(kubeconfig), *flags]
+            process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - the project's own
+            try:
+                yield process
+                assert process.poll() in (None, -signal.SIGKILL), (tmp_path / "scheduler.log").read_text()
+            finally:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+                process.wait(timeout=30)
+
+    return start
