@@ -1,0 +1,26 @@
+"""Lists of CPUs as the kernel reads and writes them: 0-3,8."""
+
+from collections.abc import Iterable
+
+
+def cpus_of(text: str) -> frozenset[int]:
+    """The CPUs of a list; none of one that nobody can read."""
+    found: set[int] = set()
+    try:
+        for part in text.strip().split(",") if text.strip() else ():
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    except ValueError:
+        return frozenset()
+    return frozenset(found)
+
+
+def cpu_list(cpus: Iterable[int]) -> str:
+    """The list of some CPUs, spelled as the kernel does."""
+    runs: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -1,0 +1,123 @@
+"""What the files of control groups mean, in both versions: usage read from them, and settings as the text to be written.
+
+Settings come back as a mapping from file to text for `Reconciler.settle`. CPU is in milli-cores where it is a rate or a limit, in seconds
+where it adds up; memory is in bytes and without the page cache. What cannot be read is nan or None, never 0.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import inf, nan
+
+from neaptide.agent.cpulists import cpu_list, cpus_of
+from neaptide.agent.files import Files
+from neaptide.agent.layout import Layout, Listing
+from neaptide.agent.reconcile import HELD, Reconciler
+from neaptide.noderules.group_priority import GroupPriority
+from neaptide.noderules.weights import weight_of_shares
+
+Wanted = dict[str, str | None]
+
+_LEAST_QUOTA_US = 1000
+"""The kernel's."""
+_WITHOUT_CACHE = ("inactive_anon", "active_anon", "unevictable")
+
+
+class Groups:
+    """The control groups of one kubelet's pods."""
+
+    def __init__(self, layout: Layout, files: Files, reconciler: Reconciler) -> None:
+        self.layout, self.listing = layout, Listing()
+        self._files, self._reconciler = files, reconciler
+        self._one = layout.version == 1
+
+    def has(self, group: str, file: str) -> bool:
+        return self._files.read(self.layout.path(group, file)) is not None
+
+    # -- usage
+
+    def cpu_seconds(self, group: str) -> float:
+        """CPU time that a group and all below it have used, those that are gone included."""
+        if self._one:
+            return _number(self._read(group, "cpuacct.usage")) / 1e9
+        return _number(_fields(self._read(group, "cpu.stat")).get("usage_usec")) / 1e6
+
+    def memory_used(self, group: str) -> int | None:
+        fields = _fields(self._read(group, "memory.stat"))
+        prefix = "total_" if self._one else ""
+        used = sum(_number(fields.get(prefix + name)) for name in _WITHOUT_CACHE)
+        return None if used != used else int(used)  # noqa: PLR0124 - nan is not itself
+
+    def cpus(self, group: str) -> frozenset[int]:
+        """The CPUs that a group may use; none where that is unknown."""
+        return cpus_of(self._read(group, "cpuset.effective_cpus" if self._one else "cpuset.cpus.effective") or "")
+
+    # -- settings
+
+    def quota(self, group: str, milli: float) -> Wanted:
+        """At most so much CPU for a group; where version 1 demands it, no more for those below it that have a limit."""
+        if not self._one:
+            quota, period = _max(self._reconciler.before(self.layout.path(group, "cpu.max")))
+            wanted = f"{_microseconds(milli, period)} {period}" if quota else ""
+            return {self.layout.path(group, "cpu.max"): wanted} if wanted else {}
+        wanted_here: Wanted = {}
+        for each in self._with_all_below(group):
+            path = self.layout.path(each, "cpu.cfs_quota_us")
+            period = _whole(self._read(each, "cpu.cfs_period_us")) or 0
+            before = _whole(self._reconciler.before(path))
+            if period <= 0 or before is None:
+                continue
+            own = _microseconds(milli, period)
+            if each == group:
+                wanted_here[path] = str(own if before < 0 else min(own, before))
+            elif before > own:
+                wanted_here[path] = str(own)
+        return wanted_here
+
+    def only_on(self, group: str, cpus: Iterable[int]) -> Wanted:
+        """Only these CPUs for a group: in version 1 for all below it, too, since each has a list of its own."""
+        there = self._with_all_below(group) if self._one else [group]
+        return {self.layout.path(each, "cpuset.cpus"): cpu_list(cpus) for each in there}
+
+    def priority(self, group: str, setting: GroupPriority) -> Wanted:
+        weight = self.layout.path(group, "cpu.shares" if self._one else "cpu.weight")
+        if setting.idle:
+            return {self.layout.path(group, "cpu.idle"): "1", weight: HELD}
+        return {weight: str(setting.shares if self._one else weight_of_shares(setting.shares))}
+
+    def _with_all_below(self, group: str) -> list[str]:
+        found = [group]
+        for each in found:
+            found += self.layout.below(each, self.listing)
+        return found
+
+    def _read(self, group: str, file: str) -> str | None:
+        return self._files.read(self.layout.path(group, file))
+
+
+def _fields(text: str | None) -> Mapping[str, str]:
+    """Lines of a name and a number."""
+    return dict(line.split(" ", 1) for line in (text or "").splitlines() if " " in line)
+
+
+def _number(text: str | None) -> float:
+    try:
+        found = nan if text is None else float(text)
+    except ValueError:
+        return nan
+    return found if 0 <= found < inf else nan
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def _max(text: str | None) -> tuple[str, int]:
+    """The quota and the period of cpu.max; an empty quota where nobody can read it."""
+    quota, _, period = (text or "").strip().partition(" ")
+    return (quota, int(period)) if period.isdigit() and int(period) else ("", 0)
+
+
+def _microseconds(milli: float, period: int) -> int:
+    return max(int(milli * period / 1000), _LEAST_QUOTA_US)

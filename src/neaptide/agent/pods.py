@@ -1,0 +1,211 @@
+"""The pods of a node as the API server tells them, and what the rules take them for."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+import msgspec
+from msgspec import Struct
+
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.resources import PODS
+from neaptide.kubeapi.watch import Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
+from neaptide.noderules.evict import PROD, PodReading
+
+QOS = "koordinator.sh/qosClass"
+BATCH_CPU = "kubernetes.io/batch-cpu"
+
+_CLASSES = ("LSX", "LSE", "LSR", "LS", "BE", "SYSTEM")
+_PRIORITY_CLASS = "koordinator.sh/priority-class"
+_BANDS = {"koord-free": 0, "koord-batch": 1, "koord-mid": 2, "koord-prod": PROD}
+_RANGES = ((3000, 3999), (5000, 5999), (7000, 7999), (9000, 9999))
+_USERS_HIGHEST = 1_000_000_000
+"""Priorities above are the system's."""
+_UNTOUCHABLE = (
+    ("kubernetes.io/config.mirror", None),
+    ("karpenter.sh/do-not-disrupt", "true"),
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
+)
+_SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+
+class _Object(Struct, rename="camel", frozen=True, gc=False):
+    """Read from JSON; what is not named is skipped."""
+
+
+class _Owner(_Object, frozen=True):
+    kind: str = ""
+
+
+class _Metadata(_Object, frozen=True):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: tuple[_Owner, ...] = ()
+    deletion_timestamp: str | None = None
+
+
+class _Resources(_Object, frozen=True):
+    requests: dict[str, str] = {}
+
+
+class _Container(_Object, frozen=True):
+    resources: _Resources = _Resources()
+
+
+class _Spec(_Object, frozen=True):
+    priority: int = 0
+    containers: tuple[_Container, ...] = ()
+
+
+class Pod(_Object, frozen=True):
+    metadata: _Metadata = _Metadata()
+    spec: _Spec = _Spec()
+
+    @property
+    def name(self) -> str:
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def band(self) -> int | None:
+        """0 free to 3 prod, where a label or the priority names one."""
+        named = _BANDS.get(self.metadata.labels.get(_PRIORITY_CLASS, ""))
+        ranges = (band for band, (low, high) in enumerate(_RANGES) if low <= self.spec.priority <= high)
+        return next(ranges, None) if named is None else named
+
+    def is_best_effort(self, tier: str) -> bool:
+        """Whether the pod gives way to services: its label says so, or, without a label, that it requests nothing.
+
+        One that calls itself best effort and prod at once is taken for a service, which is the safe reading; so are the system's own pods.
+        """
+        label = self.metadata.labels.get(QOS, "")
+        if label in _CLASSES:
+            return label == "BE" and self.band != PROD
+        return tier == "besteffort" and self.spec.priority <= _USERS_HIGHEST and self.band != PROD
+
+
+class _List(Struct, frozen=True):
+    items: tuple[Pod, ...] = ()
+
+
+_pod = msgspec.json.Decoder(Pod)
+_list = msgspec.json.Decoder(_List)
+
+
+class NodePods:
+    """The pods of one node by UID; while the API server is away, those that were there last.
+
+    Attributes:
+        synced: whether all were told at least once.
+    """
+
+    def __init__(self) -> None:
+        self.by_uid: dict[str, Pod] = {}
+        self.synced = False
+        self._told: set[str] | None = None
+
+    async def follow(self, client: Client, node: str, say: Callable[[str], None]) -> None:
+        """Keep up with the API server until cancelled."""
+        away = False
+        async with aclosing(changes(client, PODS, field_selector=f"spec.nodeName={node}")) as events:
+            async for event in events:
+                if isinstance(event, Interrupted):
+                    if not away:
+                        say(f"the API server is away, the pods last known stay: {event.error}")
+                    away = True
+                    continue
+                if away and isinstance(event, Synced | Changed | Removed):
+                    away = False
+                    say("the API server is back")
+                self.take(event)
+
+    def take(self, event: object) -> None:
+        """Take one event in; a pod that cannot be decoded counts as one that nobody told of."""
+        match event:
+            case Relisted():
+                self._told = set()
+            case Listed(raw):
+                for pod in _pods(raw):
+                    self._put(pod)
+            case Changed(raw):
+                self._put(_decoded(raw))
+            case Removed(raw):
+                self.by_uid.pop(_key(_decoded(raw)), None)
+            case Synced():
+                if self._told is not None:
+                    self.by_uid = {uid: pod for uid, pod in self.by_uid.items() if uid in self._told}
+                self._told, self.synced = None, True
+
+    def _put(self, pod: Pod) -> None:
+        uid = _key(pod)
+        if uid:
+            self.by_uid[uid] = pod
+            if self._told is not None:
+                self._told.add(uid)
+
+
+def reading(
+    pod: Pod, *, best_effort: bool, cpu_used: float | None, memory_used: int | None, spared: bool
+) -> PodReading:
+    """A pod as the rules of eviction need it; `spared` keeps it from being chosen now."""
+    labels, annotations = pod.metadata.labels, pod.metadata.annotations
+    untouchable = any(key in annotations and value in (None, annotations[key]) for key, value in _UNTOUCHABLE) or any(
+        owner.kind in ("DaemonSet", "Node") for owner in pod.metadata.owner_references
+    )
+    return PodReading(
+        name=pod.name,
+        qos="BE" if best_effort else labels.get(QOS, ""),
+        band=PROD if pod.band is None else pod.band,
+        priority=pod.spec.priority,
+        label_priority=_integer(labels.get("koordinator.sh/priority")),
+        eviction_priority=_integer(annotations.get("koordinator.sh/eviction-priority")) or 0,
+        eviction_enabled=labels.get("koordinator.sh/eviction-enabled") == "true",
+        eviction_policies=_names(annotations.get("koordinator.sh/eviction-policy")),
+        protected=untouchable or spared or pod.spec.priority > _USERS_HIGHEST,
+        evicted=pod.metadata.deletion_timestamp is not None,
+        cpu_request=sum(_amount(each.resources.requests.get(BATCH_CPU, "0")) for each in pod.spec.containers),
+        cpu_used=cpu_used,
+        memory_used=memory_used,
+    )
+
+
+def _key(pod: Pod) -> str:
+    """The UID in the name of the pod's group: for a static pod not that of its picture in the API."""
+    return pod.metadata.annotations.get("kubernetes.io/config.hash") or pod.metadata.uid
+
+
+def _pods(raw: bytes | msgspec.Raw) -> tuple[Pod, ...]:
+    """The pods of a list; none where it cannot be decoded."""
+    try:
+        return _list.decode(raw).items
+    except msgspec.MsgspecError:
+        return ()
+
+
+def _decoded(raw: msgspec.Raw) -> Pod:
+    try:
+        return _pod.decode(raw)
+    except msgspec.MsgspecError:
+        return Pod()
+
+
+def _amount(text: str) -> int:
+    """An extended resource, which is whole and stored in its shortest form; 0 where nobody can read it."""
+    factor = _SUFFIXES.get(text[-1:], 1)
+    return (_integer(text if factor == 1 else text[:-1]) or 0) * factor
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """A JSON list of names; None for all, also where there is no such list."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,173 @@
+"""The rules of a node, asked each second: readings in, the files that shall be otherwise and the pods that shall go out."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import NamedTuple
+
+from neaptide.agent.groups import Groups, Wanted
+from neaptide.agent.layout import PodGroup
+from neaptide.agent.readings import CpuUse
+from neaptide.agent.settings import Settings
+from neaptide.noderules.cpu_evict import BestEffortUse, CpuEvictReading, cpu_evict
+from neaptide.noderules.cpu_suppress import CFS_PERIOD_US, UNLIMITED, BestEffortCpu, CpuReading, suppress
+from neaptide.noderules.cpuset import Cpu, CpuPools
+from neaptide.noderules.evict import PodReading, Victim
+from neaptide.noderules.group_priority import group_priorities
+from neaptide.noderules.memory_evict import MemoryReading, memory_evict
+
+_NOTHING = BestEffortCpu(UNLIMITED, ())
+
+
+class NodePod(NamedTuple):
+    """A pod that runs on the node; `known` where the API server told of it."""
+
+    at: PodGroup
+    best_effort: bool
+    known: bool
+
+
+class _Use(NamedTuple):
+    at: float
+    seconds: float
+    node: float
+    best_effort: BestEffortUse
+
+
+class Rules:
+    """What is in force on a node, and what comes next.
+
+    Args:
+        settings: of the rules.
+        groups: the pods' control groups.
+        topology: the node's CPUs.
+
+    Attributes:
+        reason: why best-effort pods may use what they may.
+    """
+
+    def __init__(self, settings: Settings, groups: Groups, topology: Sequence[Cpu]) -> None:
+        self._settings, self._groups, self._topology = settings, groups, topology
+        self._in_force = _NOTHING
+        self._history: deque[_Use] = deque()
+        self._last: dict[str, float] = {}
+        self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
+        self.reason = ""
+
+    def wanted(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> Wanted:
+        """What files shall say; every file that is not named shall say what it said before the agent came."""
+        wanted = self._suppressed(pods, use, capacity)
+        priority = self._settings.group_priority
+        if priority is not None:
+            groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
+            for uid, setting in group_priorities(priority, groups, kernel_has_idle=self._has_idle).items():
+                wanted |= self._groups.priority(groups[uid], setting)
+        return wanted
+
+    def by_memory(self, reading: MemoryReading, pods: Sequence[PodReading], now: float) -> tuple[Victim, ...]:
+        """Who goes because memory passed its watermark."""
+        settings = self._settings.memory_evict
+        if settings is None:
+            return ()
+        decision = memory_evict(settings, reading, pods, now=now, last_eviction=self._last.get("memory"))
+        return self._noted("memory", decision.victims, now)
+
+    def memory_is_low(self, reading: MemoryReading) -> bool:
+        """Whether it is worth to look at what each pod uses."""
+        settings = self._settings.memory_evict
+        return (
+            settings is not None
+            and reading.used is not None
+            and reading.used * 100 >= reading.capacity * settings.threshold_percent
+        )
+
+    def by_cpu(self, pods: Sequence[PodReading], use: CpuUse, capacity: int, now: float) -> tuple[Victim, ...]:
+        """Who goes because best-effort pods starve, or because the node's CPU passed its watermark."""
+        settings = self._settings.cpu_evict
+        if settings is None:
+            return ()
+        best_effort = [pod for pod in pods if pod.qos == "BE"]
+        used = sum(pod.cpu_used or 0.0 for pod in best_effort)
+        request = float(sum(pod.cpu_request for pod in best_effort))
+        current = BestEffortUse(used, request, self._limit(capacity))
+        history = self._history
+        history.append(_Use(now, use.seconds, use.node, current))
+        while now - history[0].at > settings.window_seconds:
+            history.popleft()
+        covered = sum(each.seconds for each in history)
+        parts = [_mean([(each.best_effort[index], each.seconds) for each in history]) for index in range(3)]
+        node = _mean([(each.node, each.seconds) for each in history if not isnan(each.node)])
+        reading = CpuEvictReading(
+            capacity,
+            None if isnan(use.node) else node,
+            BestEffortUse(*parts),
+            current,
+            min(covered, settings.window_seconds),
+        )
+        decision = cpu_evict(settings, reading, pods, now=now, last_eviction=self._last.get("cpu"))
+        return self._noted("cpu", decision.victims, now)
+
+    def _suppressed(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> Wanted:
+        settings, groups = self._settings.cpu_suppress, self._groups
+        if settings is None or not settings.enabled:
+            self._in_force = _NOTHING
+            return {}
+        lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in pods if pod.best_effort)
+        reading = CpuReading(
+            capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=self._settings.reserved_cpu
+        )
+        allowed = groups.cpus(groups.layout.tier(""))
+        pools = CpuPools(tuple(cpu for cpu in self._topology if cpu.id in allowed))
+        if capacity > 0:
+            done = suppress(settings, reading, pools, self._in_force)
+            if done is not None:
+                self._in_force, self.reason = done
+        if settings.policy == "cfsQuota":
+            return self._by_quota(pods)
+        return self._by_cpu_set(pods)
+
+    def _by_quota(self, pods: Sequence[NodePod]) -> Wanted:
+        if self._in_force.quota_us == UNLIMITED:
+            return {}
+        milli = self._in_force.quota_us * 1000 / CFS_PERIOD_US
+        claims = self._claims(pods)
+        whole = sum(claims.values())
+        wanted: Wanted = {}
+        for group, pods_in_it in claims.items():
+            wanted |= self._groups.quota(group, milli * pods_in_it / whole)
+        return wanted
+
+    def _by_cpu_set(self, pods: Sequence[NodePod]) -> Wanted:
+        wanted: Wanted = {}
+        for group in self._claims(pods) if self._in_force.cpus else ():
+            wanted |= self._groups.only_on(group, self._in_force.cpus)
+        return wanted
+
+    def _claims(self, pods: Sequence[NodePod]) -> Mapping[str, int]:
+        """The groups that the limit is for, with the pods in each.
+
+        The tier of pods that request nothing is one of them, so that they share, unless a service is in it; all other best-effort pods, and
+        then those of the tier too, stand for themselves.
+        """
+        tier = self._groups.layout.tier("besteffort")
+        inside = [pod for pod in pods if pod.at.tier == "besteffort"]
+        shared = all(pod.best_effort or not pod.known for pod in inside)
+        alone = {pod.at.group: 1 for pod in pods if pod.best_effort and not (shared and pod.at.tier == "besteffort")}
+        return {tier: max(len(inside), 0 if alone else 1), **alone} if shared else alone
+
+    def _limit(self, capacity: int) -> float:
+        """What best-effort pods may use."""
+        if self._in_force.quota_us != UNLIMITED:
+            return self._in_force.quota_us * 1000 / CFS_PERIOD_US
+        return float(min(len(self._in_force.cpus) * 1000, capacity) if self._in_force.cpus else capacity)
+
+    def _noted(self, rule: str, victims: tuple[Victim, ...], now: float) -> tuple[Victim, ...]:
+        if victims:
+            self._last[rule] = now
+        return victims
+
+
+def _mean(values: Sequence[tuple[float, float]]) -> float:
+    """Weighted by time."""
+    whole = sum(seconds for _, seconds in values)
+    return sum(value * seconds for value, seconds in values) / whole if whole else 0.0

@@ -1,0 +1,79 @@
+"""Settings of the agent: those of the rules, by the fields of each."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar, get_type_hints
+
+import msgspec
+
+from neaptide.noderules.cpu_evict import CpuEvictSettings
+from neaptide.noderules.cpu_suppress import SuppressSettings
+from neaptide.noderules.group_priority import PrioritySettings
+from neaptide.noderules.memory_evict import MemoryEvictSettings
+
+Rule = TypeVar("Rule", bound=NamedTuple)
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used: where, what was there, and what is accepted."""
+
+
+class Settings(NamedTuple):
+    """One field for each rule, None where it is off; `reserved_cpu` is what the kubelet keeps for the system, in milli-cores."""
+
+    cpu_suppress: SuppressSettings | None = SuppressSettings()
+    group_priority: PrioritySettings | None = PrioritySettings()
+    memory_evict: MemoryEvictSettings | None = None
+    cpu_evict: CpuEvictSettings | None = None
+    reserved_cpu: int = 0
+
+
+_RULES: dict[str, type[Any]] = {
+    "cpu_suppress": SuppressSettings,
+    "group_priority": PrioritySettings,
+    "memory_evict": MemoryEvictSettings,
+    "cpu_evict": CpuEvictSettings,
+}
+_CHOICES = {"cpu_suppress.policy": ("cpuset", "cfsQuota"), "group_priority.use": ("auto", "idle", "weight")}
+
+
+def settings(content: object) -> Settings:
+    """Settings from a mapping such as `{"cpu_suppress": {"policy": "cfsQuota"}}`; a rule is off where it is null.
+
+    Raises:
+        SettingsError: a name or a value is not accepted.
+    """
+    found: dict[str, Any] = {}
+    for name, value in _mapping(content, "the settings").items():
+        if name == "reserved_cpu":
+            found[name] = _converted(value, int, name)
+        elif name in _RULES:
+            found[name] = None if value is None else _rule(_RULES[name], _mapping(value, name), name)
+        else:
+            raise SettingsError(f"{name!r} is not accepted; accepted: {', '.join((*_RULES, 'reserved_cpu'))}")
+    return Settings(**found)
+
+
+def _rule(kind: type[Any], fields: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401 - each rule has its own settings
+    hints = get_type_hints(kind)
+    values = {}
+    for name, value in fields.items():
+        if name not in hints:
+            raise SettingsError(f"{where}.{name} is not accepted; accepted: {', '.join(hints)}")
+        values[name] = _converted(value, hints[name], f"{where}.{name}")
+        choices = _CHOICES.get(f"{where}.{name}")
+        if choices and value not in choices:
+            raise SettingsError(f"{where}.{name}: {value!r} is not accepted; accepted: {', '.join(choices)}")
+    return kind(**values)
+
+
+def _mapping(content: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise SettingsError(f"{where}: {content!r} is not accepted; accepted: a mapping")
+    return content
+
+
+def _converted(value: object, kind: Any, where: str) -> Any:  # noqa: ANN401 - a type annotation and a value of it
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where}: {value!r} is not accepted: {error}") from error

@@ -1,0 +1,135 @@
+"""`neaptide agent`: one node's agent. It imports neither numpy nor the engine, so that it stays small."""
+
+import asyncio
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import yaml
+
+from neaptide.agent.agent import Agent, Place
+from neaptide.agent.evictions import Evictions
+from neaptide.agent.layout import LayoutError
+from neaptide.agent.pods import NodePods
+from neaptide.agent.settings import Settings, SettingsError, settings
+from neaptide.cli.exits import OK, PARTIAL, UsageError, unacceptable
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.config import Cluster, find, load
+from neaptide.kubeapi.errors import ConfigError
+from neaptide.records.log import LogInUseError
+
+_DEFAULT = Place()
+
+
+def agent(
+    *,
+    node: str = "",
+    rules: Path | None = None,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    cgroups: str = _DEFAULT.cgroups,
+    cgroup_root: str = _DEFAULT.cgroup_root,
+    kubelet_root: str = _DEFAULT.kubelet_root,
+    proc: str = _DEFAULT.proc,
+    sysfs: str = _DEFAULT.sysfs,
+    state: Path = _DEFAULT.state,
+    interval: float = 1.0,
+    dry_run: bool = False,
+    restore: bool = False,
+) -> int:
+    """Keep a node until SIGTERM or SIGINT; then every file says again what it said before.
+
+    Args:
+        node: whose pods to ask the API server for.
+        rules: a YAML file with settings of the rules; by default, CPU suppression by CPU set, and group priority.
+        kubeconfig: by default as kubectl finds it; in a pod, its service account.
+        context: of the kubeconfig; by default the current one.
+        cgroups: the mount of the control groups.
+        cgroup_root: the kubelet's cgroupRoot.
+        kubelet_root: the kubelet's --root-dir.
+        proc: the mount of proc.
+        sysfs: the mount of sysfs.
+        state: where the originals are kept.
+        interval: seconds from one round to the next.
+        dry_run: write and evict nothing, and say what would be.
+        restore: undo what an agent that was killed has left, and end.
+    """
+    if interval <= 0:
+        raise unacceptable("--interval", interval, "seconds above 0")
+    if not node and not restore:
+        raise UsageError("--node: the name of this node is needed, so that its pods can be asked for")
+    chosen = _settings(rules)
+    place = Place(cgroups, cgroup_root, proc, sysfs, kubelet_root, state)
+    try:
+        if restore:
+            return _restore(place)
+        cluster = find() if kubeconfig is None and context is None else load(kubeconfig, context)
+        _hold_many_files()
+        asyncio.run(_keep(place, chosen, cluster, node, interval, dry_run=dry_run))
+    except (ConfigError, LayoutError, LogInUseError, OSError) as error:
+        raise UsageError(str(error)) from error
+    return OK
+
+
+async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, interval: float, *, dry_run: bool) -> None:
+    pods = NodePods()
+    async with Client(cluster) as client:
+        evictions = Evictions(None if dry_run else client, _say, time.monotonic)
+        keeper = Agent(place, chosen, pods, evictions, _say, dry_run=dry_run)
+        try:
+            for feature in keeper.features():
+                _say(str(feature))
+            await _until_signalled(pods, client, node, keeper, interval)
+        finally:
+            await evictions.close()
+            if not dry_run:
+                keeper.restore()
+            keeper.close()
+
+
+async def _until_signalled(pods: NodePods, client: Client, node: str, keeper: Agent, interval: float) -> None:
+    signalled = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    tasks = [
+        asyncio.ensure_future(each)
+        for each in (signalled.wait(), pods.follow(client, node, _say), keeper.run(interval))
+    ]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _restore(place: Place) -> int:
+    keeper = Agent(place, Settings(), NodePods(), Evictions(None, _say, time.monotonic), _say)
+    try:
+        return PARTIAL if keeper.restore() else OK
+    finally:
+        keeper.close()
+
+
+def _settings(file: Path | None) -> Settings:
+    if file is None:
+        return Settings()
+    try:
+        return settings(yaml.decode(file.read_bytes()))
+    except (OSError, msgspec.DecodeError, SettingsError) as error:
+        raise UsageError(f"--rules {file}: {error}") from error
+
+
+def _hold_many_files() -> None:
+    """As many as are allowed: some four are held for each pod."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

@@ -1,0 +1,182 @@
+"""Nodes made of plain files: the trees of control groups of both versions and drivers, /proc and /sys, as kernel and kubelet show them."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from neaptide.agent.agent import Agent, Place
+from neaptide.agent.evictions import Evictions
+from neaptide.agent.layout import Layout, Listing, find
+from neaptide.agent.pods import NodePods
+from neaptide.agent.settings import Settings
+from neaptide.kubeapi.watch import Listed, Relisted, Synced
+
+CPUS = 4
+V1 = {
+    "cpu.cfs_quota_us": "-1\n",
+    "cpu.cfs_period_us": "100000\n",
+    "cpu.cfs_burst_us": "0\n",
+    "cpu.shares": "2\n",
+    "cpu.idle": "0\n",
+    "cpuset.cpus": "0-3\n",
+    "cpuset.effective_cpus": "0-3\n",
+    "cpuacct.usage": "0\n",
+    "memory.stat": "cache 9\ntotal_inactive_anon 0\ntotal_active_anon 0\ntotal_unevictable 0\n",
+}
+V2 = {
+    "cpu.max": "max 100000\n",
+    "cpu.max.burst": "0\n",
+    "cpu.weight": "1\n",
+    "cpu.idle": "0\n",
+    "cpuset.cpus": "\n",
+    "cpuset.cpus.effective": "0-3\n",
+    "cpu.stat": "usage_usec 0\nuser_usec 0\n",
+    "memory.stat": "anon 0\nfile 9\ninactive_anon 0\nactive_anon 0\nunevictable 0\n",
+}
+
+
+class Shape(NamedTuple):
+    version: int
+    systemd: bool
+    root: str = "/"
+
+
+SHAPES = {
+    "version 1, cgroupfs": Shape(1, systemd=False),
+    "version 1, systemd": Shape(1, systemd=True),
+    "version 2, cgroupfs": Shape(2, systemd=False),
+    "version 2, systemd": Shape(2, systemd=True),
+    "version 2, systemd, a root of its own": Shape(2, systemd=True, root="/my-nodes/one"),
+    "version 1, cgroupfs, a root of its own": Shape(1, systemd=False, root="/my-nodes/one"),
+}
+
+
+class Node:
+    """A node on files; time and usage go on only when a test says so."""
+
+    def __init__(self, directory: Path, shape: Shape) -> None:
+        self.directory, self.shape = directory, shape
+        self.mount, self.proc = directory / "cgroup", directory / "proc"
+        self.place = Place(
+            str(self.mount),
+            shape.root,
+            str(self.proc),
+            str(directory / "sys"),
+            str(directory / "kubelet"),
+            directory / "state",
+        )
+        self.mount.mkdir(parents=True)
+        if shape.version == 2:
+            (self.mount / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+        parts = tuple(part for part in shape.root.split("/") if part)
+        self.layout = Layout(str(self.mount), shape.version, shape.systemd, parts)
+        for tier in ("", "burstable", "besteffort"):
+            self.make_group(self.layout.tier(tier))
+        (self.proc / "sys/kernel/random").mkdir(parents=True)
+        (self.proc / "sys/kernel/random/boot_id").write_text("boot-1\n")
+        self.memory(used=0)
+        online = directory / "sys/devices/system/cpu/online"
+        online.parent.mkdir(parents=True)
+        online.write_text("0-3\n")
+        self.pods = NodePods()
+        self.said: list[str] = []
+        self.now = 0.0
+        self._seconds: dict[str, float] = {}
+        self._busy = 0.0
+        self._objects: list[dict[str, Any]] = []
+        self._show()
+
+    def agent(self, settings: Settings, *, dry_run: bool = False) -> Agent:
+        evictions = Evictions(None, self.said.append, lambda: self.now)
+        return Agent(self.place, settings, self.pods, evictions, self.said.append, dry_run=dry_run)
+
+    def make_group(self, group: str, **texts: str) -> None:
+        for file, text in (V1 if self.shape.version == 1 else V2).items():
+            path = Path(self.layout.path(group, file))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(texts.get(file.replace(".", "_"), text))
+
+    def pod(self, uid: str, tier: str = "besteffort", *, told: bool = True, **meta: Any) -> str:
+        """A pod with one container; its group."""
+        group = f"{self.layout.tier(tier)}/{self._pod_name(uid, tier)}"
+        self.make_group(group)
+        self.make_group(f"{group}/{'cri-containerd-c1.scope' if self.shape.systemd else 'c1'}")
+        if told:
+            self._objects.append(pod(uid, **meta))
+            tell(self.pods, self._objects)
+        return group
+
+    def path(self, group: str, file: str) -> Path:
+        return Path(self.layout.path(group, file))
+
+    def quota(self, group: str) -> int:
+        """µs a period; -1 where there is none."""
+        if self.shape.version == 1:
+            return int(self.path(group, "cpu.cfs_quota_us").read_text())
+        word = self.path(group, "cpu.max").read_text().split()[0]
+        return -1 if word == "max" else int(word)
+
+    def use(self, agent: Agent, node: float = 0.0, **milli: float) -> None:
+        """A second passes, in which groups used so many milli-cores (by UID; `kubepods` is their sum unless it is given), then a tick."""
+        self.now += 1.0
+        self._busy += (node or sum(milli.values())) / 1000
+        milli.setdefault("kubepods", sum(milli.values()))
+        groups = {found.uid: found.group for found in find(str(self.mount), self.shape.root).pods(Listing())}
+        for uid, rate in milli.items():
+            self._seconds[uid] = self._seconds.get(uid, 0.0) + rate / 1000
+            group = self.layout.tier("") if uid == "kubepods" else groups[uid]
+            if self.shape.version == 1:
+                self.path(group, "cpuacct.usage").write_text(f"{round(self._seconds[uid] * 1e9)}\n")
+            else:
+                self.path(group, "cpu.stat").write_text(f"usage_usec {round(self._seconds[uid] * 1e6)}\n")
+        self._show()
+        agent.tick(self.now)
+
+    def memory(self, *, used: int, pods: dict[str, int] | None = None) -> None:
+        """Of 1,000 MiB; pods' by group."""
+        whole = 1000 * 1024
+        (self.proc / "meminfo").write_text(
+            f"MemTotal: {whole} kB\nMemFree: 1 kB\nMemAvailable: {whole - used * 1024} kB\n"
+        )
+        prefix = "total_" if self.shape.version == 1 else ""
+        for group, mebibytes in (pods or {}).items():
+            text = f"{prefix}inactive_anon {mebibytes << 20}\n{prefix}active_anon 0\n{prefix}unevictable 0\n"
+            self.path(group, "memory.stat").write_text(text)
+
+    def tree(self) -> dict[str, bytes]:
+        """Every byte of the control groups."""
+        return {str(path): path.read_bytes() for path in sorted(self.mount.rglob("*")) if path.is_file()}
+
+    def _show(self) -> None:
+        ticks = round(self._busy * 100)
+        lines = [f"cpu  {ticks} 0 0 777 5 0 0 0 0 0", *(f"cpu{cpu} 0 0 0 0 0 0 0 0 0 0" for cpu in range(CPUS))]
+        (self.proc / "stat").write_text("\n".join(lines) + "\n")
+
+    def _pod_name(self, uid: str, tier: str) -> str:
+        if not self.shape.systemd:
+            return f"pod{uid}"
+        above = self.layout.tier(tier).rpartition("/")[2].removesuffix(".slice")
+        return f"{above}-pod{uid.replace('-', '_')}.slice"
+
+
+def pod(
+    uid: str, *, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    requests = spec.pop("requests", {})
+    return {
+        "metadata": {
+            "name": f"pod-{uid}",
+            "namespace": "default",
+            "uid": uid,
+            "labels": labels or {},
+            "annotations": annotations or {},
+        },
+        "spec": {"containers": [{"resources": {"requests": requests}}], **spec},
+    }
+
+
+def tell(pods: NodePods, objects: list[dict[str, Any]]) -> None:
+    """What the API server tells of the node."""
+    for event in (Relisted("told"), Listed(msgspec.json.encode({"items": objects})), Synced("1")):
+        pods.take(event)
