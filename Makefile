@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow check testbed lint types layers bench clean system-deps lock
+.PHONY: help setup demo test test-slow check testbed lint types layers bench bench-peers clean system-deps lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,12 @@ layers: setup
 
 bench: setup ## one JSON line per figure; FIGURE=name runs one; budgets in benchmarks/budgets.yaml
 	@$(BIN)/python -m benchmarks $(FIGURE)
+
+bench-peers: setup testbed ## figures beside real peers, minutes each: FIGURE, NODES, PODS, RUNS, MINUTES
+	@$(BIN)/python -m benchmarks --peers $(FIGURE)
+
+bench-peers: setup testbed ## figures beside real peers, minutes each (NODES, PODS, RUNS, MINUTES); FIGURE=name runs one
+	@$(BIN)/python -m benchmarks --peers $(FIGURE)
 
 system-deps: ## with apt, as root: what some tests want besides (chromium, prometheus, and what real nodes are made of)
 	apt-get update -qq

@@ -1,4 +1,6 @@
-"""`python -m benchmarks [FIGURE]`: every figure, or those whose name begins with FIGURE, one JSON line each.
+"""`python -m benchmarks [--peers] [FIGURE]`: every figure, or those whose name begins with FIGURE, one JSON line each.
+
+With --peers it is those figures that take minutes and start real peers, else all the others.
 
 A line is {figure, value, unit, peer, ratio, budget, ok, machine}. Budgets stand in budgets.yaml; the exit code is 1 if a
 measured figure misses its budget, and the missed ones are named at the end on stderr.
@@ -7,6 +9,7 @@ measured figure misses its budget, and the missed ones are named at the end on s
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,14 +32,15 @@ MODULES = (
     "live",
     "live_testbed",
 )
+PEERS = ("scheduler_peer",)
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
 
-def main(wanted: str) -> int:
+def main(modules: Sequence[str], wanted: str) -> int:
     """Measure and print; the number of figures that missed their budget."""
     budgets: dict[str, dict[str, float]] = yaml.safe_load((Path(__file__).parent / "budgets.yaml").read_text()) or {}
     missed = []
-    for module in MODULES:
+    for module in modules:
         groups = import_module(f"benchmarks.{module}").GROUPS
         for beginning, measure in groups.items():
             if not (wanted.startswith(beginning) or beginning.startswith(wanted)):
@@ -74,4 +78,6 @@ def _machine() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(sys.argv[1] if len(sys.argv) > 1 else ""), 1))
+    arguments = [each for each in sys.argv[1:] if each != "--peers"]
+    chosen = MODULES if len(arguments) == len(sys.argv) - 1 else PEERS
+    sys.exit(min(main(chosen, arguments[0] if arguments else ""), 1))

@@ -156,7 +156,7 @@ def queue_figures() -> Iterator[Figure]:
                 print(f"{scheduler}: {done[-1]}", file=sys.stderr)
     speed = {name: median(PODS / each.seconds for each in done) for name, done in runs.items()}
     cpu = {name: median(1000 * each.cpu / PODS for each in done) for name, done in runs.items()}
-    size = f"scheduler.nodes_{NODES}.pods_{PODS}"
+    size = f"scheduler.queue.nodes_{NODES}.pods_{PODS}"
     yield Figure(f"{size}.pods_per_second", speed[OURS], "pods/s", Peer(PEER, speed[PEER]))
     yield Figure(f"{size}.cpu_seconds_per_1000_binds", cpu[OURS], "s", Peer(PEER, cpu[PEER]))
 
@@ -182,7 +182,7 @@ def latency_figures() -> Iterator[Figure]:
                 taken[scheduler] = _latencies(found, scheduler)
     for part in (50, 99):
         ours, peer = (1000 * float(np.percentile(taken[each], part)) for each in (OURS, PEER))
-        yield Figure(f"scheduler.nodes_{NODES}.one_pod.p{part}.milliseconds", ours, "ms", Peer(PEER, peer))
+        yield Figure(f"scheduler.one_pod.nodes_{NODES}.p{part}.milliseconds", ours, "ms", Peer(PEER, peer))
 
 
 def _latencies(found: Bed, scheduler: str) -> list[float]:
@@ -291,6 +291,7 @@ def _until(holds: Callable[[], bool], *, pause: float = 0.1, process: subprocess
 
 
 GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
-    "scheduler.nodes": queue_figures,
+    "scheduler.queue": queue_figures,
+    "scheduler.one_pod": latency_figures,
     "scheduler.pace": pace_figures,
 }
