@@ -55,9 +55,9 @@ COMMANDS = (
         "neaptide.cli.spot_rescheduler:spot_rescheduler",
         "Move pods from on-demand to spot nodes, with the command line and the decisions of the k8s-spot-rescheduler.",
         (
-            "neaptide spot-rescheduler --on-demand-node-label=kubernetes.io/role=worker --spot-node-label=kubernetes.io/role=spot-worker",
-            "neaptide spot-rescheduler --housekeeping-interval=10s --node-drain-delay=10m --dry-run",
-            "neaptide spot-rescheduler dump.json --spot-node-label=karpenter.sh/capacity-type=spot",
+            "neaptide spot-rescheduler --spot-node-label=example.com/spot",
+            "neaptide spot-rescheduler --node-drain-delay=10m --dry-run",
+            "neaptide spot-rescheduler dump.json --output json",
         ),
     ),
     Command(
@@ -127,6 +127,15 @@ COMMANDS = (
         "neaptide.cli.snapshot:save",
         "Write what policies read of a cluster to a file.",
         ("neaptide snapshot save cluster.json", "neaptide snapshot save - --context production >cluster.json"),
+    ),
+    Command(
+        "snapshot load",
+        "neaptide.cli.snapshot_load:load",
+        "Put a dump into a cluster whose nodes are played, to try things on it.",
+        (
+            "neaptide snapshot load cluster.json",
+            "neaptide snapshot load shared.json --kubeconfig ~/.local/state/neaptide/testbed/default/admin.kubeconfig",
+        ),
     ),
     Command(
         "snapshot anonymise",
