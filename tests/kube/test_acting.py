@@ -31,6 +31,7 @@ from neaptide.model.actions import (
     Precondition,
     Ref,
     Resume,
+    Scale,
     SetNodeResources,
     Suspend,
     Taint,
@@ -172,6 +173,31 @@ def test_a_deployment_that_is_suspended_keeps_its_replicas_aside(control_plane: 
     assert acted(control_plane, go) == [("Done", "Test")]
     assert stands() == (3, None)
     assert acted(control_plane, go) == [("Refused", "Unchanged")]
+
+
+def test_a_deployment_is_scaled_from_what_was_meant(control_plane: Testbed, namespace: str) -> None:
+    done(control_plane, "create", "-n", namespace, "-f", "-", content=deployment("web", 1))
+    target = Ref("Deployment", "web", namespace)
+    more = Scale(policy="test", target=target, reason=WHY, replicas=3, was=1)
+    assert acted(control_plane, more) == [("Done", "Test")]
+    assert found(control_plane, "deployment", "web", namespace)["spec"]["replicas"] == 3
+    assert acted(control_plane, more) == [("Refused", "Unchanged")]
+    other = Scale(policy="test", target=target, reason=WHY, replicas=2, was=1)
+    assert acted(control_plane, other) == [("Refused", "Conflict")]
+
+
+def test_a_job_is_scaled_by_its_parallelism(control_plane: Testbed, namespace: str) -> None:
+    make(control_plane, job("crunch", parallelism=2), namespace=namespace)
+    action = Scale(policy="test", target=Ref("Job", "crunch", namespace), reason=WHY, replicas=5, was=2)
+    assert acted(control_plane, action) == [("Done", "Test")]
+    assert found(control_plane, "job", "crunch", namespace)["spec"]["parallelism"] == 5
+
+
+def test_what_an_autoscaler_scales_is_not_scaled(control_plane: Testbed, namespace: str) -> None:
+    done(control_plane, "create", "-n", namespace, "-f", "-", content=deployment("web", 1))
+    done(control_plane, "autoscale", "deployment", "web", "-n", namespace, "--max=3")
+    action = Scale(policy="test", target=Ref("Deployment", "web", namespace), reason=WHY, replicas=2, was=1)
+    assert acted(control_plane, action) == [("Refused", "Autoscaled")]
 
 
 def test_replicas_that_somebody_set_meanwhile_stay(control_plane: Testbed, namespace: str) -> None:

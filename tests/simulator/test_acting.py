@@ -18,6 +18,7 @@ from neaptide.model.actions import (
     Reason,
     Ref,
     Resume,
+    Scale,
     SetNodeResources,
     Suspend,
     Taint,
@@ -208,6 +209,49 @@ def test_a_suspended_job_stops_its_pods_and_goes_on_when_resumed() -> None:
     made.run_until(START + 600)
     assert [record.state for record in made.ledger.jobs] == ["Complete"]
     assert made.ledger.totals["lost_cpu_seconds"] == pytest.approx(100, abs=2)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_a_service_is_scaled_from_what_was_meant(kind: str) -> None:
+    made = world(nodes=2)
+    made.add_service(service(kind=kind, replicas=2))
+    made.run_until(START + 120)
+    target = Ref(kind, "web", "default")
+    more = Scale(policy="test", target=target, reason=WHY, replicas=4, was=2)
+    assert act(made, more).result == "Done"
+    assert act(made, more).reason.code == "Conflict"
+    made.run_until(START + 240)
+    assert len(running(made)) == 4
+    assert act(made, Scale(policy="test", target=target, reason=WHY, replicas=1, was=4)).result == "Done"
+    made.run_until(START + 360)
+    assert len(running(made)) == 1
+
+
+def test_a_job_that_runs_fewer_pods_loses_no_work_and_ends() -> None:
+    made = world(nodes=2)
+    made.add_job(job(parallelism=4, completions=4, duration=600.0, checkpoint_seconds=60.0))
+    made.run_until(START + 400)
+    target = Ref("Job", "batch", "default")
+    assert act(made, Scale(policy="test", target=target, reason=WHY, replicas=1, was=4)).result == "Done"
+    made.run_until(START + 460)
+    assert len(running(made)) == 1
+    assert act(made, Scale(policy="test", target=target, reason=WHY, replicas=3, was=1)).result == "Done"
+    made.run_until(START + 1200)
+    assert not running(made)
+    (record,) = made.ledger.jobs
+    assert (record.state, record.succeeded) == ("Complete", 4)
+
+
+def test_what_is_suspended_or_has_no_number_of_pods_is_not_scaled() -> None:
+    made = world(nodes=1)
+    made.add_service(service(kind="DaemonSet"))
+    made.add_job(job(suspend=True))
+    made.run_until(START + 60)
+    codes = [
+        act(made, Scale(policy="test", target=Ref(kind, name, "default"), reason=WHY, replicas=2, was=1)).reason.code
+        for kind, name in (("DaemonSet", "web"), ("Job", "batch"))
+    ]
+    assert codes == ["NotScalable", "Suspended"]
 
 
 def test_a_daemon_set_cannot_be_suspended() -> None:

@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from neaptide.loop import LoopMemory
-from neaptide.model.actions import AnyAction, Evict, Outcome, Resume, Suspend
+from neaptide.model.actions import AnyAction, Evict, Outcome, Resume, Scale, Suspend
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.model.workloads import is_suspended
+from neaptide.model.workloads import is_suspended, pods_wanted
 from neaptide.policies.arbiter import settle
 
 
@@ -33,9 +33,11 @@ def was_done(action: AnyAction, snapshot: ClusterSnapshot) -> bool:
         pod = snapshot.pods.by_key.get(f"{target.namespace}/{target.name}")
         gone = pod is None or target.uid not in ("", snapshot.pods.uids[pod])
         return gone or not isnan(snapshot.pods.deleted[pod])
-    if isinstance(action, Suspend | Resume):
+    if isinstance(action, Suspend | Resume | Scale):
         row = snapshot.workloads.find(target.kind, target.namespace, target.name)
         workload = None if row is None else snapshot.workloads.objects[row]
+        if isinstance(action, Scale):
+            return workload is None or pods_wanted(workload) != action.was
         return workload is None or bool(is_suspended(workload)) == isinstance(action, Suspend)
     return True
 

@@ -80,6 +80,16 @@ class Resume(Action, frozen=True, tag="Resume"):
     """Let a suspended workload start its pods."""
 
 
+class Scale(Action, frozen=True, tag="Scale"):
+    """Set how many pods a workload wants: its replicas through the scale subresource, or a Job's `spec.parallelism`.
+
+    `was` is the number that this was decided from, which it must still have.
+    """
+
+    replicas: int
+    was: int
+
+
 class SetNodeResources(Action, frozen=True, tag="SetNodeResources"):
     """Set extended resources in a node's status; None removes one."""
 
@@ -130,7 +140,19 @@ class DeleteNode(Action, frozen=True, tag="DeleteNode"):
 FOR_LABEL = "neaptide.io/created-for"
 """On a node that was bought: the name that the plan gave it."""
 
-AnyAction = Evict | Suspend | Resume | SetNodeResources | Taint | Untaint | Cordon | Uncordon | CreateNode | DeleteNode
+AnyAction = (
+    Evict
+    | Suspend
+    | Resume
+    | Scale
+    | SetNodeResources
+    | Taint
+    | Untaint
+    | Cordon
+    | Uncordon
+    | CreateNode
+    | DeleteNode
+)
 
 
 class Declined(Struct, frozen=True, gc=False):

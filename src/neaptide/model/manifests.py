@@ -37,6 +37,7 @@ KINDS: dict[str, type[AnyObject]] = {
     ),
     "Namespace": objects.Namespace,
     "PodDisruptionBudget": objects.PodDisruptionBudget,
+    "HorizontalPodAutoscaler": objects.HorizontalPodAutoscaler,
     "PriorityClass": objects.PriorityClass,
     "PersistentVolumeClaim": objects.PersistentVolumeClaim,
     "PersistentVolume": objects.PersistentVolume,

@@ -357,6 +357,22 @@ class PodDisruptionBudget(_Object, frozen=True):
     status: DisruptionBudgetStatus = DisruptionBudgetStatus()
 
 
+class ScaleTarget(_Object, frozen=True):
+    kind: str = ""
+    name: str = ""
+
+
+class AutoscalerSpec(_Object, frozen=True):
+    scale_target_ref: ScaleTarget = ScaleTarget()
+
+
+class HorizontalPodAutoscaler(_Object, frozen=True):
+    """Whoever else sets the replicas of a workload."""
+
+    metadata: Metadata = Metadata()
+    spec: AutoscalerSpec = AutoscalerSpec()
+
+
 class PriorityClass(_Object, frozen=True):
     metadata: Metadata = Metadata()
     value: Int32 = 0
@@ -498,6 +514,7 @@ Object = (
     | Workload
     | Namespace
     | PodDisruptionBudget
+    | HorizontalPodAutoscaler
     | PriorityClass
     | PersistentVolumeClaim
     | PersistentVolume

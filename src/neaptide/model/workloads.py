@@ -142,6 +142,12 @@ def is_suspended(workload: Workload) -> bool:
     return workload.spec.suspend or SUSPENDED_REPLICAS in workload.metadata.annotations
 
 
+def pods_wanted(workload: Workload) -> int:
+    """How many pods a workload wants at once: a Job's parallelism, the replicas of others; 1 where it does not say."""
+    wanted = workload.spec.parallelism if workload.kind == "Job" else workload.spec.replicas
+    return 1 if wanted is None else wanted
+
+
 def is_finished(workload: Workload) -> bool:
     """Whether a Job has succeeded or failed for good."""
     return workload.kind == "Job" and any(

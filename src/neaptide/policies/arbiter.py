@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from neaptide.model.actions import AnyAction, DeleteNode, Evict, Outcome, Plan, Reason, Ref, Resume, Suspend
+from neaptide.model.actions import AnyAction, DeleteNode, Evict, Outcome, Plan, Reason, Ref, Resume, Scale, Suspend
 from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
@@ -123,6 +123,8 @@ class _Case:
             return self._eviction(action)
         if isinstance(action, Suspend | Resume):
             return self._switch(action)
+        if isinstance(action, Scale) and action.replicas < action.was:
+            return self._protected_pod(action.target)
         if isinstance(action, DeleteNode):
             return self._deletion(action)
         return None
@@ -203,11 +205,14 @@ class _Case:
             return Reason(
                 "JustSwitched", f"it was suspended or resumed less than {self.budgets.minimum_stay_seconds:.0f} s ago"
             )
-        if isinstance(action, Suspend):
-            for pod in self._pods_of(action.target):
-                protected = protection(self.snapshot, pod, self.now)
-                if protected is not None:
-                    return replace(protected, message=f"{self.snapshot.pod_ref(pod)}: {protected.message}")
+        return self._protected_pod(action.target) if isinstance(action, Suspend) else None
+
+    def _protected_pod(self, workload: Ref) -> Reason | None:
+        """Why a workload must not lose pods, its controller choosing which: one of them is protected."""
+        for pod in self._pods_of(workload):
+            protected = protection(self.snapshot, pod, self.now)
+            if protected is not None:
+                return replace(protected, message=f"{self.snapshot.pod_ref(pod)}: {protected.message}")
         return None
 
     def _pods_of(self, workload: Ref) -> list[int]:

@@ -1,7 +1,7 @@
 """The workloads that time windows are about, as a snapshot shows them, and the load of everything else."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 from neaptide.model.vocabulary import CPU, MEMORY
 from neaptide.model.workloads import is_finished, is_suspended
-from neaptide.policies.time_windows_spec import Selector, Valley
+from neaptide.policies.time_windows_spec import Valley
 
 HOLD = "neaptide.io/hold"
 """Annotation of a workload that is neither suspended nor resumed: `true`."""
@@ -120,7 +120,20 @@ def census(snapshot: ClusterSnapshot, kinds: frozenset[str]) -> Census:
     return Census(work, pods, unit)
 
 
-def selects(selector: Selector, ref: Ref, standing: Standing) -> bool:
+class Selects(Protocol):
+    """What a rule says of the workloads that it is about."""
+
+    @property
+    def kinds(self) -> Collection[str]: ...
+    @property
+    def namespaces(self) -> Collection[str]: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def bands(self) -> Collection[str]: ...
+
+
+def selects(selector: Selects, ref: Ref, standing: Standing) -> bool:
     """Whether a rule is about a workload."""
     if ref.kind not in selector.kinds or (selector.namespaces and ref.namespace not in selector.namespaces):
         return False

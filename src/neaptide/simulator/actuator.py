@@ -16,6 +16,7 @@ from neaptide.model.actions import (
     Reason,
     Ref,
     Resume,
+    Scale,
     SetNodeResources,
     Suspend,
     Taint,
@@ -37,6 +38,16 @@ class Suspendable(Protocol):
 
     def suspend(self, cause: Cause) -> None: ...
     def resume(self) -> None: ...
+
+
+@runtime_checkable
+class Scalable(Protocol):
+    """A controller whose number of pods can be set."""
+
+    suspended: bool
+
+    def scale(self, replicas: int) -> None: ...
+    def scaled(self) -> int: ...
 
 
 Find = Callable[[Ref], object | None]
@@ -69,6 +80,8 @@ class Actuator:
                 refusal = self._evict(action)
             case Suspend() | Resume():
                 refusal = self._switch(action)
+            case Scale():
+                refusal = self._scale(action)
             case DeleteNode():
                 refusal = self._delete(action)
             case _:
@@ -124,6 +137,17 @@ class Actuator:
             controller.suspend(_cause(action, code="Suspended"))
         else:
             controller.resume()
+        return None
+
+    def _scale(self, action: Scale) -> Reason | None:
+        controller = self._find(action.target)
+        if not isinstance(controller, Scalable):
+            return Reason("NotScalable", f"a {action.target.kind} cannot be scaled")
+        if controller.suspended:
+            return Reason("Suspended", "it is suspended")
+        if controller.scaled() != action.was:
+            return Reason("Conflict", f"409: it is scaled to {controller.scaled()}, not {action.was}")
+        controller.scale(action.replicas)
         return None
 
     def _uid(self, target: Ref) -> str | None:

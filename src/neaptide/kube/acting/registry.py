@@ -7,6 +7,7 @@ from neaptide.kube.acting.carrying import Api, RefusedError
 from neaptide.kube.acting.evict import evict
 from neaptide.kube.acting.node_resources import set_node_resources
 from neaptide.kube.acting.node_spec import cordon, taint, uncordon, untaint
+from neaptide.kube.acting.scale import scale
 from neaptide.kube.acting.switch import resume, suspend
 from neaptide.model.actions import (
     Action,
@@ -15,6 +16,7 @@ from neaptide.model.actions import (
     DeleteNode,
     Evict,
     Resume,
+    Scale,
     SetNodeResources,
     Suspend,
     Taint,
@@ -47,6 +49,7 @@ METHODS: dict[type[Action], Method] = {
     Evict: Method(evict, "Evicted", gone_is_done=True),
     Suspend: Method(suspend, "Suspended"),
     Resume: Method(resume, "Resumed"),
+    Scale: Method(scale, "Scaled"),
     SetNodeResources: Method(set_node_resources, ""),
     Taint: Method(taint, "Tainted"),
     Untaint: Method(untaint, "Untainted"),

@@ -20,7 +20,7 @@ from neaptide.policies.offline_work import HOLD
 from neaptide.policies.protection import annotated_protection
 
 _BY_FLAG = ("Job", "CronJob")
-_BY_REPLICAS = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "CloneSet")
+BY_REPLICAS = ("Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "CloneSet")
 
 
 class _Target(Struct, frozen=True):
@@ -91,7 +91,7 @@ async def resume(action: Resume, api: Api) -> None:
 async def _looked_at(action: Suspend | Resume, api: Api) -> Workload:
     """The workload as it is now. Raises RefusedError where it cannot be switched, or somebody does not want it."""
     kind = action.target.kind
-    if kind not in (*_BY_FLAG, *_BY_REPLICAS):
+    if kind not in (*_BY_FLAG, *BY_REPLICAS):
         raise RefusedError("NotSuspendable", f"a {kind} cannot be suspended")
     workload = msgspec.json.decode(await fresh(action, api), type=Workload)
     meta = workload.metadata
@@ -100,14 +100,15 @@ async def _looked_at(action: Suspend | Resume, api: Api) -> Workload:
     if meta.annotations.get(HOLD) == "true":
         raise RefusedError("Held", f"its annotation {HOLD} is true")
     above = next((owner for owner in meta.owner_references if owner.controller), None)
-    if kind in _BY_REPLICAS and above is not None:
+    if kind in BY_REPLICAS and above is not None:
         raise RefusedError("Owned", f"its replicas belong to the {above.kind} {above.name}")
-    if kind in _BY_REPLICAS:
-        await _refuse_autoscaled(action.target, api)
+    if kind in BY_REPLICAS:
+        await refuse_autoscaled(action.target, api)
     return workload
 
 
-async def _refuse_autoscaled(target: Ref, api: Api) -> None:
+async def refuse_autoscaled(target: Ref, api: Api) -> None:
+    """Raises RefusedError where an autoscaler sets the replicas of a workload, or nobody can see whether one does."""
     try:
         async for page in api.client.list(HORIZONTAL_POD_AUTOSCALERS, target.namespace):
             for scaler in msgspec.json.decode(page, type=_Scalers).items:

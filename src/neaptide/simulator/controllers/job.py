@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from msgspec.structs import replace
 
 from neaptide.model import objects
 from neaptide.model.columns import RUNNING
@@ -58,6 +59,18 @@ class JobController(Owner):
         self.publish()
         self._reconcile()
 
+    def scale(self, replicas: int) -> None:
+        """Run another number of pods at once: of too many the latest are stopped, and their work waits for its turn."""
+        self._job = replace(self._job, parallelism=replicas)
+        self.publish()
+        for pod in list(self._active)[self.desired() :]:
+            self.cluster.stop(pod, None)
+        self._reconcile()
+
+    def scaled(self) -> int:
+        """How many pods it runs at once."""
+        return self._job.parallelism
+
     def cancel(self) -> None:
         """Delete the job with its pods."""
         self._end("Cancelled")
@@ -102,7 +115,8 @@ class JobController(Owner):
     def open_waits(self) -> list[Wait]:
         """Waits of the pods that are wanted and held back."""
         now = self.cluster.clock.now
-        return [Wait(str(self.root), True, since, np.nan, now - since) for since, _ in self._open]
+        wanted = self._open[: max(self._job.parallelism - len(self._active), 0)]
+        return [Wait(str(self.root), True, since, np.nan, now - since) for since, _ in wanted]
 
     def started(self, pod: int) -> None:
         del pod
@@ -154,7 +168,8 @@ class JobController(Owner):
             self._open.append((now, 0.0))
         if self.suspended or now < self._held_until:
             return
-        slots, self._open = self._open, []
+        room = max(wanted - len(self._active), 0)
+        slots, self._open = self._open[:room], self._open[room:]
         for since, progress in slots:
             self._active[self.cluster.create(self._job.template, self._birth(since, progress), self)] = None
 

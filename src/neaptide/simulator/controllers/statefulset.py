@@ -37,6 +37,10 @@ class StatefulSetController(Owner):
         self.publish()
         self._reconcile()
 
+    def scaled(self) -> int:
+        """How many pods it wants unless it is suspended."""
+        return self.replicas
+
     def suspend(self, cause: Cause) -> None:
         """Keep the replicas aside and stop the pods, all at once."""
         self.suspended = True
