@@ -169,6 +169,8 @@ class _Stream:
         """The object told last, whose resource version is newer than that: read only when it is needed."""
         self._reason = "first list"
         self._streams_lists, self._limit = True, patience.page
+        self._cut_short = False
+        """Whether a streamed list was cut: where every stream is, pages come through."""
 
     async def batches(self) -> AsyncGenerator[list[Event], None]:
         """One list or watch after the other, with pauses after those that failed."""
@@ -209,7 +211,8 @@ class _Stream:
                 raise errors.Gone(error.status, error.reason, error.message, request=error.request) from error
             return
         yield [Relisted(self._reason)]
-        if not self._streams_lists:
+        if self._cut_short or not self._streams_lists:
+            self._cut_short = False
             async with aclosing(self._listed()) as listed:
                 async for batch in listed:
                     yield batch
@@ -221,6 +224,9 @@ class _Stream:
                     yield batch
         except _NotStreamedError:
             self._streams_lists = False
+        except errors.ConnectionLost:
+            self._cut_short = not self._version
+            raise
         except errors.ApiError as error:
             if self._version or error.status not in _NOT_STREAMED:
                 raise
