@@ -45,13 +45,15 @@ class Connection:
 DEFAULT = Connection()
 
 
-def speak(connection: Connection, ask: Callable[[Client], Coroutine[Any, Any, Result]]) -> Result:
-    """What a conversation with the cluster gives. Raises UsageError where it cannot be had."""
+def speak(
+    connection: Connection, ask: Callable[[Client], Coroutine[Any, Any, Result]], *, qps: float = 200.0
+) -> Result:
+    """What a conversation with the cluster gives, at so many requests a second. Raises UsageError where it cannot be had."""
     cluster = connection.cluster()
     quiet()
 
     async def conversation() -> Result:
-        async with Client(cluster, qps=200, burst=400) as client:
+        async with Client(cluster, qps=qps, burst=int(2 * qps)) as client:
             return await ask(client)
 
     try:

@@ -54,7 +54,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Elsewhere(msgspec.Struct, frozen=True):
-    """Where pods that no filter can tell apart could go: how many nodes of all, and what refuses the others."""
+    """Where pods that are refused alike could go: how many nodes of all, and what refuses the others."""
 
     pods: int
     such_as: str
@@ -190,11 +190,19 @@ def _windows(snapshot: ClusterSnapshot, row: int, settings: Sequence[Setting], n
 
 def _elsewhere(snapshot: ClusterSnapshot, pods: Sequence[int]) -> Iterator[Elsewhere]:
     """For each kind of pod, where one of them could go."""
-    of_class = Counter(int(snapshot.pods.cls[pod]) for pod in pods)
-    for cls, count in of_class.most_common():
-        pod = next(each for each in pods if snapshot.pods.cls[each] == cls)
-        found = explain_placement(snapshot, pod, DEFAULT)
-        yield Elsewhere(count, snapshot.pods.keys[pod], found.feasible, found.nodes, found.refused)
+    cls = snapshot.pods.cls
+    of_class = Counter(int(cls[pod]) for pod in pods)
+    first = {int(cls[pod]): pod for pod in reversed(pods)}
+    judged = [
+        (count, first[each], explain_placement(snapshot, first[each], DEFAULT)) for each, count in of_class.items()
+    ]
+    while judged:
+        _, pod, found = judged[0]
+        alike = [each for each in judged if (each[2].feasible, each[2].refused) == (found.feasible, found.refused)]
+        judged = [each for each in judged if each not in alike]
+        yield Elsewhere(
+            sum(count for count, *_ in alike), snapshot.pods.keys[pod], found.feasible, found.nodes, found.refused
+        )
 
 
 def _rows(snapshot: ClusterSnapshot, name: str) -> list[int]:

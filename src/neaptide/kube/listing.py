@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from neaptide.kube.streams import Stream, choose
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.errors import ApiError, Gone
+from neaptide.kubeapi.errors import ApiError, Gone, NotFound
 from neaptide.kubeapi.resources import NODE_METRICS, POD_METRICS, Resource
 
 _TRIES = 3
@@ -61,7 +61,7 @@ async def look(client: Client, namespace: str = "") -> Listing:
     pods = next((stream.namespace for stream in streams if stream.resource.kind == "Pod"), namespace)
     found = await asyncio.gather(*(_all(client, stream) for stream in streams))
     measured = await asyncio.gather(*(_metrics(client, Stream(kind, pods)) for kind in (NODE_METRICS, POD_METRICS)))
-    problems = [each for each in measured if isinstance(each, str)]
+    problems = list(dict.fromkeys(each for each in measured if isinstance(each, str)))
     lists = [*found, *(each for each in measured if not isinstance(each, str))]
     return Listing([page for pages in lists for page in pages], unseen + problems)
 
@@ -81,5 +81,7 @@ async def _all(client: Client, stream: Stream) -> list[tuple[Resource, bytes]]:
 async def _metrics(client: Client, stream: Stream) -> list[tuple[Resource, bytes]] | str:
     try:
         return await _all(client, stream)
+    except NotFound:
+        return "could not see what is used: the cluster serves no metrics.k8s.io (metrics-server)"
     except ApiError as error:
         return f"could not see the usage of {stream.resource.plural}: {error.message or error.reason}"

@@ -140,7 +140,9 @@ def _scheduler(site: Site) -> Flags:
 
 
 def _kwok(site: Site) -> Flags:
-    stages = sorted(str(file) for file in (site.programs / "stages").glob("*.yaml"))
+    stages = sorted(
+        str(file) for file in (site.programs / "stages").glob("*.yaml") if file.stem != "pod-complete"
+    )  # kwok.yaml has its own
     return {
         "kubeconfig": site.kubeconfig("kwok"),
         "config": ",".join([str(site.directory / "kwok.yaml"), *stages]),
