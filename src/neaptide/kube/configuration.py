@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from neaptide.kube.crds.policy import KINDS, PolicyObject
@@ -53,7 +53,7 @@ class Configuration:
         client: the wire.
         fixed: settings that hold in place of those of Policy objects.
         budgets: limits that hold in place of theirs.
-        changed: is called when any of the objects has changed.
+        changed: is called when what users want has changed: any of the objects, a Plan from its approval on.
 
     Attributes:
         is_served: whether the API server has the kinds of neaptide.io.
@@ -68,8 +68,11 @@ class Configuration:
         changed: Callable[[], object] = lambda: None,
     ) -> None:
         self._client, self._fixed, self._budgets = client, fixed, budgets
-        kinds = (POLICIES, PLANS, PRICE_CATALOGUES)
-        self._own = {kind.kind: OwnObjects(client, kind, changed) for kind in kinds}
+        self._own = {
+            POLICIES.kind: OwnObjects(client, POLICIES, changed),
+            PLANS.kind: OwnObjects(client, PLANS, changed, counts=_is_approved),
+            PRICE_CATALOGUES.kind: OwnObjects(client, PRICE_CATALOGUES, changed),
+        }
         self._priced: dict[str, bytes] = {}
         self._log = structlog.get_logger()
         self.is_served = False
@@ -117,6 +120,18 @@ class Configuration:
 
 class _Stored(Struct, frozen=True):
     metadata: Metadata
+
+
+class _Approvable(Struct, frozen=True):
+    approved: bool = False
+
+
+class _Asked(Struct, frozen=True):
+    spec: _Approvable = _Approvable()
+
+
+def _is_approved(raw: Raw) -> bool:
+    return msgspec.json.decode(raw, type=_Asked).spec.approved
 
 
 def choose(raws: Iterable[bytes], now: float) -> Chosen:

@@ -37,6 +37,8 @@ class Statuses:
         self._written = {name: each for name, each in self._written.items() if name in raws}
         lacking = "; ".join(problems)
         for name, verdict in verdicts.items():
+            if name not in raws:  # deleted during the cycle
+                continue
             before = self._written.get(name) or _stored(raws[name])
             status = _status(verdict, before, cycle, lacking)
             if _timeless(status) == _timeless(before):
