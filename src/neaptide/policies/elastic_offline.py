@@ -28,6 +28,7 @@ from neaptide.policies.offline_work import Census, Work, census, selects
 NAME = "elastic-offline"
 _LOST_WORK = Effect(risk=0.2)
 _FILTERS_ONLY = Profile(scores=())
+_UNKNOWN = Reason("PodsWait", "what others get in this cycle must show first")
 
 
 class Size(Struct, frozen=True):
@@ -206,19 +207,20 @@ def _growing(
     snapshot: ClusterSnapshot, room: _Room, elastic: Sequence[_Elastic], declined: list[Declined], now: float
 ) -> Iterator[Scale]:
     """Who grows: the most important first, each by at most its step."""
-    waiting = _waiting_services(snapshot)
-    for each in sorted(elastic, key=_rank, reverse=True):
+    waiting, unknown = _waiting_services(snapshot), False
+    for each in sorted(elastic, key=lambda each: (each.pods < each.rule.minimum, _rank(each)), reverse=True):
         wanted = min(each.rule.step, _most(each) - each.pods)
         if wanted <= 0:
             continue
         below = each.rule.minimum - each.pods
-        reason = None if below > 0 else _not_yet(each, waiting, now)
+        reason = None if below > 0 else _UNKNOWN if unknown else _not_yet(each, waiting, now)
         if reason is not None:
             declined.append(Declined(each.work.ref, reason))
             continue
         # Nobody knows what pods need that are not there: one of them shows it.
-        given = room.take(each.sample, wanted) if each.sample >= 0 else 1
-        given = max(given, min(below, wanted))
+        fits = room.take(each.sample, wanted) if each.sample >= 0 else 0
+        given = max(fits, min(below, wanted), int(each.sample < 0))
+        unknown = unknown or given > fits
         if given == 0:
             declined.append(Declined(each.work.ref, Reason("NoRoom", "no reclaimed resources are free that last")))
             continue
