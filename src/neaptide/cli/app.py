@@ -66,7 +66,7 @@ COMMANDS = (
         "Keep one node: best-effort pods use what services leave. Everything is as before when it ends.",
         (
             "neaptide agent --node node-1 --dry-run",
-            "neaptide agent --node node-1 --rules rules.yaml --kubeconfig kubeconfig",
+            "neaptide agent --node node-1 --rules rules.yaml",
             "neaptide agent --restore",
         ),
     ),
