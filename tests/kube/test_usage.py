@@ -156,6 +156,22 @@ def test_the_first_source_that_works_is_taken_and_said() -> None:
     assert "kubelet" in problem
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["<html>please log in</html>", {"items": None}, {"items": 7}],
+    ids=["a proxy's page", "no list", "a number"],
+)
+def test_a_source_that_answers_what_makes_no_sense_leaves_the_next_one_its_turn(answer: object) -> None:
+    async def ask(url: str) -> str:
+        async with Client(Cluster(url)) as client:
+            meter = Meter([MetricsApi(client), Kubelets(client, lambda: ["n"])])
+            await meter.read()
+            return meter.source
+
+    routes = {"/apis/metrics.k8s.io/v1beta1/nodes": answer, "/api/v1/nodes/n/proxy/metrics/resource": ""}
+    assert serving(routes, ask) == "kubelet /metrics/resource"
+
+
 def cluster() -> ClusterSnapshot:
     snapshot = ClusterSnapshot()
     for name in ("n", "m"):

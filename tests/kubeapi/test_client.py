@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -34,6 +35,16 @@ def answering(*answers: web.Response | str) -> Callable[[web.BaseRequest], Await
         return found
 
     return handler
+
+
+def test_credentials_that_cannot_be_read_any_more_are_an_error_like_others(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving(answering(), Credentials(token_file=tmp_path / "token")) as server:
+            async with Client(server.cluster) as client:
+                await client.get(PODS, "web", "default")
+
+    with pytest.raises(errors.ApiError, match="tokenFile: .*/token cannot be read: No such file or directory"):
+        asyncio.run(ask())
 
 
 @pytest.mark.parametrize(

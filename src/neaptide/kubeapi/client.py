@@ -48,7 +48,7 @@ _page = msgspec.json.Decoder(_Page)
 class Client:
     """Speaks to one API server; use it with `async with`.
 
-    Each method raises ApiError (kubeapi.errors) and ConfigError. Bodies are bytes of JSON, or what msgspec encodes.
+    Each method raises ApiError (kubeapi.errors). Bodies are bytes of JSON, or what msgspec encodes.
 
     Args:
         cluster: where and as whom (kubeapi.config).

@@ -38,10 +38,6 @@ class Status(Struct, frozen=True):
     details: Details | None = None
 
 
-class ConfigError(ValueError):
-    """A kubeconfig, a token file or a credential plugin that cannot be used: where, what stood there, what is accepted."""
-
-
 class ApiError(Exception):
     """A request that did not succeed.
 
@@ -75,6 +71,20 @@ class ApiError(Exception):
     @property
     def causes(self) -> tuple[Cause, ...]:
         return self.details.causes or ()
+
+
+class ConfigError(ApiError, ValueError):
+    """A kubeconfig, a token file or a credential plugin that cannot be used: where, what stood there, what is accepted.
+
+    It may come with any request, for files and programs are asked again and again: so it is an ApiError, and who goes on after
+    those goes on after this.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(0, "ConfigError", message)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class NotFound(ApiError):

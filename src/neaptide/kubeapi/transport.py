@@ -78,7 +78,7 @@ class Transport:
             await asyncio.sleep(_CLOSING)  # connections that were closed in mid-stream are gone only after the loop has turned
 
     async def send(self, call: Call, *, timeout: float, guard: Guard | None) -> bytes:  # noqa: ASYNC109 - a deadline for all tries
-        """The answer's body. Raises ApiError, ConfigError."""
+        """The answer's body. Raises ApiError."""
         seconds = _allowed(call, timeout, guard)
         try:
             async with asyncio.timeout(seconds):
@@ -88,7 +88,7 @@ class Transport:
 
     @asynccontextmanager
     async def stream(self, call: Call, *, timeout: float) -> AsyncIterator[aiohttp.StreamReader]:  # noqa: ASYNC109 - until the answer begins
-        """The body as it comes. Raises ApiError, ConfigError; what breaks while it is read is raised as ConnectionLost."""
+        """The body as it comes. Raises ApiError; what breaks while it is read is raised as ConnectionLost."""
         try:
             async with asyncio.timeout(timeout):
                 await self._bucket.take()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 
 from neaptide.kube.usage.readings import Readings, Source
@@ -56,7 +57,12 @@ class Meter:
         for source in sorted(self._sources, key=lambda each: each.name != self.source):
             try:
                 readings = await source.read()
-            except (ApiError, OSError) as error:
+            except (
+                ApiError,
+                OSError,
+                msgspec.MsgspecError,
+                ValueError,
+            ) as error:  # the last two: what came makes no sense
                 problems.append(f"{source.name}: {error}")
                 continue
             if source.name != self.source:
