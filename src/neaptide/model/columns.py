@@ -132,6 +132,8 @@ class PodColumns(Columns):
         self.by_key: dict[str, int] = {}
         self.orphans: dict[str, dict[int, None]] = {}
         """By the name of a node that is not known: the rows of the pods bound to it."""
+        self.waits: dict[int, str] = {}
+        """By row of such a pod, the name of its node."""
         self.nominated: dict[int, str] = {}
 
 

@@ -41,9 +41,7 @@ class Occupancy:
         if self._pods.node[pod] >= 0:
             self.detach(pod)
         elif self._pods.node[pod] == ORPHAN:
-            for waiting in self._pods.orphans.values():
-                if pod in waiting:
-                    self._undo.drop(waiting, pod)
+            self.adopt(pod)
         self._undo.put(self._pods.node, pod, NO_NODE)
 
     def make_orphan(self, pod: int, name: str) -> None:
@@ -51,7 +49,13 @@ class Occupancy:
         if name not in self._pods.orphans:
             self._undo.put(self._pods.orphans, name, {})
         self._undo.put(self._pods.orphans[name], pod, None)
+        self._undo.put(self._pods.waits, pod, name)
         self._undo.put(self._pods.node, pod, ORPHAN)
+
+    def adopt(self, pod: int) -> None:
+        """A pod waits for its node no longer; `pods.node` is for the caller to set."""
+        self._undo.drop(self._pods.orphans[self._pods.waits[pod]], pod)
+        self._undo.drop(self._pods.waits, pod)
 
     def attach(self, pod: int, node: int) -> None:
         """Count a pod on a node."""

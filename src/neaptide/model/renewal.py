@@ -54,4 +54,7 @@ def _copy_pods(old: PodColumns, new: PodColumns) -> None:
     for texts, known in zip(new.texts, old.texts, strict=True):
         texts.extend(known)
     new.by_key, new.nominated = old.by_key.copy(), old.nominated.copy()
-    new.orphans = {node: waiting.copy() for node, waiting in old.orphans.items() if waiting}
+    new.orphans, new.waits = (
+        {node: waiting.copy() for node, waiting in old.orphans.items() if waiting},
+        old.waits.copy(),
+    )

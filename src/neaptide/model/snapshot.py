@@ -147,7 +147,7 @@ class ClusterSnapshot:
         vector = self.words.vector(capacity)
         put(nodes.capacity, (slice(None), row), vector)
         for pod in tuple(self.pods.orphans.get(name, ())):
-            self._undo.drop(self.pods.orphans[name], pod)
+            self._occupancy.adopt(pod)
             self._occupancy.attach(pod, row)
         self.changed_nodes.append(row)
         return row
