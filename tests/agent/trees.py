@@ -22,6 +22,7 @@ V1 = {
     "cpuset.cpus": "0-3\n",
     "cpuset.effective_cpus": "0-3\n",
     "cpuacct.usage": "0\n",
+    "cpu.stat": "nr_periods 0\nnr_throttled 0\n",
     "memory.stat": "cache 9\ntotal_inactive_anon 0\ntotal_active_anon 0\ntotal_unevictable 0\n",
 }
 V2 = {
@@ -31,7 +32,7 @@ V2 = {
     "cpu.idle": "0\n",
     "cpuset.cpus": "\n",
     "cpuset.cpus.effective": "0-3\n",
-    "cpu.stat": "usage_usec 0\nuser_usec 0\n",
+    "cpu.stat": "usage_usec 0\nnr_throttled 0\n",
     "memory.stat": "anon 0\nfile 9\ninactive_anon 0\nactive_anon 0\nunevictable 0\n",
 }
 
@@ -116,6 +117,22 @@ class Node:
             return int(self.path(group, "cpu.cfs_quota_us").read_text())
         word = self.path(group, "cpu.max").read_text().split()[0]
         return -1 if word == "max" else int(word)
+
+    def containers(self, group: str) -> list[str]:
+        return self.layout.below(group, Listing())
+
+    def limit(self, group: str, quota: int) -> None:
+        """A quota of so many µs a period, as the kubelet writes it."""
+        if self.shape.version == 1:
+            self.path(group, "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        else:
+            self.path(group, "cpu.max").write_text(f"{quota} 100000\n")
+
+    def burst(self, group: str) -> int:
+        return int(self.path(group, "cpu.cfs_burst_us" if self.shape.version == 1 else "cpu.max.burst").read_text())
+
+    def throttled(self, group: str, periods: int) -> None:
+        self.path(group, "cpu.stat").write_text(f"usage_usec 0\nnr_throttled {periods}\n")
 
     def use(self, agent: Agent, node: float = 0.0, **milli: float) -> None:
         """A second passes, in which groups used so many milli-cores (by UID; `kubepods` is their sum unless it is given), then a tick."""

@@ -29,6 +29,9 @@ def features(groups: Groups, *, sysfs: str, kubelet_root: str) -> list[Feature]:
     return [
         Feature(f"control groups version {layout.version}, driver {driver}, pods in {layout.tier('')}", there=True),
         Feature("CPU quota", groups.has(tier, "cpu.cfs_quota_us" if one else "cpu.max"), "no limit by quota"),
+        Feature(
+            "CPU burst", groups.has(tier, "cpu.cfs_burst_us" if one else "cpu.max.burst"), "only quotas are raised"
+        ),
         Feature("CPU sets", groups.has(tier, "cpuset.cpus"), "no limit by CPU set"),
         Feature("idle groups (cpu.idle)", groups.has(tier, "cpu.idle"), "best-effort pods get the least weight"),
         *([Feature(_STATIC, there=True)] if cpu_manager_policy(kubelet_root) == "static" else []),

@@ -50,27 +50,44 @@ class Groups:
         """The CPUs that a group may use; none where that is unknown."""
         return cpus_of(self._read(group, "cpuset.effective_cpus" if self._one else "cpuset.cpus.effective") or "")
 
+    def throttled(self, group: str) -> int | None:
+        """In how many periods a group was held back by its quota so far."""
+        return _whole(_fields(self._read(group, "cpu.stat")).get("nr_throttled"))
+
+    def limit(self, group: str) -> float | None:
+        """The quota that Kubernetes gave a group, in milli-cores; None where there is none, or nobody knows."""
+        quota, period = self._quota_before(group)
+        return None if quota is None or quota <= 0 else quota * 1000 / period
+
     # -- settings
 
     def quota(self, group: str, milli: float) -> Wanted:
         """At most so much CPU for a group; where version 1 demands it, no more for those below it that have a limit."""
         if not self._one:
-            quota, period = _max(self._reconciler.before(self.layout.path(group, "cpu.max")))
-            wanted = f"{_microseconds(milli, period)} {period}" if quota else ""
-            return {self.layout.path(group, "cpu.max"): wanted} if wanted else {}
-        wanted_here: Wanted = {}
+            return self.limited_to(group, milli)
+        wanted: Wanted = {}
         for each in self._with_all_below(group):
-            path = self.layout.path(each, "cpu.cfs_quota_us")
-            period = _whole(self._read(each, "cpu.cfs_period_us")) or 0
-            before = _whole(self._reconciler.before(path))
-            if period <= 0 or before is None:
-                continue
-            own = _microseconds(milli, period)
-            if each == group:
-                wanted_here[path] = str(own if before < 0 else min(own, before))
-            elif before > own:
-                wanted_here[path] = str(own)
-        return wanted_here
+            before = self.limit(each)
+            if each == group or (before is not None and before > milli):
+                wanted |= self.limited_to(each, milli if before is None else min(milli, before))
+        return wanted
+
+    def limited_to(self, group: str, milli: float) -> Wanted:
+        """Exactly this limit for one group; nothing where its period is unknown."""
+        _, period = self._quota_before(group)
+        if period <= 0:
+            return {}
+        quota = max(round(milli * period / 1000), _LEAST_QUOTA_US)
+        file, text = ("cpu.cfs_quota_us", str(quota)) if self._one else ("cpu.max", f"{quota} {period}")
+        return {self.layout.path(group, file): text}
+
+    def burst(self, group: str, milli: float) -> Wanted:
+        """What a group may save up for a moment; nothing where the kernel knows no burst."""
+        file = "cpu.cfs_burst_us" if self._one else "cpu.max.burst"
+        _, period = self._quota_before(group)
+        if period <= 0 or not self.has(group, file):
+            return {}
+        return {self.layout.path(group, file): str(int(milli * period / 1000))}
 
     def only_on(self, group: str, cpus: Iterable[int]) -> Wanted:
         """Only these CPUs for a group: in version 1 for all below it, too, since each has a list of its own."""
@@ -82,6 +99,15 @@ class Groups:
         if setting.idle:
             return {self.layout.path(group, "cpu.idle"): "1", weight: HELD}
         return {weight: str(setting.shares if self._one else weight_of_shares(setting.shares))}
+
+    def _quota_before(self, group: str) -> tuple[int | None, int]:
+        """(quota, period) in µs as Kubernetes set them; -1 for no quota, None and 0 where unknown."""
+        if self._one:
+            quota = _whole(self._reconciler.before(self.layout.path(group, "cpu.cfs_quota_us")))
+            return quota, (_whole(self._read(group, "cpu.cfs_period_us")) or 0) if quota is not None else 0
+        text = self._reconciler.before(self.layout.path(group, "cpu.max"))
+        word, _, period = (text or "").strip().partition(" ")
+        return (-1 if word == "max" else _whole(word)), _whole(period) or 0
 
     def _with_all_below(self, group: str) -> list[str]:
         found = [group]
@@ -111,13 +137,3 @@ def _whole(text: str | None) -> int | None:
         return None if text is None else int(text)
     except ValueError:
         return None
-
-
-def _max(text: str | None) -> tuple[str, int]:
-    """The quota and the period of cpu.max; an empty quota where nobody can read it."""
-    quota, _, period = (text or "").strip().partition(" ")
-    return (quota, int(period)) if period.isdigit() and int(period) else ("", 0)
-
-
-def _microseconds(milli: float, period: int) -> int:
-    return max(int(milli * period / 1000), _LEAST_QUOTA_US)

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import NamedTuple
 
+from neaptide.agent.bursts import Bursts
 from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.layout import PodGroup
 from neaptide.agent.readings import CpuUse
 from neaptide.agent.settings import Settings
+from neaptide.noderules.cpu_burst import SharePool
 from neaptide.noderules.cpu_evict import BestEffortUse, CpuEvictReading, cpu_evict
 from neaptide.noderules.cpu_suppress import CFS_PERIOD_US, UNLIMITED, BestEffortCpu, CpuReading, suppress
 from neaptide.noderules.cpuset import Cpu, CpuPools
@@ -16,15 +18,17 @@ from neaptide.noderules.evict import PodReading, Victim
 from neaptide.noderules.group_priority import group_priorities
 from neaptide.noderules.memory_evict import MemoryReading, memory_evict
 
+_OWN_CPUS = ("LSE", "LSX", "LSR", "SYSTEM")
 _NOTHING = BestEffortCpu(UNLIMITED, ())
 
 
 class NodePod(NamedTuple):
-    """A pod that runs on the node; `known` where the API server told of it."""
+    """A pod that runs on the node; `known` where the API server told of it, `qos` the class that its label names."""
 
     at: PodGroup
     best_effort: bool
     known: bool
+    qos: str = ""
 
 
 class _Use(NamedTuple):
@@ -51,6 +55,7 @@ class Rules:
         self._in_force = _NOTHING
         self._history: deque[_Use] = deque()
         self._last: dict[str, float] = {}
+        self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
         self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
         self.reason = ""
 
@@ -62,6 +67,9 @@ class Rules:
             groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
             for uid, setting in group_priorities(priority, groups, kernel_has_idle=self._has_idle).items():
                 wanted |= self._groups.priority(groups[uid], setting)
+        if self._bursts is not None:
+            may = [pod.at for pod in pods if pod.known and not pod.best_effort and pod.qos not in _OWN_CPUS]
+            wanted |= self._bursts.wanted(may, self._share_pool(pods, use, capacity), use.seconds)
         return wanted
 
     def by_memory(self, reading: MemoryReading, pods: Sequence[PodReading], now: float) -> tuple[Victim, ...]:
@@ -125,6 +133,19 @@ class Rules:
         if settings.policy == "cfsQuota":
             return self._by_quota(pods)
         return self._by_cpu_set(pods)
+
+    def _share_pool(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> SharePool:
+        """What is left without the CPUs of pods that have their own, and what is used of it but by best-effort pods.
+
+        A pod of its own CPUs whose limit is unknown stays in both sums, which is the safe reading.
+        """
+        whole, used = float(capacity), use.node
+        for pod in pods:
+            limit = self._groups.limit(pod.at.group) if pod.qos in _OWN_CPUS else None
+            if pod.best_effort or limit is not None:
+                used -= use.by_uid.get(pod.at.uid, 0.0)
+                whole -= limit or 0.0
+        return SharePool(whole, used)
 
     def _by_quota(self, pods: Sequence[NodePod]) -> Wanted:
         if self._in_force.quota_us == UNLIMITED:

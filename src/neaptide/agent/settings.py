@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 
+from neaptide.noderules.cpu_burst import BurstSettings
 from neaptide.noderules.cpu_evict import CpuEvictSettings
 from neaptide.noderules.cpu_suppress import SuppressSettings
 from neaptide.noderules.group_priority import PrioritySettings
@@ -24,6 +25,7 @@ class Settings(NamedTuple):
     group_priority: PrioritySettings | None = PrioritySettings()
     memory_evict: MemoryEvictSettings | None = None
     cpu_evict: CpuEvictSettings | None = None
+    cpu_burst: BurstSettings | None = None
     reserved_cpu: int = 0
 
 
@@ -32,8 +34,14 @@ _RULES: dict[str, type[Any]] = {
     "group_priority": PrioritySettings,
     "memory_evict": MemoryEvictSettings,
     "cpu_evict": CpuEvictSettings,
+    "cpu_burst": BurstSettings,
 }
-_CHOICES = {"cpu_suppress.policy": ("cpuset", "cfsQuota"), "group_priority.use": ("auto", "idle", "weight")}
+_CHOICES = {
+    "cpu_suppress.policy": ("cpuset", "cfsQuota"),
+    "group_priority.use": ("auto", "idle", "weight"),
+    "cpu_burst.policy": ("none", "cpuBurstOnly", "cfsQuotaBurstOnly", "auto"),
+    "cpu_evict.policy": ("evictByRealLimit", "evictByAllocatable"),
+}
 
 
 def settings(content: object) -> Settings:

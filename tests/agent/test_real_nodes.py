@@ -1,0 +1,181 @@
+"""The agent on a real kubelet's pods: it limits those that give way, touches no other, and leaves no trace."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.skips import MACHINE_CANNOT
+
+from neaptide.agent.evictions import REASON
+from neaptide.testbed.realnodes.cluster import RealNodes
+from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
+
+WITHIN = 60.0
+LOOP = ["sh", "-c", "while :; do :; done"]
+ON_DEMAND = ["sh", "-c", "while :; do if [ -e /tmp/busy ]; then :; else sleep 0.1; fi; done"]
+WRITTEN = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle", "cpu.shares", "cpuset.cpus")
+RULES = "cpu_suppress: {policy: cfsQuota, threshold_percent: 50}\n"
+
+
+class Scene(NamedTuple):
+    """A node with a service that is busy on demand, and two pods that give way: one requests nothing, the other says that it does."""
+
+    pods: Pods
+    service: Pod
+    loop: Pod
+    labelled: Pod
+    start: Callable[..., subprocess.Popen[str]]
+    restore: Callable[[], int]
+    directory: Path
+
+    def said(self) -> str:
+        return (self.directory / "said").read_text()
+
+    def memory(self, used_percent: int) -> None:
+        """Have /proc/meminfo say so."""
+        text = f"MemTotal: {100 << 10} kB\nMemAvailable: {(100 - used_percent) << 10} kB\n"
+        (self.directory / "proc/meminfo").write_text(text)
+
+    def rules(self, text: str) -> None:
+        (self.directory / "rules.yaml").write_text(text)
+
+    def read(self, pod: Pod, file: str) -> str:
+        return (self.pods.cgroup(pod, "cpu") / file).read_text().strip()
+
+    def quota(self) -> int:
+        """The tier's, µs a period."""
+        return int((self.pods.cgroup(self.loop, "cpu").parent / "cpu.cfs_quota_us").read_text())
+
+    def tree(self) -> dict[str, bytes]:
+        """Every setting of these pods' groups and those above."""
+        found: dict[str, bytes] = {}
+        for controller in ("cpu", "cpuset"):
+            for pod in (self.service, self.loop, self.labelled):
+                group = self.pods.cgroup(pod, controller)
+                for each in (group.parent, group, *(child for child in group.iterdir() if child.is_dir())):
+                    paths = [each / file for file in WRITTEN if (each / file).exists()]
+                    found |= {str(path): path.read_bytes() for path in paths}
+        return found
+
+
+@pytest.fixture
+def scene(real_nodes: RealNodes, pods: Pods, tmp_path: Path) -> Iterator[Scene]:
+    service = pods.run(
+        manifest("service", ON_DEMAND, requests={"cpu": "400m"}, limits={"cpu": "800m"}, nodeName="real-1")
+    )
+    label = {"koordinator.sh/qosClass": "BE"}
+    labelled = pods.run(manifest("labelled", requests={"cpu": "50m"}, labels=label, nodeName="real-1"))
+    loop = pods.run(manifest("loop", LOOP, nodeName="real-1"))
+    if not (pods.cgroup(loop, "cpu") / "cpu.cfs_quota_us").exists():
+        pytest.skip(f"{MACHINE_CANNOT} show version 1 of control groups")
+    groups = real_nodes.cgroup("real-1", "cpu")
+    # All nodes of this machine share its CPUs: what others use would be this node's system.
+    proc = tmp_path / "proc"
+    (proc / "sys/kernel/random").mkdir(parents=True)
+    (proc / "stat").write_text("cpu  0 0 0 0 0 0 0 0 0 0\ncpu0 0\ncpu1 0\n")
+    (proc / "sys/kernel/random/boot_id").write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    own = [f"--cgroups={groups.parents[1]}", f"--cgroup-root=/{groups.name}", f"--state={tmp_path / 'state'}"]
+    command = [sys.executable, "-m", "neaptide", "agent", *own, f"--proc={proc}", f"--rules={rules}"]
+    kubeconfig = f"--kubeconfig={real_nodes.testbed.kubeconfig}"
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*flags: str) -> subprocess.Popen[str]:
+        with (tmp_path / "said").open("w") as said:
+            running.append(subprocess.Popen([*command, "--node=real-1", kubeconfig, *flags], stderr=said, text=True))  # noqa: S603
+        return running[-1]
+
+    def restore() -> int:
+        return subprocess.run([*command, "--restore"], check=False).returncode  # noqa: S603
+
+    yield Scene(pods, service, loop, labelled, start, restore, tmp_path)
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def test_best_effort_gives_way_to_a_service_and_comes_back_and_nothing_of_it_is_left(scene: Scene) -> None:
+    before = scene.tree()
+    service = {path: text for path, text in before.items() if scene.service.uid in path}
+    agent = scene.start()
+    _until(lambda: scene.quota() >= 45_000, "the limit of an idle node, half for the tier, holds")
+    _until(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle")
+    assert scene.read(scene.labelled, "cpu.idle") == "1"
+    scene.pods.execute("service", "touch", "/tmp/busy")  # noqa: S108 - of its own
+    _until(lambda: scene.quota() <= 40_000, "the service's use is taken from the limit")
+    scene.pods.execute("service", "rm", "/tmp/busy")  # noqa: S108 - of its own
+    _until(lambda: scene.quota() >= 45_000, "it comes back")
+    assert {path: text for path, text in scene.tree().items() if path in service} == service
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert "control groups version 1, driver cgroupfs" in scene.said()
+    assert "refused" not in scene.said()
+    assert scene.tree() == before
+
+
+def test_killed_it_leaves_what_restore_undoes(scene: Scene) -> None:
+    before = scene.tree()
+    agent = scene.start()
+    _until(lambda: scene.quota() > 0 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
+    agent.kill()
+    agent.wait(WITHIN)
+    assert scene.tree() != before
+    assert scene.restore() == 0
+    assert scene.tree() == before
+
+
+def test_the_node_stays_kept_while_the_api_server_is_away(real_nodes: RealNodes, scene: Scene) -> None:
+    agent = scene.start()
+    _until(lambda: scene.quota() >= 45_000, "the limit of an idle node holds")
+    real_nodes.testbed.freeze("kube-apiserver")
+    try:
+        kept = scene.quota()
+        time.sleep(3)
+        assert agent.poll() is None
+        assert scene.quota() == kept
+    finally:
+        real_nodes.testbed.thaw("kube-apiserver")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+
+
+def test_a_dry_run_says_what_it_would_write(scene: Scene) -> None:
+    before = scene.tree()
+    agent = scene.start("--dry-run")
+    _until(lambda: "would write '1' to" in scene.said(), "it says so")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert scene.tree() == before
+
+
+def test_a_node_low_on_memory_evicts_through_the_api_and_tells_the_controller(
+    real_nodes: RealNodes, scene: Scene
+) -> None:
+    scene.rules("cpu_suppress: null\ngroup_priority: null\nmemory_evict: {threshold_percent: 70, lower_percent: 69}\n")
+    scene.memory(60)
+    scene.start()
+    program, environment = real_nodes.testbed.kubectl_command()
+    reasons = '--output=jsonpath={.status.conditions[?(@.type=="DisruptionTarget")].reason}{"\\n"}'
+    command = [program, "--namespace", scene.pods.namespace, "get", "pods", "--watch-only", reasons]
+    told = scene.directory / "told"
+    with told.open("w") as output, subprocess.Popen(command, env=environment, stdout=output) as watching:  # noqa: S603
+        time.sleep(2)
+        scene.memory(71)
+        _until(lambda: "evicted " in scene.said(), "somebody was evicted")
+        _until(lambda: REASON in told.read_text(), "the pod's condition said by whom")
+        watching.kill()
+    assert "/service" not in scene.said()
+    assert scene.pods.kubectl("get", "pod", "service", "--output=jsonpath={.metadata.deletionTimestamp}") == ""
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    due = time.monotonic() + WITHIN
+    while not holds():
+        assert time.monotonic() < due, f"not within {WITHIN:g} s: {what}"
+        time.sleep(0.1)
