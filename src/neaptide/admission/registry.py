@@ -1,7 +1,8 @@
 """Every rule, in the order in which a pod passes them."""
 
 from neaptide.admission.pod_defaults import PodDefaults
+from neaptide.admission.pools import Pools
 from neaptide.admission.protocols import Rule
 from neaptide.admission.virtual_nodes import VirtualNodes
 
-RULES: tuple[Rule, ...] = (PodDefaults(), VirtualNodes())
+RULES: tuple[Rule, ...] = (PodDefaults(), VirtualNodes(), Pools())
