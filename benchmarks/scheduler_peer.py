@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.components import command_line, component_named
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import fake_node
-from neaptide.testbed.server import Server
+from neaptide.testbed.server import RefusedError, Server
 
 NODES, PODS = int(os.environ.get("NODES", "1000")), int(os.environ.get("PODS", "5000"))
 RUNS = int(os.environ.get("RUNS", "3"))
@@ -78,10 +78,13 @@ class Bed:
 
     def empty(self, namespace: str) -> None:
         """Take a namespace's pods away, and wait until they are gone."""
-        self.server.call("DELETE", f"/apis/apps/v1/namespaces/{namespace}/deployments")
-        self.server.call("DELETE", f"/api/v1/namespaces/{namespace}/pods", {"gracePeriodSeconds": 0})
-        _until(lambda: not self.count(namespace), pause=1.0)
-        self.server.call("DELETE", f"/api/v1/namespaces/{namespace}")
+        apps, core = (f"/{group}/namespaces/{namespace}" for group in ("apis/apps/v1", "api/v1"))
+        while self.count(namespace):
+            for path in (f"{apps}/deployments", f"{apps}/replicasets", f"{core}/pods"):
+                with suppress(RefusedError):  # it takes longer than the server gives it; what is left is next
+                    self.server.call("DELETE", path, {"gracePeriodSeconds": 0})
+            time.sleep(1.0)
+        self.server.call("DELETE", core)
 
     def _one_of(self, namespace: str, query: str) -> "_List":
         answer = self.server.call("GET", f"/api/v1/namespaces/{namespace}/pods?limit=1{query}")
@@ -153,7 +156,6 @@ def queue_figures() -> Iterator[Figure]:
         for _ in range(RUNS):
             for scheduler, done in runs.items():
                 done.append(_queue(found, scheduler))
-                print(f"{scheduler}: {done[-1]}", file=sys.stderr)
     speed = {name: median(PODS / each.seconds for each in done) for name, done in runs.items()}
     cpu = {name: median(1000 * each.cpu / PODS for each in done) for name, done in runs.items()}
     size = f"scheduler.queue.nodes_{NODES}.pods_{PODS}"
@@ -169,6 +171,7 @@ def _queue(found: Bed, scheduler: str) -> Run:
         _until(lambda: not found.is_any_unbound(namespace), pause=0.2, process=process)
         seconds = time.monotonic() - began
         cpu = _settled_cpu(process)
+    print(f"{scheduler}: {PODS} pods in {seconds:.1f} s, {cpu:.1f} s of CPU", file=sys.stderr)
     found.empty(namespace)
     return Run(seconds, cpu)
 

@@ -175,7 +175,7 @@ class Controller:
                 client,
                 election,
                 stack,
-                watchers=(self._metrics.outcome,),
+                metrics=self._metrics,
                 memory=lambda: ArbiterMemory() if self._leader is None else self._leader.memory.arbiter,
                 disrupted=world.cache.disruptions.count,
             )

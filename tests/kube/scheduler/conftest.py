@@ -39,11 +39,13 @@ def place(bed: Testbed) -> Iterator[str]:
 
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Start:
-    """Starts `neaptide run --only scheduler`; it is ended, if it runs by then, where the block ends."""
+    """Starts `neaptide run`, with `--only scheduler` unless told otherwise; it is ended, if it runs by then, where the block ends."""
 
     @contextmanager
-    def start(kubeconfig: Path, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
-        command = [sys.executable, "-m", "neaptide", "run", "--only", "scheduler", "--lease-seconds", "3"]
+    def start(
+        kubeconfig: Path, *flags: str, only: tuple[str, ...] = ("--only", "scheduler")
+    ) -> Iterator["subprocess.Popen[bytes]"]:
+        command = [sys.executable, "-m", "neaptide", "run", *only, "--lease-seconds", "3"]
         with (tmp_path / "scheduler.log").open("ab") as log:
             command += ["--kubeconfig", str(kubeconfig), *flags]
             process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - the project's own

@@ -69,8 +69,10 @@ def test_300_mixed_pods_are_bound_and_the_impossible_ones_say_why_as_kube_schedu
             create(bed, place, *both)
         for name in IMPOSSIBLE:
             assert refused(bed, place, f"{name}-{OURS}") == refused(bed, place, f"{name}-{PEER}"), name
-        eventually(lambda: _said(bed, place, "Scheduled") == set(found))
-        eventually(lambda: _said(bed, place, "FailedScheduling") >= {f"{name}-{OURS}" for name in IMPOSSIBLE})
+        eventually(lambda: _said(bed, place, "Scheduled") == set(found), within=90)
+        eventually(
+            lambda: _said(bed, place, "FailedScheduling") >= {f"{name}-{OURS}" for name in IMPOSSIBLE}, within=90
+        )
     assert len({found[name] for name in found if name.startswith("host-")}) == 20
     assert _zones(bed, found, "even-") == [30, 30, 30]
     assert sum(_zones(bed, found, "zone-")) == 20
@@ -105,6 +107,18 @@ def test_a_more_important_pod_has_a_less_important_one_evicted(bed: Testbed, pla
         create(bed, place, pod("high", cpu="7", priorityClassName=f"{place}-high", **only))
         eventually(lambda: nodes_of(bed, place)["high"] == "node-03")
         eventually(lambda: _said(bed, place, "Preempted"))
+    nothing_is_over_committed(bed)
+
+
+def test_the_loop_and_the_scheduler_run_in_one_process_under_one_lease(
+    bed: Testbed, place: str, scheduler: Start
+) -> None:
+    with scheduler(bed.kubeconfig, "--interval", "1", only=()):
+        create(bed, place, deployment("web", 20))
+        bound(bed, place, 20)
+        holders = {each["metadata"]["name"]: each["spec"]["holderIdentity"] for each in items(bed, "leases")}
+    assert holders["neaptide"]
+    assert not holders.get("neaptide-scheduler")  # given up by those that ran alone before
     nothing_is_over_committed(bed)
 
 

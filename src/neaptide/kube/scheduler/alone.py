@@ -68,9 +68,7 @@ class SchedulerProcess:
             client, LEASE, self._options.namespace, self._identity,
             duration=duration, renew=duration * 2 / 3, retry=duration * 2 / 15,
         )  # fmt: skip
-        self._scheduler = await opened(
-            self._cluster, self._scheduling, client, election, stack, watchers=(self._metrics.outcome,)
-        )
+        self._scheduler = await opened(self._cluster, self._scheduling, client, election, stack, metrics=self._metrics)
         async with asyncio.TaskGroup() as group:
             group.create_task(election.run())
             group.create_task(self._scheduler.run())

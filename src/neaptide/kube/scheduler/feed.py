@@ -37,7 +37,7 @@ class Retold(Struct, frozen=True):
 
 
 Told = events.AnyEvent | Retold
-_Identity = tuple[int, dict[str, str], tuple[OwnerReference, ...]]
+_Identity = tuple[int, dict[str, str], dict[str, str], tuple[OwnerReference, ...]]
 
 
 class _Kind(Struct):
@@ -146,7 +146,7 @@ class Feed:
     def _is_known(self, key: Key, item: Workload) -> bool:
         """Whether only a workload's status has changed, which decides nothing here and changes with each of its pods."""
         meta = item.metadata
-        identity = meta.generation, meta.labels, meta.owner_references
+        identity = meta.generation, meta.labels, meta.annotations, meta.owner_references
         known_before = self._workloads.get(key) == identity
         self._workloads[key] = identity
         return known_before

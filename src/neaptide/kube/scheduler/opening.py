@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import structlog
 from msgspec import Struct
 
 from neaptide.kube.acting.carrying import Api
-from neaptide.kube.actuator import Actuator, Watcher
+from neaptide.kube.actuator import Actuator
+from neaptide.kube.metrics import Metrics
 from neaptide.kube.scheduler.service import Scheduler, Wires
 from neaptide.kube.scheduler.streams import choose
 from neaptide.kube.streams import Stream
@@ -46,7 +47,7 @@ async def opened(
     election: Election,
     stack: AsyncExitStack,
     *,
-    watchers: Sequence[Watcher] = (),
+    metrics: Metrics,
     memory: Callable[[], ArbiterMemory] = ArbiterMemory,
     disrupted: Callable[[Ref], None] = lambda _: None,
 ) -> Scheduler:
@@ -58,7 +59,7 @@ async def opened(
     streams = await _chosen(reads)
     clients = [Client(cluster, qps=scheduling.qps, burst=int(2 * scheduling.qps)) for _ in range(2)]
     binds, writes = [(await stack.enter_async_context(each)).guarded_by(election) for each in clients]
-    actuator = Actuator(Api(writes, time.time), may_act=lambda: election.leading, watchers=watchers)
+    actuator = Actuator(Api(writes, time.time), may_act=lambda: election.leading, watchers=(metrics.outcome,))
     return Scheduler(
         Wires(reads, binds, writes, scheduling.at_once),
         streams,
@@ -67,6 +68,7 @@ async def opened(
         actuator=actuator,
         memory=memory,
         disrupted=disrupted,
+        registry=metrics.registry,
     )
 
 

@@ -13,12 +13,14 @@ from functools import partial
 
 import structlog
 from msgspec import Struct
+from prometheus_client import CollectorRegistry
 
 from neaptide.kube.actuator import Actuator
 from neaptide.kube.events import Events
 from neaptide.kube.scheduler.binding import Binder
 from neaptide.kube.scheduler.feed import Feed, Told
 from neaptide.kube.scheduler.lanes import Lanes, Pool
+from neaptide.kube.scheduler.metrics import SchedulerMetrics
 from neaptide.kube.scheduler.objects import Objects
 from neaptide.kube.scheduler.pod_statuses import PodStatuses
 from neaptide.kube.scheduler.turns import Turns
@@ -70,6 +72,7 @@ class Scheduler:
         actuator: carries evictions out.
         memory: the arbiter's, of the loop in this process.
         disrupted: is told the workload of each pod that was preempted.
+        registry: of the process's figures.
     """
 
     def __init__(
@@ -82,8 +85,10 @@ class Scheduler:
         actuator: Actuator,
         memory: Callable[[], ArbiterMemory] = ArbiterMemory,
         disrupted: Callable[[Ref], None] = lambda _: None,
+        registry: CollectorRegistry,
     ) -> None:
         self._wires, self._election, self._actuator, self._disrupted = wires, election, actuator, disrupted
+        self._metrics = SchedulerMetrics(registry)
         self._wake = asyncio.Event()
         self._feed = Feed(streams, changed=self._wake.set)
         self._answers: list[Told] = []
@@ -136,6 +141,9 @@ class Scheduler:
             began = loop.time()
             take = partial(self.turns.take, told, leading=self._election.leading)
             turn = await loop.run_in_executor(thread, take)
+            self._metrics.turned(loop.time() - began)
+            if turn.waits is not None:
+                self._metrics.waits(turn.waits)
             for action in turn.actions:
                 self._carry_out(action)
             await self._woken(turn.due - time.time())
@@ -157,6 +165,10 @@ class Scheduler:
             await asyncio.sleep(_LOOK)
 
     def _tell(self, event: events.AnyEvent) -> None:
+        if isinstance(event, events.Bound):
+            self._metrics.bound()
+        elif isinstance(event, events.BindFailed):
+            self._metrics.bound(refused=event.reason)
         self._answers.append(event)
         self._wake.set()
 

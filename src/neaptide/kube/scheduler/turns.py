@@ -12,10 +12,12 @@ from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import SCHEDULER, AnyCycleAction, Preempt
 from neaptide.placement.cycle.machine import SchedulingCycle
 from neaptide.placement.cycle.profile import CycleProfile
+from neaptide.placement.cycle.waits import Wait
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
 from neaptide.policies.protection import protection
 
 _UNBOUND = 2**31
+_REPORT = 15.0  # seconds between two looks at who waits
 PREEMPTION = Budgets(
     evictions_per_cycle=_UNBOUND,
     evictions_per_node=_UNBOUND,
@@ -29,10 +31,11 @@ _log = structlog.get_logger()
 
 
 class Turn(NamedTuple):
-    """What came of one turn: what is to be done, and when the next one is due at the latest."""
+    """What came of one turn: what is to be done, when the next one is due at the latest, and now and then who waits."""
 
     actions: list[AnyCycleAction]
     due: float
+    waits: list[Wait] | None = None
 
 
 class Turns:
@@ -53,6 +56,7 @@ class Turns:
     ) -> None:
         self.cycle = SchedulingCycle(profile, protects=protection)
         self._memory, self._clock = memory, clock
+        self._reported = -float("inf")
 
     def take(self, told: Sequence[Told], *, leading: bool) -> Turn:
         """Take in what was said and, while leading, try the pods whose turn it is. Nothing is to be done while another leads."""
@@ -66,7 +70,13 @@ class Turns:
         if self.cycle.due(now) <= now:
             actions += self.cycle.step(events.Cycle(), now)
         actions = [final for each in actions for final in self._arbitrated(each, now)]
-        return Turn(actions, self.cycle.due(now))
+        return Turn(actions, self.cycle.due(now), self._waits(now))
+
+    def _waits(self, now: float) -> list[Wait] | None:
+        if now < self._reported + _REPORT:
+            return None
+        self._reported = now
+        return self.cycle.longest_waits(now, count=_UNBOUND)
 
     def _stepped(self, event: events.AnyEvent, now: float) -> list[AnyCycleAction]:
         """One event's actions; an object that breaks something keeps none of the others from being heard."""
