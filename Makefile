@@ -56,9 +56,6 @@ bench: setup ## one JSON line per figure; FIGURE=name runs one; budgets in bench
 bench-peers: setup testbed ## figures beside real peers, minutes each: FIGURE, NODES, PODS, RUNS, MINUTES
 	@$(BIN)/python -m benchmarks --peers $(FIGURE)
 
-bench-peers: setup testbed ## figures beside real peers, minutes each (NODES, PODS, RUNS, MINUTES); FIGURE=name runs one
-	@$(BIN)/python -m benchmarks --peers $(FIGURE)
-
 system-deps: ## with apt, as root: what some tests want besides (chromium, prometheus, and what real nodes are made of)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core prometheus \
