@@ -50,6 +50,8 @@ _AMOUNTS = frozenset(
 )
 _LABELS = frozenset(["labels", "matchLabels", "nodeSelector", "selector"])
 _LABEL_KEYS = frozenset(("topologyKey", "matchLabelKeys", "mismatchLabelKeys", "key"))
+_PLAIN_KEYS = ("cpu", "memory", "ephemeral-storage", "pods", "storage", "metadata.name", "")
+"""Keys without a domain that are nobody's own: resources, and the field by which a DaemonSet's pods name their node."""
 _PLAIN = re.compile(r"[0-9T:.Z+%-]*")
 """Times, numbers and percentages."""
 
@@ -166,7 +168,7 @@ class Anonymiser:
     def _label_key(self, key: str) -> str:
         domain, slash, _ = key.rpartition("/")
         if not slash:
-            return key if key in ("cpu", "memory", "ephemeral-storage", "pods", "storage", "") else self.text(key)
+            return key if key in _PLAIN_KEYS else self.text(key)
         if domain.endswith(_KNOWN_DOMAINS):
             return key
         return f"{self.text(domain)}/{self.text(key)}"

@@ -24,15 +24,15 @@ def namespace(item: o.Namespace) -> Json:
 
 def node(item: o.Node) -> Json:
     """A node that kwok plays; taints for its state come and go by themselves."""
-    plain = msgspec.to_builtins(item)
-    taints = [each for each in plain["spec"].get("taints", ()) if not each["key"].startswith(_LEFT_TO_CONTROLLERS)]
+    spec, images = msgspec.to_builtins(item.spec), msgspec.to_builtins(item.status.images)
+    taints = [each for each in spec.get("taints", ()) if not each["key"].startswith(_LEFT_TO_CONTROLLERS)]
     meta = _meta(item.metadata)
     meta["annotations"] = meta["annotations"] | {FAKE: "fake"}
     capacity, allocatable = item.status.capacity or item.status.allocatable, item.status.allocatable
     return {
         "metadata": meta,
-        "spec": plain["spec"] | {"taints": taints},
-        "status": {"capacity": capacity, "allocatable": allocatable, "images": plain["status"].get("images", [])},
+        "spec": spec | {"taints": taints},
+        "status": {"capacity": capacity, "allocatable": allocatable, "images": images},
     }
 
 
