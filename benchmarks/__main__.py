@@ -26,6 +26,7 @@ MODULES = (
     "neap",
     "simulated_day",
     "admission",
+    "agent",
     "wire",
     "scheduling_cycle",
     "hot_spots",
