@@ -39,11 +39,11 @@ def answering(*answers: web.Response | str) -> Callable[[web.BaseRequest], Await
 
 def test_credentials_that_cannot_be_read_any_more_are_an_error_like_others(tmp_path: Path) -> None:
     async def ask() -> None:
-        async with serving(answering(), Credentials(token_file=tmp_path / "token")) as server:
-            async with Client(server.cluster) as client:
-                await client.get(PODS, "web", "default")
+        found = Credentials(token_file=tmp_path / "token")
+        async with serving(answering(), found) as server, Client(server.cluster) as client:
+            await client.get(PODS, "web", "default")
 
-    with pytest.raises(errors.ApiError, match="tokenFile: .*/token cannot be read: No such file or directory"):
+    with pytest.raises(errors.ApiError, match=r"tokenFile: .*/token cannot be read: No such file or directory"):
         asyncio.run(ask())
 
 

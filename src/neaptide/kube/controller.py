@@ -19,8 +19,11 @@ from neaptide.kube.acting.carrying import Api
 from neaptide.kube.actuator import Actuator
 from neaptide.kube.admission import Admission, Place
 from neaptide.kube.configuration import Configuration
+from neaptide.kube.decisions import NAME
 from neaptide.kube.events import Events
 from neaptide.kube.health import HealthServer
+from neaptide.kube.journal_server import JournalPlace
+from neaptide.kube.journal_server import serve as serve_journal
 from neaptide.kube.leader import Leader, NoLongerLeadingError, Writers
 from neaptide.kube.memory import MemoryStore
 from neaptide.kube.metrics import Metrics
@@ -38,8 +41,6 @@ from neaptide.policies.arbiter import ArbiterMemory, Budgets
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.records.log import Log
 
-JOURNAL = "journal"
-"""The name of the log of cycles in the journal's directory."""
 LEASE = "neaptide"
 _SETTLE = 0.5  # seconds that changes of our own objects may follow one another
 _RETRY = 2.0
@@ -53,6 +54,7 @@ class Options(Struct, frozen=True, kw_only=True):
         identity: the name of this replica, unlike every other's; by default host and process.
         interval: seconds from the start of a cycle to that of the next.
         journal: the directory of the journal; None keeps none.
+        journal_place: where the journal is served to who may read it; None serves it to nobody.
         listen: host and port of /healthz, /readyz and /metrics; None does not listen.
         prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
         catalogue: prices, until there are PriceCatalogue objects; the public list prices by default.
@@ -70,6 +72,7 @@ class Options(Struct, frozen=True, kw_only=True):
     identity: str = ""
     interval: float = 60.0
     journal: Path | None = None
+    journal_place: JournalPlace | None = None
     listen: tuple[str, int] | None = None
     prometheus: str = ""
     catalogue: Catalogue | None = None
@@ -109,7 +112,7 @@ class Controller:
         """Run until stopped. Raises OSError and LogInUseError where the port or the journal cannot be had."""
         options = self._options
         async with AsyncExitStack() as stack:
-            journal = stack.enter_context(Log(options.journal, JOURNAL)) if options.journal else None
+            journal = stack.enter_context(Log(options.journal, NAME)) if options.journal else None
             if options.listen is not None:
                 health = HealthServer(
                     *options.listen, alive=_alive, ready=self._unready, metrics=self._metrics.exposition
@@ -149,22 +152,31 @@ class Controller:
             self._metrics.watch(world, events, lambda: election.leading)
             self._spot_metrics.watch(world.cache, lambda: configuration.chosen(time.time()).settings)
             self._metrics.registry.register(self._spot_metrics)
-            running = [election.run(), events.run(), *configuration.streams()]
+            running = [world.lasting(), election.run(), events.run(), *configuration.streams()]
             if options.webhook is not None or options.admission_policies:
                 running.append(self._admission(client, writer, configuration, world, election).run())
+            if options.journal is not None and options.journal_place is not None:
+                running.append(serve_journal(client, options.journal, options.journal_place))
             if options.scheduling is not None:
                 running.append(self._schedule(options.scheduling, client, world, election))
             tasks = [asyncio.create_task(each) for each in running]
+            for task in tasks:
+                task.add_done_callback(self._ended)
             stack.push_async_callback(_cancel, tasks)
-            if not await self._unless_stopped(_all(world.ready(), configuration.ready())):
-                return
-            self._world, self._ready = world, True
-            self._log.info("synced", usage=world.meter.source or world.meter.problem, unseen=world.cache.unseen)
+            if await self._unless_stopped(_all(world.ready(), configuration.ready())):
+                self._world, self._ready = world, True
+                self._log.info("synced", usage=world.meter.source or world.meter.problem, unseen=world.cache.unseen)
             while not self._stopping.is_set():
-                _check(tasks)
                 if await self._unless_stopped(election.won()):
                     self._leader = Leader(world, configuration, writers)
                     await self._lead(self._leader, election)
+            _check(tasks)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        """A part that never ends by itself has ended: without it this process would only seem to work, so it ends, too."""
+        if not task.cancelled():
+            self._log.error("a part has ended", exc_info=task.exception())
+            self.stop()
 
     async def _schedule(self, scheduling: Scheduling, client: Client, world: World, election: Election) -> None:
         """Schedule pods, under the same lease and arbiter: what is preempted counts against the loop's budgets."""
@@ -187,12 +199,13 @@ class Controller:
         return Admission(
             client,
             writer,
-            policies=lambda: configuration.policies.values(),
+            policies=lambda: configuration.policies.values(),  # noqa: PLW0108 - they are another dict after a list
             others=lambda kind: world.cache.snapshot.others.get(kind, {}),
             registry=self._metrics.registry,
             place=self._options.webhook,
             in_cel=self._options.admission_policies,
-            leading=lambda: election.leading,
+            # before all was seen, nothing would seem to be asked for, and what CEL says would be taken away
+            leading=lambda: self._ready and election.leading,
         )
 
     async def _opened(self, client: Client, stack: AsyncExitStack) -> World | None:
@@ -263,10 +276,13 @@ def _alive() -> str:
 
 
 def _check(tasks: Sequence["asyncio.Task[Any]"]) -> None:
-    """Raise what ended a task that never ends by itself."""
+    """Raise what ended a task that never ends by itself; of a group's errors the first."""
     for task in tasks:
-        if task.done():
-            task.result()
+        error = task.exception() if task.done() else None
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if error is not None:
+            raise error
 
 
 async def _all(*awaited: Coroutine[Any, Any, None]) -> None:

@@ -110,6 +110,11 @@ class World:
             if task.done() and not task.cancelled():
                 task.result()
 
+    async def lasting(self) -> None:
+        """Wait for as long as all streams last, and raise what ended one."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self.check()
+
     def staleness(self) -> float:
         """Seconds since the quietest stream was heard; infinite before all were."""
         return max((float("inf") if age is None else age for age in self.cache.ages().values()), default=float("inf"))

@@ -1,0 +1,43 @@
+"""The parts of the controller that never end by themselves: one that does ends the process, which is then started anew."""
+
+import asyncio
+import socket
+
+import pytest
+
+from neaptide.kube.admission import Place
+from neaptide.kube.controller import Controller, Options
+from neaptide.kubeapi.config import load
+from neaptide.kubeapi.lease import Election
+from neaptide.testbed.cluster import Testbed
+
+
+def test_a_webhook_that_cannot_listen_ends_the_process_though_the_lease_is_never_lost(
+    control_plane: Testbed, namespace: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = Place(namespace=namespace, host="127.0.0.1", port=taken.getsockname()[1])
+        controller = Controller(load(control_plane.kubeconfig), Options(namespace=namespace, webhook=place))
+
+        async def run() -> None:
+            async with asyncio.timeout(30):
+                await controller.run()
+
+        with pytest.raises(OSError, match="in use"):
+            asyncio.run(run())
+
+
+def test_an_election_that_breaks_ends_the_process_of_a_candidate(
+    control_plane: Testbed, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Election) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Election, "run", broken)
+
+    async def run() -> None:
+        async with asyncio.timeout(30):
+            await Controller(load(control_plane.kubeconfig), Options(namespace=namespace)).run()
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(run())
