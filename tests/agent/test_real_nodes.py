@@ -18,6 +18,7 @@ from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
 WITHIN = 60.0
 LOOP = ["sh", "-c", "while :; do :; done"]
 ON_DEMAND = ["sh", "-c", "while :; do if [ -e /tmp/busy ]; then :; else sleep 0.1; fi; done"]
+LS = {"koordinator.sh/qosClass": "LS"}
 WRITTEN = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle", "cpu.shares", "cpuset.cpus")
 RULES = "cpu_suppress: {policy: cfsQuota, threshold_percent: 50}\n"
 
@@ -117,6 +118,24 @@ def test_best_effort_gives_way_to_a_service_and_comes_back_and_nothing_of_it_is_
     assert "control groups version 1, driver cgroupfs" in scene.said()
     assert "refused" not in scene.said()
     assert scene.tree() == before
+
+
+def test_a_throttled_service_bursts_and_its_limit_is_its_own_again_afterwards(scene: Scene) -> None:
+    small = scene.pods.run(
+        manifest("small", LOOP, requests={"cpu": "50m"}, limits={"cpu": "50m"}, labels=LS, nodeName="real-1")
+    )
+    pod = scene.pods.cgroup(small, "cpu")
+    groups = (pod, *(each for each in pod.iterdir() if each.is_dir()))
+    files = [each / file for each in groups for file in ("cpu.cfs_quota_us", "cpu.cfs_burst_us")]
+    before = [file.read_bytes() for file in files]
+    scene.rules("cpu_suppress: null\ngroup_priority: null\ncpu_burst: {policy: auto}\n")
+    agent = scene.start()
+    _until(lambda: scene.read(small, "cpu.cfs_quota_us") == "15000", "three times its limit")
+    assert scene.read(small, "cpu.cfs_burst_us") == "5000"
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert "refused" not in scene.said()
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_killed_it_leaves_what_restore_undoes(scene: Scene) -> None:

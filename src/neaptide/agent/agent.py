@@ -105,6 +105,8 @@ class Agent:
             self._told(self._reconciler.settle(self._rules.wanted(there, use, capacity)))
         except OSError as error:
             self._once("originals", f"nothing is written, since what was there cannot be stored: {error}")
+        if self._rules.news:
+            self._say(f"best-effort pods: {self._rules.news}")
         self._evict(there, use, capacity, now)
 
     def restore(self) -> int:

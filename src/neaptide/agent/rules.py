@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from math import isnan
+from math import inf, isnan
 from typing import NamedTuple
 
 from neaptide.agent.bursts import Bursts
@@ -47,7 +47,7 @@ class Rules:
         topology: the node's CPUs.
 
     Attributes:
-        reason: why best-effort pods may use what they may.
+        news: what best-effort pods may use and why, where that has changed by a tenth of the node since it was told; else empty.
     """
 
     def __init__(self, settings: Settings, groups: Groups, topology: Sequence[Cpu]) -> None:
@@ -57,7 +57,8 @@ class Rules:
         self._last: dict[str, float] = {}
         self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
         self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
-        self.reason = ""
+        self._told = inf
+        self.news = ""
 
     def wanted(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> Wanted:
         """What files shall say; every file that is not named shall say what it said before the agent came."""
@@ -117,6 +118,7 @@ class Rules:
 
     def _suppressed(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> Wanted:
         settings, groups = self._settings.cpu_suppress, self._groups
+        self.news = ""
         if settings is None or not settings.enabled:
             self._in_force = _NOTHING
             return {}
@@ -129,7 +131,8 @@ class Rules:
         if capacity > 0:
             done = suppress(settings, reading, pools, self._in_force)
             if done is not None:
-                self._in_force, self.reason = done
+                self._in_force = done.setting
+                self._tell(done.reason, capacity)
         if settings.policy == "cfsQuota":
             return self._by_quota(pods)
         return self._by_cpu_set(pods)
@@ -181,6 +184,11 @@ class Rules:
         if self._in_force.quota_us != UNLIMITED:
             return self._in_force.quota_us * 1000 / CFS_PERIOD_US
         return float(min(len(self._in_force.cpus) * 1000, capacity) if self._in_force.cpus else capacity)
+
+    def _tell(self, reason: str, capacity: int) -> None:
+        limit = self._limit(capacity)
+        if abs(limit - self._told) * 10 >= capacity:
+            self.news, self._told = reason, limit
 
     def _noted(self, rule: str, victims: tuple[Victim, ...], now: float) -> tuple[Victim, ...]:
         if victims:
