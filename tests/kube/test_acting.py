@@ -301,6 +301,13 @@ def test_writes_that_meet_others_writes_lose_neither(control_plane: Testbed, nod
     assert node["status"]["allocatable"][BATCH] == "20"
 
 
+def test_what_a_plan_by_hand_wants_of_a_kind_that_is_not_acted_on_is_refused(control_plane: Testbed) -> None:
+    where = Ref("Widget", "w", "default")
+    evict = Evict(policy="test", target=where, reason=WHY, node="n", workload=None)
+    taint = Taint(policy="test", target=where, reason=WHY, key="k")
+    assert acted(control_plane, evict, taint) == [("Refused", "NotAccepted")] * 2
+
+
 def test_who_does_not_lead_does_nothing(control_plane: Testbed, namespace: str, nodes: tuple[str, ...]) -> None:
     make(control_plane, pod("web", node=nodes[0]), namespace=namespace)
     action = eviction(control_plane, "web", namespace, nodes[0])

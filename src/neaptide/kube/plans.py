@@ -53,7 +53,7 @@ class Plans:
         """The oldest Plan that is approved and has something left to do."""
         found = [plan for plan in _read(raws) if plan.spec.approved and plan.status.phase not in _ENDED]
         for plan in sorted(found, key=lambda each: each.spec.created):
-            if plan.status.phase is not Phase.RUNNING and seconds(plan.spec.expires) < now:
+            if _is_late(plan, now):
                 continue
             taken = {each.action for each in plan.status.outcomes}
             todo = tuple((place, each) for place, each in enumerate(plan.spec.actions) if place not in taken)
@@ -84,6 +84,10 @@ class Plans:
     async def recommend(self, raws: Iterable[bytes], cycle: Cycle, money: float | None) -> None:
         """See to it that the Plan which waits says what is recommended now, and that old ones go."""
         plans = list(_read(raws))
+        for plan in plans:
+            if _is_late(plan, cycle.time):
+                status = PlanStatus(phase=Phase.EXPIRED, message=f"it had not begun by {plan.spec.expires}")
+                await self._set_status(plan, status)
         wanted = [each.action for each in cycle.outcomes if each.result == "Recommended"][:MAX_ACTIONS]
         waiting = [plan for plan in plans if not plan.spec.approved and plan.status.phase not in _ENDED]
         current = [
@@ -139,6 +143,12 @@ def _read(raws: Iterable[bytes]) -> Iterable[PlanObject]:
             yield msgspec.json.decode(raw, type=PlanObject)
         except msgspec.MsgspecError as error:
             structlog.get_logger().warning("plan not readable", reason=str(error))
+
+
+def _is_late(plan: PlanObject, now: float) -> bool:
+    """Whether a Plan was approved and expired before it had begun."""
+    is_waiting = plan.spec.approved and plan.status.phase not in (*_ENDED, Phase.RUNNING)
+    return is_waiting and seconds(plan.spec.expires) < now
 
 
 def _alike(some: Sequence[AnyAction], others: Sequence[AnyAction]) -> bool:

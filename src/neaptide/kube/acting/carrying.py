@@ -59,6 +59,8 @@ async def fresh(action: Action, api: Api) -> bytes:
         NotFound: it is not there.
     """
     target = action.target
+    if target.kind not in RESOURCES:  # a Plan may be written by hand
+        raise RefusedError("NotAccepted", f"nothing can be done to a {target.kind}; accepted: {', '.join(RESOURCES)}")
     raw = await api.client.get(RESOURCES[target.kind], target.name, target.namespace)
     found = msgspec.json.decode(raw)
     if target.uid and value_at(found, "metadata.uid") != target.uid:
