@@ -9,6 +9,7 @@ from neaptide.model.actions import Plan
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.spot_rescheduler_classic import classic
+from neaptide.policies.spot_rescheduler_default import default
 from neaptide.policies.spot_rescheduler_spec import NAME, SpotReschedulerMemory, SpotReschedulerSpec
 
 
@@ -30,5 +31,6 @@ class SpotRescheduler:
         """Which nodes are drained, which pods leave, and why the others stay."""
         if memory.passed is not None and now < memory.passed + spec.housekeeping_interval_seconds:
             return Plan(NAME), memory
-        plan, after = classic(snapshot, spec, memory, now, covers)
+        profile = classic if spec.profile == "classic" else default
+        plan, after = profile(snapshot, spec, memory, now, covers)
         return plan, replace(after, passed=now)

@@ -29,6 +29,7 @@ from neaptide.policies.spot_rescheduler_nodes import (
     kinds,
     mark,
     on_it,
+    saved,
     unmark,
 )
 from neaptide.policies.spot_rescheduler_spec import NAME, SpotReschedulerMemory, SpotReschedulerSpec
@@ -99,12 +100,19 @@ def dearest_first(snapshot: ClusterSnapshot, pods: Iterable[int]) -> list[int]:
     return sorted(pods, key=lambda pod: (-pod_cpu(snapshot, pod), snapshot.pods.keys[pod]))
 
 
-def unplaced(placement: Placement) -> list[int]:
-    """Give every pod that waits for a node one, and return those for which there is none. To be used inside `what_if`."""
+def unplaced(placement: Placement, *, above: int = -(2**31)) -> list[int]:
+    """Give every pod that waits for a node one, and return those for which there is none. To be used inside `what_if`.
+
+    Pods of lower priority than `above` are not looked at.
+    """
     pods = placement.snapshot.pods
     rows = pods.indices()
     waiting = rows[
-        (pods.node[rows] == NO_NODE) & (pods.phase[rows] == PENDING) & ~pods.gated[rows] & np.isnan(pods.deleted[rows])
+        (pods.node[rows] == NO_NODE)
+        & (pods.phase[rows] == PENDING)
+        & (pods.priority[rows] >= above)
+        & ~pods.gated[rows]
+        & np.isnan(pods.deleted[rows])
     ]
     order = waiting[np.lexsort((waiting, -pods.priority[waiting]))]
     return [each.pod for each in placement.schedule(order.tolist()) if each.node is None]
@@ -145,7 +153,7 @@ def _begin(placement: Placement, spec: SpotReschedulerSpec, now: float, covers: 
             continue
         reason = Reason("Reschedule", f"its {len(pods)} pods have a place on spot nodes")
         later = tuple(_leave(snapshot, pods, spec))
-        return Plan(NAME, (mark(snapshot, node, reason, now, _saved(snapshot, node)),), tuple(declined), later)
+        return Plan(NAME, (mark(snapshot, node, reason, now, saved(snapshot, node)),), tuple(declined), later)
     return Plan(NAME, declined=tuple(declined))
 
 
@@ -183,12 +191,12 @@ def _go_on(
             end = Reason(DRAINED, "all of its pods have left")
         elif protected:
             end = Reason(DRAIN_FAILED, f"a pod came that must stay: {protected[0].message}")
-        elif now >= since + spec.pod_eviction_timeout_seconds + _CONFIRMATION:
+        elif now >= since + spec.timeout + _CONFIRMATION:
             end = Reason(DRAIN_FAILED, f"{len(pods)} pods have not left in time")
         if end is not None:
             ended = True
             actions.append(unmark(snapshot, node, end))
-        elif now < since + spec.pod_eviction_timeout_seconds:
+        elif now < since + spec.timeout:
             actions += _leave(snapshot, pods, spec)
     resume = now + spec.node_drain_delay_seconds if ended else memory.resume
     return Plan(NAME, tuple(actions)), replace(memory, resume=resume)
@@ -196,10 +204,8 @@ def _go_on(
 
 def _leave(snapshot: ClusterSnapshot, pods: Iterable[int], spec: SpotReschedulerSpec) -> list[Evict]:
     why = Reason("Reschedule", "it leaves its on-demand node for a spot node")
-    return [eviction(snapshot, pod, why, spec) for pod in pods if np.isnan(snapshot.pods.deleted[pod])]
-
-
-def _saved(snapshot: ClusterSnapshot, node: int) -> float | None:
-    """The change of money that comes with a node's going; None where its price is unknown."""
-    price = float(snapshot.nodes.price[node])
-    return None if np.isnan(price) else -price
+    return [
+        eviction(snapshot, pod, int(snapshot.pods.node[pod]), why, spec)
+        for pod in pods
+        if np.isnan(snapshot.pods.deleted[pod])
+    ]

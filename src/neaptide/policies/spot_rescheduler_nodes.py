@@ -4,14 +4,13 @@ That a node is being drained, and since when, stands in its taint: whoever start
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from neaptide.model.actions import Effect, Evict, Reason, Ref, Taint, Untaint
+from neaptide.model.actions import Effect, Evict, Reason, Taint, Untaint
 from neaptide.model.columns import Bools
-from neaptide.model.objects import LabelSelector
 from neaptide.model.scope import Covers
 from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
@@ -32,7 +31,7 @@ _MOVED = Effect(risk=0.1)
 
 
 class Kinds(NamedTuple):
-    """bool[nodes]: of nodes that are ready and not cordoned."""
+    """bool[nodes]: nodes of either kind."""
 
     on_demand: Bools
     spot: Bools
@@ -46,16 +45,21 @@ def has_label(labels: Mapping[str, str], label: str) -> bool:
 
 def kind_of(labels: Mapping[str, str], spec: SpotReschedulerSpec) -> str:
     """`spot`, `on demand`, or empty for a node that is neither. A node that is both is spot."""
-    for kind, label, selector in (
-        ("spot", spec.spot_node_label, spec.spot_nodes),
-        ("on demand", spec.on_demand_node_label, spec.on_demand_nodes),
-    ):
+    stated = {
+        "spot": (spec.spot_node_label, spec.spot_nodes),
+        "on demand": (spec.on_demand_node_label, spec.on_demand_nodes),
+    }
+    for kind, (label, selector) in stated.items():
         if spec.profile == "classic":
             if has_label(labels, label or CLASSIC_LABELS[kind]):
                 return kind
-        elif _is(kind, labels, label, selector):
+        elif labels_match(selector, labels) or (label and has_label(labels, label)):
             return kind
-    return ""
+    if spec.profile == "classic":
+        return ""
+    return _by_itself(
+        labels, {kind for kind, (label, selector) in stated.items() if not label and selector is None}, spec
+    )
 
 
 def node_type(kind: str, spec: SpotReschedulerSpec) -> str:
@@ -64,24 +68,36 @@ def node_type(kind: str, spec: SpotReschedulerSpec) -> str:
     return label or (CLASSIC_LABELS[kind] if spec.profile == "classic" else kind.replace(" ", "-"))
 
 
-def _is(kind: str, labels: Mapping[str, str], label: str, selector: LabelSelector | None) -> bool:
-    """Whether a node is of a kind by the selector, or by the label, or where neither is said by the capacity type it states."""
-    if selector is not None or label:
-        return labels_match(selector, labels) or bool(label and has_label(labels, label))
-    if kind == "on demand" and any(each in labels for each in _CONTROL_PLANE):
-        return False
-    return capacity_type(labels) == kind.replace(" ", "-")
+def _by_itself(labels: Mapping[str, str], unstated: Container[str], spec: SpotReschedulerSpec) -> str:
+    """What a node is of the kinds that nothing is said of: by its capacity type; to be relieved, a control plane by all others."""
+    control_plane = any(each in labels for each in _CONTROL_PLANE)
+    if spec.goal == "Relieve":
+        kind = "on demand" if control_plane and "on demand" in unstated else "spot"
+    else:
+        kind = "" if control_plane else capacity_type(labels).replace("-", " ")
+    return kind if kind in unstated else ""
+
+
+def labelled(snapshot: ClusterSnapshot, spec: SpotReschedulerSpec) -> Kinds:
+    """Which nodes are what by their labels, whatever state they are in."""
+    rows = snapshot.nodes.rows
+    found = Kinds(np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.bool_))
+    for row in snapshot.nodes.indices().tolist():
+        kind = kind_of(snapshot.node_labels(row), spec)
+        found.on_demand[row], found.spot[row] = kind == "on demand", kind == "spot"
+    return found
+
+
+def usable(snapshot: ClusterSnapshot, found: Kinds) -> Kinds:
+    """Those of them that are ready and not cordoned."""
+    nodes, rows = snapshot.nodes, snapshot.nodes.rows
+    mask = nodes.ready[:rows] & ~nodes.unschedulable[:rows]
+    return Kinds(found.on_demand & mask, found.spot & mask)
 
 
 def kinds(snapshot: ClusterSnapshot, spec: SpotReschedulerSpec) -> Kinds:
     """Which nodes are what; a node that is cordoned or not ready is neither."""
-    nodes, rows = snapshot.nodes, snapshot.nodes.rows
-    usable = nodes.alive[:rows] & nodes.ready[:rows] & ~nodes.unschedulable[:rows]
-    found = Kinds(np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.bool_))
-    for row in np.flatnonzero(usable).tolist():
-        kind = kind_of(snapshot.node_labels(row), spec)
-        found.on_demand[row], found.spot[row] = kind == "on demand", kind == "spot"
-    return found
+    return usable(snapshot, labelled(snapshot, spec))
 
 
 def draining(snapshot: ClusterSnapshot, covers: Covers) -> dict[int, float]:
@@ -130,16 +146,21 @@ def unmark(snapshot: ClusterSnapshot, node: int, reason: Reason) -> Untaint:
     return Untaint(policy=NAME, target=snapshot.node_ref(node), reason=reason, key=TAINT, effect="NoSchedule")
 
 
-def eviction(snapshot: ClusterSnapshot, pod: int, reason: Reason, spec: SpotReschedulerSpec) -> Evict:
+def saved(snapshot: ClusterSnapshot, node: int) -> float | None:
+    """The change of money that comes with a node's going; None where its price is unknown."""
+    price = float(snapshot.nodes.price[node])
+    return None if np.isnan(price) else -price
+
+
+def eviction(snapshot: ClusterSnapshot, pod: int, node: int, reason: Reason, spec: SpotReschedulerSpec) -> Evict:
     """Move a pod off its node."""
-    node: Ref = snapshot.node_ref(int(snapshot.pods.node[pod]))
     return Evict(
         policy=NAME,
         target=snapshot.pod_ref(pod),
         reason=reason,
         expected=_MOVED,
-        node=node.name,
+        node=snapshot.nodes.names[node],
         workload=snapshot.workload_of(pod),
-        grace_seconds=spec.max_graceful_termination_seconds,
+        grace_seconds=spec.grace,
         bare=spec.delete_non_replicated_pods,
     )

@@ -28,8 +28,8 @@ class SpotReschedulerSpec(Struct, frozen=True, rename="camel", forbid_unknown_fi
             kubernetes.io/role=spot-worker by default, else what capacity type the nodes' labels state.
         housekeeping_interval_seconds: at least so long from one pass to the next; 0: a pass in every cycle.
         node_drain_delay_seconds: classic: a pause after a drain, however it ended; default: before a node whose drain failed is tried again.
-        pod_eviction_timeout_seconds: for how long evictions are tried again before a drain is given up.
-        max_graceful_termination_seconds: the grace period of each eviction; None keeps each pod's own.
+        pod_eviction_timeout_seconds: for how long evictions are tried again before a drain is given up; None: 120 (classic), 3600.
+        max_graceful_termination_seconds: the grace period of each eviction; None: 120 (classic), each pod's own.
         delete_non_replicated_pods: evict pods, too, that no controller would start again.
         profile: `classic` decides as the k8s-spot-rescheduler does; what follows is for `default` only.
         goal: Release empties whole nodes so that they can go; Relieve takes off what fits elsewhere.
@@ -38,9 +38,10 @@ class SpotReschedulerSpec(Struct, frozen=True, rename="camel", forbid_unknown_fi
         nodes_per_pass: how many nodes are being drained at once.
         evictions_per_pass: how many pods leave at once.
         minimum_gain_per_eviction: US dollars per hour that leaving a node must save for each pod that moves.
-        minimum_stay_seconds: a workload is not moved again so soon.
+        minimum_stay_seconds: a pod that started less than this ago is not moved.
         return_after_seconds: after an interruption, its workloads stay away from spot and its capacity pool is avoided so long.
         hold_seconds: a drained node is kept empty so long, for whoever owns it to take it away.
+        interruption_rates: by instance type, the share of spot nodes that is interrupted in a month, where nodes do not state it.
         max_pool_share: of a workload's pods, so many at most come to one capacity pool (instance type and zone).
         minimum_on_demand_share: of every workload's pods, so many stay on on-demand nodes.
         never: pods that must not be moved to spot nodes.
@@ -53,8 +54,8 @@ class SpotReschedulerSpec(Struct, frozen=True, rename="camel", forbid_unknown_fi
     spot_node_label: _Label = ""
     housekeeping_interval_seconds: _Seconds = 0.0
     node_drain_delay_seconds: _Seconds = 600.0
-    pod_eviction_timeout_seconds: _Seconds = 120.0
-    max_graceful_termination_seconds: _Seconds | None = 120.0
+    pod_eviction_timeout_seconds: _Seconds | None = None
+    max_graceful_termination_seconds: _Seconds | None = None
     delete_non_replicated_pods: bool = False
     profile: Literal["default", "classic"] = "default"
     goal: Literal["Release", "Relieve"] = "Release"
@@ -67,6 +68,7 @@ class SpotReschedulerSpec(Struct, frozen=True, rename="camel", forbid_unknown_fi
     minimum_stay_seconds: _Seconds = 900.0
     return_after_seconds: _Seconds = 1800.0
     hold_seconds: _Seconds = 900.0
+    interruption_rates: dict[str, _Share] = {}
     max_pool_share: _Pools = 0.5
     minimum_on_demand_share: _Share = 0.0
     never: LabelSelector | None = None
@@ -80,6 +82,20 @@ class SpotReschedulerSpec(Struct, frozen=True, rename="camel", forbid_unknown_fi
             if label.count("=") > 1:
                 raise FieldError(name, label, _FORM)
 
+    @property
+    def timeout(self) -> float:
+        """For how long a drain's evictions are tried again, in seconds."""
+        if self.pod_eviction_timeout_seconds is not None:
+            return self.pod_eviction_timeout_seconds
+        return 120.0 if self.profile == "classic" else 3600.0
+
+    @property
+    def grace(self) -> float | None:
+        """The grace period of evictions, in seconds; None for each pod's own."""
+        if self.max_graceful_termination_seconds is not None:
+            return self.max_graceful_termination_seconds
+        return 120.0 if self.profile == "classic" else None
+
 
 class SpotReschedulerMemory(Struct):
     """What is remembered; times are seconds since the epoch.
@@ -88,7 +104,7 @@ class SpotReschedulerMemory(Struct):
         passed: when the latest pass was.
         resume: classic: nothing is drained before.
         failed: by node, when its drain failed.
-        moved: by workload, when pods of it were last moved.
+        emptied: by node, since when it has been drained.
         fell_back: by workload, when spot nodes under its pods were interrupted.
         avoided: by capacity pool, when a node of it was interrupted.
     """
@@ -96,7 +112,7 @@ class SpotReschedulerMemory(Struct):
     passed: float | None = None
     resume: float = 0.0
     failed: dict[str, float] = field(default_factory=dict)
-    moved: dict[str, float] = field(default_factory=dict)
+    emptied: dict[str, float] = field(default_factory=dict)
     fell_back: dict[str, float] = field(default_factory=dict)
     avoided: dict[str, float] = field(default_factory=dict)
 
