@@ -17,6 +17,8 @@ from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
 from neaptide.policies.protection import protection
 
 _UNBOUND = 2**31
+_TELLING = ("PodGroup", "ElasticQuota", "Reservation")
+_TOLD_WITHIN = 1.0  # seconds in which their status follows
 _REPORT = 15.0  # seconds between two looks at who waits
 PREEMPTION = Budgets(
     evictions_per_cycle=_UNBOUND,
@@ -56,7 +58,8 @@ class Turns:
     ) -> None:
         self.cycle = SchedulingCycle(profile, protects=protection)
         self._memory, self._clock = memory, clock
-        self._reported = -float("inf")
+        self._reported = self._tried = -float("inf")
+        self._heard = False
 
     def take(self, told: Sequence[Told], *, leading: bool) -> Turn:
         """Take in what was said and, while leading, try the pods whose turn it is. Nothing is to be done while another leads."""
@@ -67,10 +70,20 @@ class Turns:
                 actions += self._stepped(event, now)
         if not leading:
             return Turn([], float("inf"))
-        if self.cycle.due(now) <= now:
+        self._heard = self._heard or bool(told)
+        if self._due(now) <= now:
+            self._heard, self._tried = False, now
             actions += self.cycle.step(events.Cycle(), now)
         actions = [final for each in actions for final in self._arbitrated(each, now)]
-        return Turn(actions, self.cycle.due(now), self._waits(now))
+        return Turn(actions, self._due(now), self._waits(now))
+
+    def _due(self, now: float) -> float:
+        """When a cycle is worth its while: somebody is to be tried, or objects may have to say what has come of them."""
+        due = self.cycle.due(now)
+        others = self.cycle.snapshot.others
+        if self._heard and any(others.get(kind) for kind in _TELLING):
+            due = min(due, self._tried + _TOLD_WITHIN)
+        return due
 
     def _waits(self, now: float) -> list[Wait] | None:
         if now < self._reported + _REPORT:
