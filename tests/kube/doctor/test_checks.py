@@ -55,6 +55,7 @@ NEVER = priority_class("koord-batch", preemption_policy="Never")
 
 CASES: dict[str, tuple[Seen, str, str, str]] = {
     "the CRDs are missing": (seen(served=frozenset(), leases={}), "note", "installed", "does not know Policy, Plan"),
+    "leases may not be seen": (seen(leases=None), "note", "installed", "whether a controller runs cannot be told"),
     "nobody leads": (seen(leases={}), "warning", "installed", "no controller holds a lease"),
     "the leader died": (
         seen(leases={"ns/neaptide": ("neaptide-0", NOW - 90)}), "problem", "installed", "neaptide-0 renewed it 90 s ago",

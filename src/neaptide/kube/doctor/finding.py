@@ -48,7 +48,7 @@ class Seen(Struct, frozen=True):
         now: seconds since the epoch.
         unseen: sentences on what could not be seen.
         served: the resources that the API server has.
-        leases: holder of every lease that could be read, by `namespace/name`, with the time it was last renewed (seconds since the epoch).
+        leases: holder of every lease, by `namespace/name`, with the time it was last renewed (seconds since the epoch); None where that cannot be read.
         rights: whether each right is given.
         fail_open: by name of a webhook, how many requests the API server let pass because it did not answer; None where that cannot be read.
         webhooks: by name of a webhook that is asked about pods, its failure policy.
@@ -58,7 +58,7 @@ class Seen(Struct, frozen=True):
     now: float
     unseen: list[str] = []
     served: frozenset[Resource] = frozenset()
-    leases: Mapping[str, tuple[str, float]] = {}
+    leases: Mapping[str, tuple[str, float]] | None = {}
     rights: Mapping[Right, bool] = {}
     fail_open: Mapping[str, float] | None = None
     webhooks: Mapping[str, str] = {}

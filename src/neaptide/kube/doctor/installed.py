@@ -23,6 +23,9 @@ def definitions(seen: Seen) -> Iterator[Finding]:
 
 def controller(seen: Seen) -> Iterator[Finding]:
     """Whether some process leads."""
+    if seen.leases is None:
+        yield Finding("note", "installed", "leases may not be listed: whether a controller runs cannot be told")
+        return
     leases = {key: lease for key, lease in seen.leases.items() if key.endswith("/neaptide")}
     if not leases and POLICIES in seen.served:
         yield Finding("warning", "installed", "no controller holds a lease: Policies have no effect", "neaptide run")

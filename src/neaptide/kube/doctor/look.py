@@ -23,7 +23,7 @@ class Asked(Struct, frozen=True):
     """The answers; see Seen."""
 
     served: frozenset[Resource]
-    leases: Mapping[str, tuple[str, float]]
+    leases: Mapping[str, tuple[str, float]] | None
     rights: Mapping[Right, bool]
     fail_open: Mapping[str, float] | None
     webhooks: Mapping[str, str]
@@ -63,13 +63,13 @@ class _Leases(Struct):
     items: list[_Lease] = []
 
 
-async def _leases(client: Client) -> dict[str, tuple[str, float]]:
-    """Those of elections; the leases of nodes are left out."""
+async def _leases(client: Client) -> dict[str, tuple[str, float]] | None:
+    """Those of elections; the leases of nodes are left out. None where they may not be listed."""
     found = {}
     try:
         pages = [page async for page in client.list(LEASES)]
     except Forbidden:
-        return {}
+        return None
     for page in pages:
         for lease in msgspec.json.decode(page, type=_Leases).items:
             if lease.metadata.namespace != "kube-node-lease":

@@ -43,7 +43,7 @@ OTHERS = (
 
 def others(seen: Seen) -> Iterator[Finding]:
     """Projects that act on the same objects."""
-    groups, leases = seen.groups(), {key.partition("/")[2] for key in seen.leases}
+    groups, leases = seen.groups(), {key.partition("/")[2] for key in seen.leases or ()}
     for other in OTHERS:
         signs = [f"API group {group}" for group in other.groups if group in groups]
         signs += [f"lease {name}" for name in other.leases if name in leases]
