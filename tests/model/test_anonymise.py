@@ -116,3 +116,14 @@ def test_a_static_pod_is_still_known_by_its_nodes_name() -> None:
 
 def test_another_salt_gives_other_names() -> None:
     assert Anonymiser(b"a").text("web") != Anonymiser(b"b").text("web")
+
+
+def test_domains_that_only_look_like_well_known_ones_are_hashed() -> None:
+    owner = o.OwnerReference(kind="Pipeline", name="p", api_version="ml.secretcorp.example/v1", controller=True)
+    labels = {"secretcorp-k8s.io/team": "a", "secretk8s.io/team": "a", "topology.kubernetes.io/zone": "z"}
+    plain = pod("web", labels=labels)
+    item = msgspec.structs.replace(plain, metadata=msgspec.structs.replace(plain.metadata, owner_references=(owner,)))
+    text, _ = anonymised([item])
+    assert b"secret" not in text
+    assert b"topology.kubernetes.io/zone" in text
+    assert re.search(rb'"apiVersion":"x[0-9a-f]{12}/v1"', text)

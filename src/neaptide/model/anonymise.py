@@ -21,7 +21,6 @@ Json = Any
 _ENUMS = frozenset(
     [
         "kind",
-        "apiVersion",
         "phase",
         "effect",
         "operator",
@@ -145,6 +144,8 @@ class Anonymiser:
             return self._mapping(value, name)
         if isinstance(value, list | tuple):
             return [self._value(name, each) for each in value]
+        if name == "apiVersion":
+            return self._api_version(value)
         if not isinstance(value, str) or name in _ENUMS or _PLAIN.fullmatch(value):
             return value
         return self._label_key(value) if name in _LABEL_KEYS else self.text(value)
@@ -165,11 +166,16 @@ class Anonymiser:
                 plain["value"] = self._label_value(key, value["value"])
         return plain
 
+    def _api_version(self, value: str) -> str:
+        """Groups without a dot are Kubernetes' own; others may be a company's domain."""
+        group, slash, version = value.partition("/")
+        return f"{self.text(group)}/{version}" if slash and "." in group and not _is_known(group) else value
+
     def _label_key(self, key: str) -> str:
         domain, slash, _ = key.rpartition("/")
         if not slash:
             return key if key in _PLAIN_KEYS else self.text(key)
-        if domain.endswith(_KNOWN_DOMAINS):
+        if _is_known(domain):
             return key
         return f"{self.text(domain)}/{self.text(key)}"
 
@@ -182,3 +188,7 @@ class Anonymiser:
         prefix = name.removesuffix("-" + node)
         if node and prefix != name:
             plain["metadata"]["name"] = f"{self.text(prefix)}-{self.text(node)}"
+
+
+def _is_known(domain: str) -> bool:
+    return any(domain == known or domain.endswith(f".{known}") for known in _KNOWN_DOMAINS)
