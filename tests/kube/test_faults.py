@@ -97,7 +97,13 @@ STORMS = {
 }
 
 
-@pytest.mark.parametrize("fault", STORMS.values(), ids=STORMS.keys())
+RARE = ("a watch that is reset at every third event", "a server that fails most of the time")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(fault, id=name, marks=[pytest.mark.slow] if name in RARE else []) for name, fault in STORMS.items()],
+)
 def test_a_storm_delays_what_is_known_and_leaves_nothing_out(
     fault: Fault, control_plane: Testbed, namespace: str
 ) -> None:
