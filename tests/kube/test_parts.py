@@ -4,9 +4,13 @@ import asyncio
 import socket
 
 import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from tests.kubeapi.recorded import serving, status
 
-from neaptide.kube.admission import Place
+from neaptide.kube.admission import Admission, Place
 from neaptide.kube.controller import Controller, Options
+from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import load
 from neaptide.kubeapi.lease import Election
 from neaptide.testbed.cluster import Testbed
@@ -41,3 +45,28 @@ def test_an_election_that_breaks_ends_the_process_of_a_candidate(
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(run())
+
+
+def test_an_api_server_without_admission_policies_is_not_asked_again_every_second() -> None:
+    async def play() -> int:
+        async def unserved(_: web.BaseRequest) -> web.StreamResponse:
+            return status(404, "NotFound", "the server could not find the requested resource")
+
+        async with serving(unserved) as server, Client(server.cluster) as client:
+            admission = Admission(
+                client,
+                client,
+                policies=list,
+                others=lambda _: {},
+                registry=CollectorRegistry(),
+                place=None,
+                in_cel=True,
+                leading=lambda: True,
+            )
+            task = asyncio.create_task(admission.run())
+            await asyncio.sleep(2.5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return len(server.requests)
+
+    assert asyncio.run(play()) == 1

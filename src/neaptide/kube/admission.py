@@ -1,6 +1,7 @@
 """Admission as a whole: the Policies that it follows, its server with a certificate and the API server's trust, what CEL says instead."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -124,6 +125,7 @@ class Admission:
         self._place, self._in_cel, self._leading = place, in_cel, leading
         self._webhook = Webhook(Namespaces(client, lambda: others("Namespace")), registry)
         self._said: list[RuleSetting] | None = None
+        self._say_from = 0.0
 
     async def run(self) -> None:
         """Until cancelled. Raises ApiError and OSError where the server cannot begin."""
@@ -139,7 +141,7 @@ class Admission:
             self._webhook.settings = settings
             if not self._leading():
                 self._said = None
-            elif self._in_cel and settings != self._said:
+            elif self._in_cel and settings != self._said and time.monotonic() >= self._say_from:
                 await self._say(settings)
             await asyncio.sleep(_FOLLOW)
 
@@ -147,6 +149,7 @@ class Admission:
         try:
             await say_in_cel(self._writer, settings)
         except ApiError as error:
+            self._say_from = time.monotonic() + _LOOK_AGAIN
             structlog.get_logger().warning("admission policies not written", reason=str(error))
         else:
             self._said = settings
