@@ -1,22 +1,18 @@
 """The agent on nodes of plain files: what it writes, what it leaves alone, and that all is as before when it ends."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agent.trees import SHAPES, Node, Shape
+from tests.agent.trees import SHAPES, Node, Shape, changed, forget_usage
 
 from neaptide.agent.files import Files
 from neaptide.agent.settings import Settings
-from neaptide.noderules.cpu_burst import BurstSettings
 from neaptide.noderules.cpu_suppress import SuppressSettings
 from neaptide.noderules.memory_evict import MemoryEvictSettings
 
 QUOTA = Settings(SuppressSettings(policy="cfsQuota", threshold_percent=50), group_priority=None)
 CPU_SET = Settings(SuppressSettings(policy="cpuset", threshold_percent=75), group_priority=None)
-BURST = Settings(cpu_suppress=None, group_priority=None, cpu_burst=BurstSettings(policy="auto"))
 IDLE = Settings(cpu_suppress=None)
 ALL = Settings(SuppressSettings(policy="cfsQuota", threshold_percent=50))
 BE = {"koordinator.sh/qosClass": "BE"}
@@ -55,8 +51,8 @@ def test_every_byte_is_as_before_when_the_agent_ends(tmp_path: Path, shape: Shap
     node.use(agent)
     before = node.tree()
     node.use(agent, **{"be-1": 1000, "ls-1": 900})
-    assert _changed(node, before) != set()
-    _forget_usage(before)
+    assert changed(node, before) != set()
+    forget_usage(before)
     assert agent.restore() == 0
     assert node.tree() == before
     agent.close()
@@ -72,7 +68,7 @@ def test_a_service_keeps_its_files(tmp_path: Path, shape: Shape) -> None:
     node.use(agent)
     before = node.tree()
     node.use(agent, **{"be-1": 1000})
-    assert not [path for path in _changed(node, before) if service in path or guaranteed in path]
+    assert not [path for path in changed(node, before) if service in path or guaranteed in path]
     agent.close()
 
 
@@ -121,7 +117,7 @@ def test_a_pod_that_contradicts_itself_is_taken_for_a_service(tmp_path: Path, me
     node.use(agent)
     before = node.tree()
     node.use(agent)
-    assert _changed(node, before) == set()
+    assert changed(node, before) == set()
     agent.close()
 
 
@@ -342,54 +338,6 @@ def test_before_the_api_server_says_anything_pods_without_requests_give_way(tmp_
     agent.close()
 
 
-@both_versions
-def test_a_throttled_service_gets_more_while_the_node_is_idle_and_its_base_when_it_is_not(
-    tmp_path: Path, shape: Shape
-) -> None:
-    node = Node(tmp_path, shape)
-    service, container = (group := node.pod("ls-1", "burstable")), node.containers(group)[0]
-    kept = node.containers(node.pod("lsr-1", "", labels={"koordinator.sh/qosClass": "LSR"}))[0]
-    for each in (service, container, kept):
-        node.limit(each, 50_000)
-    before = node.tree()
-    agent = node.agent(BURST)
-    node.use(agent)
-    node.use(agent, **{"ls-1": 500})
-    assert node.burst(container) == node.burst(service) == 50_000
-    node.throttled(container, 7)
-    node.use(agent, **{"ls-1": 500})
-    assert node.quota(container) == node.quota(service) == 60_000
-    node.use(agent, node=2500, **{"ls-1": 500})
-    assert node.quota(container) == node.quota(service) == 50_000
-    assert (node.quota(kept), node.burst(kept)) == (50_000, 0)
-    agent.restore()
-    agent.close()
-    _forget_usage(before)
-    assert node.tree() == before
-
-
-@both_versions
-def test_a_resized_service_bursts_from_its_new_limit(tmp_path: Path, shape: Shape) -> None:
-    node = Node(tmp_path, shape)
-    service = node.pod("ls-1", "burstable")
-    container = node.containers(service)[0]
-    for each in (service, container):
-        node.limit(each, 50_000)
-    agent = node.agent(BURST)
-    node.use(agent)
-    for count in (1, 2):
-        node.throttled(container, count)
-        node.use(agent, **{"ls-1": 500})
-    assert node.quota(container) == 60_000
-    for each in (service, container):
-        node.limit(each, 20_000)
-    node.use(agent, **{"ls-1": 200})
-    assert (node.quota(container), node.burst(container)) == (20_000, 20_000)
-    agent.restore()
-    assert (node.quota(container), node.quota(service)) == (20_000, 20_000)
-    agent.close()
-
-
 def test_a_static_cpu_manager_keeps_its_cpu_sets(tmp_path: Path) -> None:
     node = Node(tmp_path, Shape(2, systemd=False))
     node.pod("be-1")
@@ -422,75 +370,6 @@ def test_memory_above_its_watermark_evicts_the_largest_best_effort_pod(tmp_path:
     agent.close()
 
 
-@both_versions
-@pytest.mark.parametrize("nth", range(1, 9))
-def test_killed_at_any_write_the_next_start_gives_everything_back(tmp_path: Path, shape: Shape, nth: int) -> None:
-    node = Node(tmp_path, shape)
-    node.pod("be-1")
-    node.pod("be-2", "burstable", labels=BE)
-    before = node.tree()
-    killed = _killed_at(node, nth)
-    assert killed or nth > 4
-    after = node.agent(ALL)
-    assert after.restore() == 0
-    after.close()
-    _forget_usage(before)
-    assert node.tree() == before
-
-
-def test_originals_of_another_boot_are_not_written(tmp_path: Path) -> None:
-    node = Node(tmp_path, Shape(2, systemd=False))
-    node.pod("be-1")
-    _killed_at(node, 3)
-    (node.proc / "sys/kernel/random/boot_id").write_text("boot-2\n")
-    agent = node.agent(ALL)
-    before = node.tree()
-    assert agent.restore() == 0
-    assert node.tree() == before
-    agent.close()
-
-
-def test_an_agent_that_is_started_again_goes_on_where_the_last_was_killed(tmp_path: Path) -> None:
-    node = Node(tmp_path, Shape(2, systemd=False))
-    node.pod("be-1")
-    before = node.tree()
-    _killed_at(node, 100)
-    tier = node.layout.tier("besteffort")
-    held = node.quota(tier)
-    agent = node.agent(ALL)
-    node.use(agent)
-    assert node.quota(tier) == held != -1
-    node.use(agent)
-    agent.restore()
-    agent.close()
-    _forget_usage(before)
-    assert node.tree() == before
-
-
-def _killed_at(node: Node, nth: int) -> bool:
-    """Run an agent in a process that dies by SIGKILL just before its nth write; whether it came so far."""
-    child = os.fork()
-    if child == 0:
-        agent = node.agent(ALL)
-        write, count = agent._files.write, 0
-
-        def deadly(path: str, text: str) -> None:
-            nonlocal count
-            count += 1
-            if count == nth:
-                os.kill(os.getpid(), signal.SIGKILL)
-            write(path, text)
-
-        agent._files.write = deadly  # type: ignore[method-assign]
-        for _ in range(3):
-            node.use(agent, **{"be-1": 1000})
-        node.use(agent, node=3000, **{"be-1": 1000})
-        node.use(agent, node=2000, **{"be-1": 1000})
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
-
-
 def _order(agent: Any) -> list[str]:
     """The paths that an agent writes, as it does."""
     written: list[str] = []
@@ -503,17 +382,3 @@ def _order(agent: Any) -> list[str]:
 
     files.write = noting  # type: ignore[method-assign]
     return written
-
-
-def _changed(node: Node, before: dict[str, bytes]) -> set[str]:
-    return {path for path, content in node.tree().items() if before[path] != content and not _is_usage(path)}
-
-
-def _forget_usage(before: dict[str, bytes]) -> None:
-    for path, content in before.items():
-        if _is_usage(path):
-            Path(path).write_bytes(content)
-
-
-def _is_usage(path: str) -> bool:
-    return path.endswith(("cpuacct.usage", "cpu.stat"))

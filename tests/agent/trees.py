@@ -197,3 +197,17 @@ def tell(pods: NodePods, objects: list[dict[str, Any]]) -> None:
     """What the API server tells of the node."""
     for event in (Relisted("told"), Listed(msgspec.json.encode({"items": objects})), Synced("1")):
         pods.take(event)
+
+
+def changed(node: Node, before: dict[str, bytes]) -> set[str]:
+    return {path for path, content in node.tree().items() if before[path] != content and not is_usage(path)}
+
+
+def forget_usage(before: dict[str, bytes]) -> None:
+    for path, content in before.items():
+        if is_usage(path):
+            Path(path).write_bytes(content)
+
+
+def is_usage(path: str) -> bool:
+    return path.endswith(("cpuacct.usage", "cpu.stat"))
