@@ -19,7 +19,7 @@ from neaptide.model.objects import (
     Workload,
 )
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate, settle
+from neaptide.policies.arbiter import HOUR, ArbiterMemory, Budgets, arbitrate, settle
 from neaptide.policies.protection import DO_NOT_DISRUPT
 
 NOW = 1_800_000_000.0
@@ -131,6 +131,15 @@ def test_what_was_only_recommended_or_failed_leaves_no_trace() -> None:
     action = evict(snapshot, "p0")
     outcomes = [Outcome(action, result, WHY) for result in ("Recommended", "Refused", "Failed")]
     assert settle(ArbiterMemory(), outcomes, [], NOW) == ArbiterMemory()
+
+
+def test_what_a_clock_far_ahead_has_written_is_forgotten() -> None:
+    ahead = NOW + 10 * HOUR
+    memory = ArbiterMemory(
+        owners={"Node n": ("p", ahead)}, disruptions={"Job d/j": [ahead]}, switched={"Job d/j": ahead}
+    )
+    assert settle(memory, (), (), NOW) == ArbiterMemory()
+    assert settle(memory, (), (), ahead - 60.0) == memory  # two clocks may differ a little
 
 
 def test_a_pod_that_just_started_is_left_alone() -> None:

@@ -71,7 +71,10 @@ def arbitrate(
 def settle(
     memory: ArbiterMemory, outcomes: Sequence[Outcome], node_evictions: Sequence[Ref], now: float
 ) -> ArbiterMemory:
-    """The memory after a cycle: what was done, what nodes did on their own, and nothing that no longer matters."""
+    """The memory after a cycle: what was done, what nodes did on their own, and nothing that no longer matters.
+
+    What lies more than an hour ahead was written by a clock that was wrong, and would hold for as long as that was.
+    """
     owners, switched = dict(memory.owners), dict(memory.switched)
     disruptions = {name: list(times) for name, times in memory.disruptions.items()}
     for outcome in outcomes:
@@ -85,11 +88,11 @@ def settle(
             switched[str(nameless(action.target))] = now
     for workload in node_evictions:
         disruptions.setdefault(str(nameless(workload)), []).append(now)
-    recent = {name: [each for each in times if now - each < HOUR] for name, times in disruptions.items()}
+    recent = {name: [each for each in times if abs(now - each) < HOUR] for name, times in disruptions.items()}
     return ArbiterMemory(
-        owners={name: owner for name, owner in owners.items() if now - owner[1] < HOUR},
+        owners={name: owner for name, owner in owners.items() if abs(now - owner[1]) < HOUR},
         disruptions={name: times for name, times in recent.items() if times},
-        switched={name: time for name, time in switched.items() if now - time < HOUR},
+        switched={name: time for name, time in switched.items() if abs(now - time) < HOUR},
     )
 
 
