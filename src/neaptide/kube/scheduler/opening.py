@@ -37,7 +37,7 @@ class Scheduling(Struct, frozen=True, kw_only=True):
 
     profile: CycleProfile = CycleProfile()
     qps: float = 200.0
-    at_once: int = 32
+    at_once: int = 100
 
 
 async def opened(

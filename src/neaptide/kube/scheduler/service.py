@@ -57,7 +57,7 @@ class Wires(Struct, frozen=True):
     reads: Client
     binds: Client
     writes: Client
-    at_once: int = 32
+    at_once: int = 100
     events_per_second: float = 200.0
 
 
