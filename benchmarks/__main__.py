@@ -32,6 +32,7 @@ MODULES = (
     "hot_spots",
     "live",
     "live_testbed",
+    "consolidation",
 )
 PEERS = ("scheduler_peer",)
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""

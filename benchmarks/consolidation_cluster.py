@@ -28,6 +28,8 @@ GENERATIONS = (1.0, 1.04, 1.07, 1.12, 1.13, 1.16, 1.23, 1.3)
 SIZES = (("large", 2), ("xlarge", 4), ("2xlarge", 8))
 ZONES = ("zone-a", "zone-b", "zone-c", "zone-d")
 SPOT = 0.7
+BATCH = 220
+"""Pods that are bought for at once."""
 AT_A_TIME = 70
 """So many Deployments have pods coming at any time."""
 OVERHEAD_MILLI, OVERHEAD_MIB = 100, 10
@@ -135,16 +137,15 @@ def _scaled_down(rows: list[int], kept: int, rng: random.Random) -> list[int]:
     return sorted(drawn[:kept])
 
 
-def _purchases(kinds: list[Deployment], replicas: int, rng: random.Random, batches: int = 11) -> list[Bought]:
+def _purchases(kinds: list[Deployment], replicas: int, rng: random.Random) -> list[Bought]:
     """Nodes for all pods, which arrive in batches, several Deployments at a time."""
     arrivals = [(kind + rng.uniform(0, AT_A_TIME), kind) for kind in range(len(kinds)) for _ in range(replicas)]
     waiting = [kind for _, kind in sorted(arrivals)]
     offers = sorted(market(), key=lambda each: each.price_per_hour or 0.0)
-    size = -(-len(waiting) // batches)
     bought: list[Bought] = []
-    for start in range(0, len(waiting), size):
+    for start in range(0, len(waiting), BATCH):
         open_: list[Bought] = []
-        for pod in sorted(waiting[start : start + size], key=lambda each: (-kinds[each].cpu, -kinds[each].memory)):
+        for pod in sorted(waiting[start : start + BATCH], key=lambda each: (-kinds[each].cpu, -kinds[each].memory)):
             for each in sorted(open_, key=lambda each: len(each.pods)):
                 offer = _cheapest(offers, kinds, [*each.pods, pod])
                 if offer is not None:

@@ -67,7 +67,7 @@ class Consolidation:
             if fingerprint != settled:
                 found = survey(snapshot, spec, now, covers)
                 declined = _declined(snapshot, found)
-                sources, orders = decide(snapshot, found, spec, _evictions_left(found, spec, spent), now)
+                sources, orders = decide(snapshot, found, spec, _evictions_left(found, spec, spent, now), now)
                 settled = "" if sources else fingerprint
         run = Run(snapshot, spec, sources, orders, now, covers)
         run.advance()
@@ -106,8 +106,10 @@ def _declined(snapshot: ClusterSnapshot, found: Survey) -> list[Declined]:
     ]
 
 
-def _evictions_left(found: Survey, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...]) -> int:
+def _evictions_left(found: Survey, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...], now: float) -> int:
     """How many pods may be moved."""
+    if spent and now - spent[-1][0] < spec.cool_down_seconds:
+        return 0
     if spec.max_evictions is None:
         return int(found.problem.pods.sum())
     return max(spec.max_evictions - sum(count for _, count in spent), 0)

@@ -1,6 +1,6 @@
 """Where pods could go as things stand: the room of nodes, less what has been promised, under the scheduler's filters."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,15 @@ class Asking:
 
 
 class Rooms:
-    """The room of nodes. What `take` finds is taken; the snapshot stays as it is."""
+    """The room of nodes. What `take` finds is taken; the snapshot stays as it is.
+
+    Whether a scheduler fills the fullest node first or the emptiest is not known, so pods have room only if they find it both ways.
+
+    Attributes:
+        usable: bool[rows], the nodes whose room counts.
+        free: int64[resources, rows], what is left where the fullest node is filled first.
+        promised: the nodes (rows) on which room was taken, that way.
+    """
 
     def __init__(self, snapshot: ClusterSnapshot, without: Collection[int]) -> None:
         """Look at the nodes (rows) that are ready and not in `without`."""
@@ -52,31 +60,54 @@ class Rooms:
         self.usable = snapshot.nodes.ready[: snapshot.nodes.rows] & snapshot.nodes.alive[: snapshot.nodes.rows]
         self.usable[list(without)] = False
         self.free: Longs = snapshot.free()
+        self._spread: Longs = self.free.copy()
+        self.promised: set[int] = set()
 
-    def take(self, pods: Iterable[int]) -> bool:
-        """Find room for all pods (rows) or for none; whether there was."""
-        taken: list[tuple[int, Longs]] = []
-        for pod in pods:
-            node, request = self._find(pod)
-            if node < 0:
-                for earlier, amounts in taken:
-                    self.free[:, earlier] += amounts
-                return False
-            self.free[:, node] -= request
-            taken.append((node, request))
+    def take(self, pods: Sequence[int], *, sure: bool = True) -> bool:
+        """Find room for all pods (rows) or for none; whether there was. `sure`: both ways, else with the fullest node first."""
+        if not sure:
+            return self._take(pods, self.free, np.argmin) is not None
+        tight, loose = self._take(pods, self.free, np.argmin), self._take(pods, self._spread, np.argmax)
+        for nodes, free, other in ((tight, self.free, loose), (loose, self._spread, tight)):
+            if nodes is not None and other is None:
+                for pod, node in zip(pods, nodes, strict=True):
+                    free[:, node] += self._request(pod)
+        if tight is None or loose is None:
+            return False
+        self.promised.update(tight)
         return True
 
-    def _find(self, pod: int) -> tuple[int, Longs]:
-        """The usable node with the least CPU free that can take a pod, -1 for none, and what the pod asks for."""
-        request = self.snapshot.pod_requests([pod])[:, 0]
+    def ease(self, pod: int) -> tuple[int, int]:
+        """How easily a pod (row) finds a node, for sorting: by the nodes that may take it, the larger pod first."""
+        ask = self._asking.of(int(self.snapshot.pods.cls[pod]))
+        return int(np.count_nonzero(self.usable & ask.allowed)), -int(self._request(pod)[0])
+
+    def _take(self, pods: Sequence[int], free: Longs, choose: Callable[[Longs], np.intp]) -> list[int] | None:
+        """The node (row) of each pod, whose room is taken; None, and nothing is taken, where one has none."""
+        found: list[int] = []
+        for pod in pods:
+            rows = self._able(pod, free)
+            if not len(rows):
+                for earlier, node in zip(pods, found, strict=False):
+                    free[:, node] += self._request(earlier)
+                return None
+            node = int(rows[choose(free[0, rows])])
+            free[:, node] -= self._request(pod)
+            found.append(node)
+        return found
+
+    def _able(self, pod: int, free: Longs) -> Longs:
+        """The usable nodes (rows) that can take a pod."""
+        request = self._request(pod)
         asked = np.flatnonzero(request)
         ask = self._asking.of(int(self.snapshot.pods.cls[pod]))
         able = self.usable & ask.allowed
         if ask.bound:
             able = able & self._placement.feasible(pod)
-        able = able & (self.free[asked] >= request[asked, None]).all(axis=0)
-        rows = np.flatnonzero(able)
-        return (int(rows[self.free[0, rows].argmin()]) if len(rows) else -1), request
+        return np.flatnonzero(able & (free[asked] >= request[asked, None]).all(axis=0))
+
+    def _request(self, pod: int) -> Longs:
+        return self.snapshot.pod_requests([pod])[:, 0]
 
 
 def waiting(snapshot: ClusterSnapshot) -> Iterator[int]:

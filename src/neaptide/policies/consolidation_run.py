@@ -1,6 +1,6 @@
 """One cycle of a consolidation that is under way: what can be done now for every node on its way out, and what follows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -27,6 +27,7 @@ from neaptide.policies.consolidation_spec import ConsolidationSpec
 from neaptide.policies.protection import comes_with_node, is_over
 
 NAME = "consolidation"
+_NO_ROOM = Reason("NoRoom", "its pods fit nowhere any more")
 _PASSING = "DisruptionBudget"
 """An objection that a node on its way out waits for: other pods of the budget are coming back."""
 
@@ -54,6 +55,7 @@ class Run:
         self.later: list[AnyAction] = []
         self.declined: list[Declined] = []
         self._shown: set[str] = set()
+        self._waiting: list[str] = []
 
     def advance(self) -> None:
         """Every node one step further, as far as budgets and room go."""
@@ -61,15 +63,15 @@ class Run:
         rows = [snapshot.nodes.by_name[name] for name in self.sources]
         looked = dict(zip(self.sources, candidates(snapshot, rows, self._covers, after=0.0, now=self.now), strict=True))
         self._drop_late_orders()
-        for name, candidate in looked.items():
-            reason = self._reason_to_stay(self.sources[name], candidate)
+        for name, source in tuple(self.sources.items()):
+            reason = self._reason_to_stay(source, looked[name])
             if reason is not None:
-                self._keep(name, candidate, reason)
+                self._keep(name, looked[name], reason)
         nodes = snapshot.nodes.indices()
         leaving = int(np.count_nonzero(~snapshot.nodes.ready[nodes]))
         leaving += sum(is_marked(snapshot, looked[name].node) for name in self.sources)
         rooms = Rooms(snapshot, [looked[name].node for name in self.sources])
-        homeless = sum(not rooms.take([pod]) for pod in waiting(snapshot)) if self.sources else 0
+        homeless = self._lacks_room(rooms, [candidate.node for candidate in looked.values()])
         for name, source in tuple(self.sources.items()):
             candidate = looked[name]
             allowed = is_marked(snapshot, candidate.node) or leaving < spec.allowed(source.reason, len(nodes), self.now)
@@ -79,9 +81,25 @@ class Run:
             elif not is_marked(snapshot, candidate.node):
                 self._announce(candidate, source, now=allowed)
             else:
-                self._empty(name, candidate, source, rooms, wait=homeless > 0)
+                self._empty(name, candidate, source, rooms, short=homeless)
+        self._try_harder(looked, rooms)
         self.orders = {name: order for name, order in self.orders.items() if order.since or name in self._shown}
         self._untaint_others()
+        self._hardest_first(rooms)
+
+    def _hardest_first(self, rooms: Rooms) -> None:
+        """Evict first what may go to the fewest nodes, so that no other pod is there before it."""
+        by_key = self.snapshot.pods.by_key
+        evictions = [each for each in self.actions if isinstance(each, Evict)]
+        others = [each for each in self.actions if not isinstance(each, Evict)]
+        evictions.sort(key=lambda each: rooms.ease(by_key[f"{each.target.namespace}/{each.target.name}"]))
+        self.actions = [*others, *evictions]
+
+    def _lacks_room(self, rooms: Rooms, going: Sequence[int]) -> bool:
+        """Whether some pod waits for a node in vain that would have room on the nodes (rows) that are to go."""
+        lacking = [pod for pod in waiting(self.snapshot) if not rooms.take([pod])] if going else []
+        free = self.snapshot.free()[:, list(going)]
+        return any((free >= self.snapshot.pod_requests([pod])).all(axis=0).any() for pod in lacking)
 
     def _drop_late_orders(self) -> None:
         for name, order in tuple(self.orders.items()):
@@ -132,21 +150,40 @@ class Run:
         self.later += [self._eviction(pod, candidate.node) for pod in candidate.pods]
         self._delete(candidate, source, now=False)
 
-    def _empty(self, name: str, candidate: Candidate, source: Source, rooms: Rooms, *, wait: bool) -> None:
+    def _empty(self, name: str, candidate: Candidate, source: Source, rooms: Rooms, *, short: bool) -> None:
         """Buy what a tainted node's pods wait for, and evict them when there is room for all of them."""
         for order in self._unsent(source):
             self.actions.append(self._purchase(order))
             self.orders[order] = replace(self.orders[order], since=self.now)
-        evictions = [self._eviction(pod, candidate.node) for pod in candidate.pods]
         coming = any(order in self.orders for order in source.awaits)
-        if not coming and rooms.take(candidate.pods):
-            self.actions += evictions
-        elif coming or wait or any(order.since for order in self.orders.values()):
-            self.later += evictions
+        if not coming and not short and rooms.take(candidate.pods):
+            self.actions += self._evictions(candidate)
+        elif coming or not short:
+            self._waiting += [] if coming else [name]
+            self.later += self._evictions(candidate)
         else:
-            self._keep(name, candidate, Reason("NoRoom", "its pods fit nowhere any more"))
+            self._keep(name, candidate, _NO_ROOM)
             return
         self._delete(candidate, source, now=False)
+
+    def _try_harder(self, looked: Mapping[str, Candidate], rooms: Rooms) -> None:
+        """Where nothing moves, the first node whose pods may find room after all is emptied alone; those before it stay."""
+        moving = any(isinstance(each, Evict | CreateNode | DeleteNode) for each in self.actions)
+        if moving or any(order.since for order in self.orders.values()):
+            return
+        for name in self._waiting:
+            candidate = looked[name]
+            evictions = self._evictions(candidate)
+            self.later = [each for each in self.later if each not in evictions]
+            if rooms.take(candidate.pods, sure=False):
+                self.actions += evictions
+                return
+            self._keep(name, candidate, _NO_ROOM)
+            target = self.snapshot.node_ref(candidate.node)
+            self.later = [each for each in self.later if each.target != target]
+
+    def _evictions(self, candidate: Candidate) -> list[Evict]:
+        return [self._eviction(pod, candidate.node) for pod in candidate.pods]
 
     def _unsent(self, source: Source) -> list[str]:
         """The purchases that a node needs, that have not been made, and that no node before it has named."""

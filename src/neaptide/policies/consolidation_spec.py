@@ -61,6 +61,7 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
         minimum_saving_per_eviction: an eviction must save so much, in US dollars per hour.
         minimum_saving_percent: a plan that costs evictions must save so much of what is paid now.
         consolidate_after_seconds: a node is left alone for so long after a pod came to it, and after it was made.
+        cool_down_seconds: after the last eviction of a plan, no other plan with evictions is made for so long.
         budgets: all that hold now apply.
         replace: whether nodes may be bought for those that go.
         capacity_types: what may be bought; where none is named, those that the pool has nodes of.
@@ -75,6 +76,7 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
     minimum_saving_per_eviction: _Money = 0.0005
     minimum_saving_percent: Annotated[float, Meta(ge=0, le=100, description="a number from 0 to 100")] = 2.0
     consolidate_after_seconds: _Seconds = 0.0
+    cool_down_seconds: _Seconds = 600.0
     budgets: tuple[Budget, ...] = (Budget(),)
     replace: bool = True
     capacity_types: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neaptide.model.actions import Reason
 from neaptide.model.columns import Bools, Floats, Longs
 from neaptide.model.scope import Covers
 from neaptide.model.snapshot import ClusterSnapshot
@@ -14,6 +15,8 @@ from neaptide.policies.consolidation_candidates import Candidate, candidates
 from neaptide.policies.consolidation_market import Article, articles, overhead
 from neaptide.policies.consolidation_rooms import Asking, Rooms, waiting
 from neaptide.policies.consolidation_spec import ConsolidationSpec
+
+_EXPECTED = Reason("Nominated", "a pod that waits for a node is expected there")
 
 
 class Survey(NamedTuple):
@@ -46,12 +49,15 @@ class _Kinds(NamedTuple):
 def survey(snapshot: ClusterSnapshot, spec: ConsolidationSpec, now: float, covers: Covers) -> Survey:
     """Look at a cluster."""
     nodes = snapshot.nodes.indices()
-    found = candidates(snapshot, nodes.tolist(), covers, after=spec.consolidate_after_seconds, now=now)
-    going = [each for each in found if each.objection is None]
-    classes = np.unique(snapshot.pods.cls[[pod for each in going for pod in each.pods]]).tolist() if going else []
     rooms = Rooms(snapshot, ())
     for pod in waiting(snapshot):
         rooms.take([pod])
+    found = [
+        each._replace(objection=_EXPECTED) if each.node in rooms.promised and each.objection is None else each
+        for each in candidates(snapshot, nodes.tolist(), covers, after=spec.consolidate_after_seconds, now=now)
+    ]
+    going = [each for each in found if each.objection is None]
+    classes = np.unique(snapshot.pods.cls[[pod for each in going for pod in each.pods]]).tolist() if going else []
     offered = articles(snapshot, spec.capacity_types) if spec.replace else []
     with snapshot.what_if():
         rows = np.array([snapshot.set_node(each.node) for each in offered], dtype=np.int64)

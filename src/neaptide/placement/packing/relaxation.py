@@ -1,8 +1,10 @@
 """The linear programme behind a consolidation: what it can cost at best for so many evictions, and what everything is worth there.
 
 Nodes may be given back and bought in parts, pods are spread in parts, and the room of all nodes that admit the same kinds is one. What
-remains is small: a variable for each node and for each kind at each such group and offering.
+remains is small: a variable for each node, and one for each kind at each such group and offering.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
@@ -10,6 +12,26 @@ from scipy.sparse import csr_array, hstack, vstack
 
 from neaptide.model.columns import Floats, Longs
 from neaptide.placement.packing.problem import Prices, Problem
+
+
+class _Programme(NamedTuple):
+    """Columns are the pairs of a kind and a place, the nodes that may go, and the offerings; places are groups of nodes, then offerings.
+
+    Attributes:
+        group: [nodes].
+        going: the nodes that may go.
+        pairs: how many pairs there are.
+        request, room: as in the problem, in shares of the largest room.
+        limits, free: that what is used of a place's resources is at most what is there, [places * resources].
+        demand: that a kind's pods on nodes that go are placed.
+    """
+
+    group: Longs
+    going: Longs
+    pairs: int
+    limits: csr_array
+    free: Floats
+    demand: csr_array
 
 
 def relaxed(problem: Problem, *, toll: float = 0.0, evictions: float | None = None) -> Prices | None:
@@ -25,93 +47,81 @@ def relaxed(problem: Problem, *, toll: float = 0.0, evictions: float | None = No
     """
     nodes, kinds = problem.held.shape
     resources = problem.request.shape[1]
-    scale = np.maximum(problem.room.max(axis=0), 1.0)
-    request, room = problem.request / scale, problem.room / scale
-    group = _groups(problem)
-    groups = int(group.max(initial=-1)) + 1
     offers = len(problem.price) - nodes
-    fits = np.zeros((kinds, groups + offers), dtype=np.bool_)
-    fits[:, group] = problem.fits[:, :nodes]
-    fits[:, groups:] = problem.fits[:, nodes:]
-    kind, place = np.nonzero(fits)
-    going = np.flatnonzero(problem.may_go)
-    shape = (len(kind), len(going), offers)
-
-    demand = _matrix(kinds, shape, (np.ones(len(kind)), kind), problem.held[going].T.astype(np.float64) * -1)
-    rows = (groups + offers) * resources
-    used = csr_array(
-        (
-            request[kind].ravel(),
-            ((place[:, None] * resources + np.arange(resources)).ravel(), np.repeat(np.arange(len(kind)), resources)),
-        ),
-        shape=(rows, len(kind)),
-    )
-    lost = csr_array(
-        (
-            room[going].ravel(),
-            (
-                (group[going][:, None] * resources + np.arange(resources)).ravel(),
-                np.repeat(np.arange(len(going)), resources),
-            ),
-        ),
-        shape=(rows, len(going)),
-    )
-    bought = csr_array(
-        (
-            -room[nodes:].ravel(),
-            (np.arange(groups * resources, rows), np.repeat(np.arange(offers), resources)),
-        ),
-        shape=(rows, offers),
-    )
-    limits = hstack([used, lost, bought])
-    free = np.zeros((groups, resources))
-    np.add.at(free, group, np.maximum(room[:nodes], 0.0))
-    bounds_of_rows = np.concatenate([free.ravel(), np.zeros(offers * resources)])
-    pods = problem.pods[going].astype(np.float64)
+    scale = np.maximum(problem.room.max(axis=0, initial=1.0), 1.0)
+    lp = _programme(problem, problem.request / scale, problem.room / scale)
+    pods = problem.pods[lp.going].astype(np.float64)
+    cost = np.concatenate([np.zeros(lp.pairs), toll * pods - problem.price[lp.going], problem.price[nodes:]])
+    if not len(cost):
+        return Prices(np.zeros_like(problem.room), np.zeros(kinds), toll, np.zeros(nodes), 0.0)
+    limits, most = lp.limits, lp.free
     if evictions is not None:
-        budget = csr_array(np.concatenate([np.zeros(len(kind)), pods, np.zeros(offers)])[None, :])
-        limits = vstack([limits, budget])
-        bounds_of_rows = np.append(bounds_of_rows, evictions)
-    cost = np.concatenate([np.zeros(len(kind)), toll * pods - problem.price[going], problem.price[nodes:]])
-    upper = np.concatenate([np.full(len(kind), np.inf), np.ones(len(going)), np.full(offers, np.inf)])
+        budget = csr_array(np.concatenate([np.zeros(lp.pairs), pods, np.zeros(offers)])[None, :])
+        limits, most = vstack([limits, budget]), np.append(most, evictions)
+    upper = np.concatenate([np.full(lp.pairs, np.inf), np.ones(len(lp.going)), np.full(offers, np.inf)])
     found = linprog(
         cost,
         A_ub=limits,  # type: ignore[call-overload] # the stubs know no sparse matrices, scipy does
-        b_ub=bounds_of_rows,
-        A_eq=demand,
+        b_ub=most,
+        A_eq=lp.demand,
         b_eq=np.zeros(kinds),
         bounds=np.stack([np.zeros(len(cost)), upper], axis=1),
         method="highs",
     )
     if found.status != 0:
         return None
-    worth = np.maximum(-found.ineqlin.marginals[:rows].reshape(-1, resources), 0.0) / scale
+    rows = len(lp.free)
+    groups = int(lp.group.max(initial=-1)) + 1
+    worth = np.maximum(-found.ineqlin.marginals[:rows].reshape(groups + offers, resources), 0.0) / scale
     share = np.zeros(nodes)
-    share[going] = found.x[len(kind) : len(kind) + len(going)]
+    share[lp.going] = found.x[lp.pairs : lp.pairs + len(lp.going)]
     return Prices(
-        worth=np.concatenate([worth[group], worth[groups:]]),
-        charge=found.eqlin.marginals,
-        eviction=toll + (0.0 if evictions is None else max(-float(found.ineqlin.marginals[-1]), 0.0)),
+        worth=np.concatenate([worth[lp.group], worth[groups:]]),
+        charge=np.maximum(found.eqlin.marginals, 0.0),
+        eviction=toll + (0.0 if evictions is None else max(-float(found.ineqlin.marginals[rows]), 0.0)),
         going=share,
-        money=float(problem.price[going].sum() + found.fun - toll * float(share[going] @ pods)),
+        money=float(problem.price[lp.going].sum() + found.fun - toll * float(share[lp.going] @ pods)),
     )
 
 
-def _groups(problem: Problem) -> Longs:
-    """[nodes]: nodes that admit the same kinds have one number."""
+def _programme(problem: Problem, request: Floats, room: Floats) -> _Programme:
+    nodes, kinds = problem.held.shape
+    resources, offers = problem.request.shape[1], len(problem.price) - nodes
+    group, groups = _groups(problem)
+    fits = np.zeros((kinds, groups + offers), dtype=np.bool_)
+    fits[:, group] = problem.fits[:, :nodes]
+    fits[:, groups:] = problem.fits[:, nodes:]
+    kind, place = np.nonzero(fits)
+    going = np.flatnonzero(problem.may_go)
+    bought = np.arange(offers)
+    places = groups + offers
+    limits = hstack(
+        [
+            _by_resource(request[kind], place, places),
+            _by_resource(np.maximum(room[going], 0.0), group[going], places),
+            _by_resource(-room[nodes:], groups + bought, places),
+        ]
+    )
+    free = np.zeros((places, resources))
+    np.add.at(free, group, np.maximum(room[:nodes], 0.0))
+    placed = csr_array((np.ones(len(kind)), (kind, np.arange(len(kind)))), shape=(kinds, len(kind)))
+    leaving = csr_array(-problem.held[going].T.astype(np.float64))
+    demand = hstack([placed, leaving, csr_array((kinds, offers))])
+    return _Programme(group, going, len(kind), limits, free.ravel(), demand)
+
+
+def _by_resource(amounts: Floats, place: Longs, places: int) -> csr_array:
+    """[places * resources, len(amounts)]: column i has its amounts [resources] in the rows of its place."""
+    count, resources = amounts.shape
+    rows = (place[:, None] * resources + np.arange(resources)).ravel()
+    columns = np.repeat(np.arange(count), resources)
+    return csr_array((amounts.ravel(), (rows, columns)), shape=(places * resources, count))
+
+
+def _groups(problem: Problem) -> tuple[Longs, int]:
+    """[nodes]: nodes that admit the same kinds have one number; how many numbers there are."""
+    if not problem.nodes:
+        return np.zeros(0, dtype=np.int64), 0
     columns = np.packbits(problem.fits[:, : problem.nodes], axis=0).T
-    return np.unique(columns, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
-
-
-def _matrix(rows: int, shape: tuple[int, int, int], spread: tuple[Floats, Longs], leaving: Floats) -> csr_array:
-    pairs, going, offers = shape
-    values, kind = spread
-    return csr_array(
-        hstack(
-            [
-                csr_array((values, (kind, np.arange(pairs))), shape=(rows, pairs)),
-                csr_array(leaving.reshape(rows, going)),
-                csr_array((rows, offers)),
-            ]
-        )
-    )
+    found, group = np.unique(columns, axis=0, return_inverse=True)
+    return group.ravel().astype(np.int64), len(found)

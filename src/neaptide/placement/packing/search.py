@@ -7,7 +7,7 @@ from neaptide.placement.kernels.jit import HAVE_NUMBA
 from neaptide.placement.packing import kernels
 from neaptide.placement.packing.problem import Choice, Prices, Problem
 
-STEPS = 40_000 if HAVE_NUMBA else 150
+STEPS_PER_NODE, MOST_STEPS = (200, 60_000) if HAVE_NUMBA else (2, 600)
 """How many steps a search takes; a step costs about as much however large the cluster is."""
 _REACH = 256
 _HEAT = 0.05
@@ -15,7 +15,7 @@ _HEAT = 0.05
 _SPARE_BINS = 256
 
 
-def search(problem: Problem, prices: Prices, *, evictions: int, steps: int = STEPS, seed: int = 0) -> Choice:
+def search(problem: Problem, prices: Prices, *, evictions: int, steps: int | None = None, seed: int = 0) -> Choice:
     """The cheapest choice found that costs at most so many evictions; at worst that everything stays as it is."""
     case = kernels.Case(
         request=problem.request,
@@ -38,6 +38,8 @@ def search(problem: Problem, prices: Prices, *, evictions: int, steps: int = STE
     else:
         work = kernels.work_for(case, bins, seed)
     heat = _HEAT * float(problem.price.mean()) if len(problem.price) else 0.0
+    if steps is None:
+        steps = min(STEPS_PER_NODE * int(problem.may_go.sum()), MOST_STEPS)
     if problem.may_go.any():
         kernels.improve(case, work, best, steps, evictions, _REACH, heat)
     return _choice(problem, best)
