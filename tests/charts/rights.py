@@ -26,8 +26,8 @@ def granted(objects: Objects) -> set[Right]:
         for (kind, _), each in objects.items()
         if kind in ("Role", "ClusterRole")
         for rule in each["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
+        for group in rule.get("apiGroups", ())
+        for resource in rule.get("resources", ())
         for verb in rule["verbs"]
     }
 
@@ -55,7 +55,7 @@ def _requests(log: Path, user: str) -> Iterator[dict[str, Any]]:
         if (
             each["user"]["username"] == user
             and about.get("resource")
-            and about.get("apiGroup") != "authorization.k8s.io"
+            and not about["resource"].startswith("selfsubject")
         ):
             yield each
 

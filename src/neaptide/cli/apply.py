@@ -41,7 +41,7 @@ def apply(
         set_: policy.field=value sets a field of a policy; may be repeated.
         prices: a price catalogue (YAML or CSV).
         yes: do not ask.
-        lease_namespace: where the controller's lease is, or would be; by default the namespace of the connection.
+        lease_namespace: where the controller's lease is, or would be; by default wherever there is one, else the namespace of the connection.
         connection: which cluster.
     """
     plan = live_plan(connection, policy, set_, prices)
@@ -51,16 +51,16 @@ def apply(
         return OK
     _show(actions)
     _ask(f"Carry out {len(actions)} actions?", yes=yes)
-    namespace = lease_namespace or connection.cluster().namespace
+    own_namespace = connection.cluster().namespace
     spec = _spec(plan, actions)
 
     async def steps(client: Client) -> AsyncGenerator[Step, None]:
-        holder = await by_hand.leader(client, namespace)
-        if holder and PLANS in await served(client):
-            print(f"neaptide: the controller {holder} does it", file=sys.stderr)
+        lead = await by_hand.leader(client, lease_namespace or "", own_namespace)
+        if lead.holder and PLANS in await served(client):
+            print(f"neaptide: the controller {lead.holder} does it", file=sys.stderr)
             found = by_hand.through_controller(client, spec)
         else:
-            found = by_hand.alone(client, namespace, spec)
+            found = by_hand.alone(client, lead.namespace, spec)
         async with aclosing(found):
             async for step in found:
                 yield step

@@ -4,10 +4,12 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import msgspec
 from cyclopts import Parameter
 
 from neaptide.cli.connection import DEFAULT, Connection
@@ -19,6 +21,7 @@ from neaptide.model.actions import Ref
 from neaptide.model.problems import LeftOut
 
 _SHOWN = 5
+_COLUMNS = ("policy", "action", "target", "reason", "outcome")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class Sources:
     """the cluster as a file or a directory of objects as JSON or YAML, or - for standard input; by default the cluster itself."""
     journal: Path | None = None
     """the directory of a loop's journal, for what was decided in the past. Alone it is all that is read; name the cluster or a dump besides to have both."""
+    controller: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """the URL of a controller's journal, as https://localhost:9444 through `kubectl port-forward`, for what was decided in the past; may be repeated."""
+    controller_ca: Path | None = None
+    """what to know it by: `ca.crt` of the ConfigMap neaptide-journal-ca."""
+    controller_token: Path | None = None
+    """a file with the token to show it; by default the kubeconfig's."""
     policy: tuple[str, ...] = ()
     """ask this policy only; may be repeated. By default those that the cluster's Policies name, else all."""
     set_: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
@@ -56,13 +65,21 @@ class Sources:
         return self.dump or "the cluster"
 
     def past(self, wanted: Collection[Ref]) -> Past:
-        """What a journal says of some objects. Raises UsageError."""
-        if self.journal is None:
-            return Past()
-        found = decisions(self.journal, about(wanted))
-        if found is None:
-            raise UsageError(f"{self.journal}: no journal is there; accepted: a directory with journal.*.jsonl files")
-        return found
+        """What journals say of some objects. Raises UsageError."""
+        found = []
+        if self.journal is not None:
+            here = decisions(self.journal, about(wanted))
+            if here is None:
+                raise UsageError(
+                    f"{self.journal}: no journal is there; accepted: a directory with journal.*.jsonl files"
+                )
+            found.append(here)
+        if self.controller:
+            from neaptide.cli.remote_journal import ask
+
+            found += ask(self.controller, wanted, self.connection, self.controller_ca, self.controller_token)
+        lines = sorted((each for past in found for each in past.decisions), key=lambda each: each.time)
+        return Past(lines, [each for past in found for each in past.left_out])
 
 
 LIVE = Sources()
@@ -140,8 +157,13 @@ def measured(usage: float) -> float | None:
 
 
 def _print_decisions(found: Sequence[Decision]) -> None:
-    """The decisions about an object as a table; one sentence where there are none."""
+    """The decisions about an object as a table, those that came again and again on one line; one sentence where there are none."""
     if found:
-        emit(found, "table", title=f"decisions ({len(found)})")
+        runs = [list(run) for _, run in groupby(found, key=lambda each: msgspec.structs.replace(each, time=""))]
+        rows = [
+            {"time": run[0].time, "times": len(run)} | {name: getattr(run[0], name) for name in _COLUMNS}
+            for run in runs
+        ]
+        emit(rows, "table", title=f"decisions ({len(found)})")
     else:
         print("No policy has anything to say about it.")

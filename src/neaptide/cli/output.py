@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 Output = Literal["table", "json", "yaml"]
@@ -45,7 +45,7 @@ def emit(
     console = Console(highlight=False)
     tables = _tables_of_document(value, title) if isinstance(value, dict) else [_table_of_rows(value, title, columns)]
     for table in tables:
-        _print_table(console, table)
+        print_whole(console, table)
 
 
 def _numpy_to_plain(value: object) -> object:
@@ -62,7 +62,7 @@ def _tables_of_document(document: dict[str, Any], title: str) -> "list[Table]":
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             tables.append(_table_of_rows(value, f"{key.replace('_', ' ')} ({len(value)})", ()))
         else:
-            facts.append({"": key.replace("_", " "), " ": "none" if value == [] else value})
+            facts.append({"": key.replace("_", " "), " ": "none" if value in ([], {}) else value})
     return [_table_of_rows(facts, title, ()), *tables] if facts else tables
 
 
@@ -119,8 +119,8 @@ def _cell(value: object) -> str:
             return msgspec.json.encode(value).decode()
 
 
-def _print_table(console: "Console", table: "Table") -> None:
-    """As wide as the terminal; in a pipe as wide as the table, so that `grep` finds whole lines."""
+def print_whole(console: "Console", what: "RenderableType") -> None:
+    """As wide as the terminal; in a pipe as wide as it is, so that `grep` finds whole lines."""
     if not console.is_terminal:
-        console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
-    console.print(table)
+        console.width = max(console.width, console.measure(what, options=console.options.update(width=10_000)).maximum)
+    console.print(what)

@@ -23,6 +23,9 @@ from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.pricing.cluster import money_per_hour
 
+_ROWS = 40
+"""So many rows of each table are printed for people."""
+
 
 class Money(msgspec.Struct, frozen=True):
     """US dollars per hour; None where unknown."""
@@ -165,7 +168,9 @@ def _print_tables(document: PlanDocument, cycle: Cycle) -> None:
     }
     for title, rows in tables.items():
         if rows:
-            emit(rows, "table", title=title)
+            emit(rows[:_ROWS], "table", title=title)
+        if len(rows) > _ROWS:
+            print(f"… and {len(rows) - _ROWS} more; --output json has all of them")
 
 
 def _left_alone(plans: Iterable[Plan]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from neaptide.cli.scheduling import DEFAULT_SCHEDULER, SchedulerFlags
 from neaptide.cli.settings import settings
 from neaptide.kube.admission import Place
 from neaptide.kube.controller import Controller, Options
+from neaptide.kube.journal_server import JournalPlace
 from neaptide.kube.logs import configure
 from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
 from neaptide.loop import Mode, Setting
@@ -33,6 +34,7 @@ def run(
     scheduler: Annotated[SchedulerFlags, Parameter(name="*")] = DEFAULT_SCHEDULER,
     interval: float = 60.0,
     journal: Path | None = None,
+    journal_listen: str | None = None,
     listen: str | None = None,
     lease_namespace: str | None = None,
     lease_seconds: int = 15,
@@ -56,6 +58,7 @@ def run(
         scheduler: which pods to schedule, and how.
         interval: seconds from one cycle to the next.
         journal: the directory of the journal, for `neaptide explain --journal`.
+        journal_listen: host:port to serve the journal at to who may get /journal, for `neaptide explain --controller`, as 127.0.0.1:9444.
         listen: host:port of /healthz, /readyz and /metrics, as :8080.
         lease_namespace: where the lease and the checkpoint are; by default the namespace of the connection.
         lease_seconds: how long the lease of a replica that died holds.
@@ -80,6 +83,8 @@ def run(
         raise UsageError(
             "--enforce and --set are about the policies that --policy names; Policy objects have their own"
         )
+    if journal_listen is not None and journal is None:
+        raise UsageError("--journal-listen is about a journal: --journal DIRECTORY keeps one")
     if only == "scheduler" and dry_run:
         raise UsageError("--dry-run is about the loop: what is not bound cannot be scheduled around")
     scheduling = None if only == "loop" or dry_run else scheduler.scheduling()
@@ -90,6 +95,7 @@ def run(
         identity=identity,
         interval=interval,
         journal=journal,
+        journal_place=None if journal_listen is None else _journal_place(journal_listen, namespace),
         listen=None if listen is None else address("--listen", listen),
         prometheus=prometheus,
         catalogue=catalogue,
@@ -127,6 +133,11 @@ def _place(text: str, namespace: str, service: str, configuration: str) -> Place
     return Place(
         namespace=namespace, service=service, secret=f"{service}-tls", configuration=configuration, host=host, port=port
     )
+
+
+def _journal_place(text: str, namespace: str) -> JournalPlace:
+    host, port = address("--journal-listen", text)
+    return JournalPlace(namespace=namespace, host=host, port=port)
 
 
 def address(flag: str, text: str) -> tuple[str, int]:

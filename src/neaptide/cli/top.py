@@ -12,7 +12,7 @@ from msgspec import Struct
 from neaptide.cli.connection import DEFAULT, Connection, speak
 from neaptide.cli.costs import bound_of, read_catalogue
 from neaptide.cli.exits import OK, unacceptable
-from neaptide.cli.output import Output, emit
+from neaptide.cli.output import Output, emit, print_whole
 from neaptide.kube.overview import NodeRow, Overview, Share, overview
 from neaptide.kube.world import World
 from neaptide.kubeapi.client import Client
@@ -147,7 +147,7 @@ def _print(view: View, output: Output) -> None:
         return
     from rich.console import Console
 
-    Console(highlight=False).print(_screen(view, len(view.cluster.nodes) + 100))
+    print_whole(Console(highlight=False), _screen(view, len(view.cluster.nodes) + 100))
 
 
 def _screen(view: View, height: int) -> "RenderableType":

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -27,11 +28,12 @@ from neaptide.kube.plans import Approved, Plans
 from neaptide.kube.statuses import Statuses
 from neaptide.kube.world import World
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.errors import NotFound
+from neaptide.kubeapi.errors import Forbidden, NotFound
 from neaptide.kubeapi.lease import Election
 from neaptide.kubeapi.resources import LEASES, PLANS
 from neaptide.loop import Cycle
 from neaptide.model.actions import Outcome
+from neaptide.model.objects import Metadata
 from neaptide.model.times import seconds, timestamp
 
 _AT_ONCE = 8
@@ -56,17 +58,51 @@ class _LeaseSpec(Struct, rename="camel"):
 
 
 class _Lease(Struct):
+    metadata: Metadata = Metadata()
     spec: _LeaseSpec = msgspec.field(default_factory=_LeaseSpec)
 
+    def holder(self) -> str:
+        """Who leads now; empty where nobody does."""
+        holds_until = seconds(self.spec.renew_time) + (self.spec.lease_duration_seconds or 0.0)
+        return (self.spec.holder_identity or "") if time.time() < holds_until else ""
 
-async def leader(client: Client, namespace: str) -> str:
-    """Who leads now; empty where nobody does. Raises ApiError."""
+
+class _Leases(Struct):
+    items: list[_Lease] = []
+
+
+class Lead(NamedTuple):
+    """Where the controller's lease is, or would be, and who holds it; empty where nobody does."""
+
+    namespace: str
+    holder: str
+
+
+async def leader(client: Client, namespace: str, otherwise: str) -> Lead:
+    """Who leads now. Raises ApiError.
+
+    Args:
+        client: the wire.
+        namespace: where the lease is; empty to look in every namespace.
+        otherwise: where it would be, if it is found nowhere.
+    """
     try:
-        spec = msgspec.json.decode(await client.get(LEASES, LEASE, namespace), type=_Lease).spec
+        if namespace:
+            leases = [msgspec.json.decode(await client.get(LEASES, LEASE, namespace), type=_Lease)]
+        else:
+            pages = [page async for page in client.list(LEASES, field_selector=f"metadata.name={LEASE}")]
+            leases = [each for page in pages for each in msgspec.json.decode(page, type=_Leases).items]
     except NotFound:
-        return ""
-    holds_until = seconds(spec.renew_time) + (spec.lease_duration_seconds or 0.0)
-    return (spec.holder_identity or "") if time.time() < holds_until else ""
+        return Lead(namespace, "")
+    except Forbidden:
+        if namespace:
+            raise
+        return await leader(client, otherwise, otherwise)
+    held = [each for each in leases if each.holder()]
+    found = next(iter(held or leases), None)
+    if found is None:
+        return Lead(namespace or otherwise, "")
+    return Lead(found.metadata.namespace, found.holder())
 
 
 async def read(client: Client, name: str) -> PlanObject:
