@@ -24,8 +24,9 @@ from neaptide.testbed.nodes import fake_node
 
 PLACE = ("--namespace=tide", "--create-namespace")
 BASE = "replicas=0,journal.persistence=false,controller.intervalSeconds=1"
-VALUES = (f"--set={BASE},admission.webhook=false",)
-ADMISSION = (f"--set={BASE},admission.policies=true",)
+VALUES = (f"--set={BASE},admission.webhook=false,journal.endpoint=false",)
+ADMISSION = (f"--set={BASE},admission.policies=true,journal.endpoint=false",)
+ENDPOINT = (f"--set={BASE},admission.webhook=false",)
 USER = "system:serviceaccount:tide:neaptide"
 SERIES = 60.0
 """Seconds after which a repeated Event is counted on the one that is there."""
@@ -37,7 +38,7 @@ class Scene:
     def __init__(self, testbed: Testbed, helm: Helm, directory: Path, values: tuple[str, ...]) -> None:
         self.testbed, self.helm, self._directory = testbed, helm, directory
         self.objects = helm.rendered(NEAPTIDE, *values, release="neaptide", namespace="tide")
-        self.webhook = free_port()
+        self.webhook, self.journal = free_port(), free_port()
         self._controller: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -47,6 +48,7 @@ class Scene:
             "--identity=$(POD_NAME)": "--identity=neaptide-0",
             "--journal=/var/lib/neaptide/journal": f"--journal={self._directory / 'journal'}",
             "--listen=:8080": "--listen=127.0.0.1:0",
+            "--journal-listen=127.0.0.1:9444": f"--journal-listen=127.0.0.1:{self.journal}",
             "--webhook=:9443": f"--webhook=127.0.0.1:{self.webhook}",
         }
         arguments = [places.get(each, each) for each in container["args"]]
@@ -144,6 +146,45 @@ def test_what_admission_adds_to_the_rights_is_what_it_needs(scene: Scene) -> Non
     added = granted(scene.objects) - without
     assert added
     assert {str(each) for each in added - used(log, USER)} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [ENDPOINT], indirect=True)
+def test_what_the_journals_endpoint_adds_to_the_rights_is_what_it_needs(scene: Scene, tmp_path: Path) -> None:
+    """Its certificate is made in a Secret that is not there, and renewed in one that is."""
+    testbed, secret, token, authority = scene.testbed, "neaptide-journal-tls", tmp_path / "token", tmp_path / "ca.crt"
+    scene.start()
+    eventually(lambda: found(testbed, "secret", secret, "tide").get("data"))
+    eventually(lambda: found(testbed, "configmap", "neaptide-journal-ca", "tide"))
+    scene.end()
+    done(testbed, "patch", "secret", secret, "--namespace=tide", "--type=merge", '--patch={"data": {"ca.key": null}}')
+    before = found(testbed, "configmap", "neaptide-journal-ca", "tide")["data"]
+    scene.start()
+    eventually(lambda: found(testbed, "configmap", "neaptide-journal-ca", "tide")["data"] != before)
+    authority.write_text(found(testbed, "configmap", "neaptide-journal-ca", "tide")["data"]["ca.crt"])
+    done(testbed, "create", "serviceaccount", "reader", "--namespace=tide")
+    reader = "--clusterrole=neaptide-journal-reader"
+    done(testbed, "create", "clusterrolebinding", "reader", reader, "--serviceaccount=tide:reader")
+    token.write_text(done(testbed, "create", "token", "reader", "--namespace=tide"))
+    scene.apply(policy("reclaim", {"policy": "reclaim"}, mode="Recommend"))
+    add_nodes(testbed.site, [fake_node("tide-1", {}, {"cpu": "1", "memory": "1Gi", "pods": "1"})])
+    ask = ["explain", "node", "tide-1", f"--kubeconfig={testbed.kubeconfig}", f"--controller-ca={authority}"]
+    ask += [f"--controller-token={token}", f"--controller=https://localhost:{scene.journal}"]
+    eventually(lambda: told(ask))
+    scene.end()
+    log = testbed.log("audit")
+    assert refused(log, USER) == set()
+    without = granted(scene.helm.rendered(NEAPTIDE, *VALUES, release="neaptide", namespace="tide"))
+    added = granted(scene.objects) - without
+    assert added
+    assert {str(each) for each in added - used(log, USER)} == set()
+
+
+def told(arguments: list[str]) -> bool:
+    """Whether neaptide tells decisions of more than one cycle, so that some are of the past."""
+    command = [sys.executable, "-m", "neaptide", *arguments, "--output=json"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - the project's own
+    return answer.returncode == 0 and len({each["time"] for each in json.loads(answer.stdout)["decisions"]}) > 1
 
 
 def giving(label: str) -> dict[str, Any]:

@@ -200,3 +200,88 @@ AMOUNTS = {
 @pytest.mark.parametrize(("resource", "amount", "text"), AMOUNTS.values(), ids=AMOUNTS.keys())
 def test_amounts_are_written_as_people_read_them(resource: str, amount: float | None, text: str) -> None:
     assert readable(resource, amount) == text
+
+
+@pytest.fixture
+def workloads(tmp_path: Path) -> str:
+    offline = {"koordinator.sh/qosClass": "BE"}
+    job = o.Workload("Job", o.Metadata(name="report", namespace="one"), o.WorkloadSpec(parallelism=2))
+    return write_list(
+        tmp_path / "workloads.json",
+        *NODES,
+        job,
+        o.Workload("Job", o.Metadata(name="report", namespace="two"), o.WorkloadSpec(suspend=True)),
+        *(
+            pod(f"report-{number}", namespace="one", node="roomy", owner=("Job", "report"), labels=offline, cpu="2")
+            for number in (1, 2)
+        ),
+        pod("report-huge", namespace="one", owner=("Job", "report"), labels=offline, cpu="64"),
+        o.PodDisruptionBudget(
+            o.Metadata(name="all", namespace="one"), o.DisruptionBudgetSpec(selector=o.LabelSelector())
+        ),
+    )
+
+
+RULE = '[{"name":"rare","windows":[{"schedule":"0 0 29 2 *","durationSeconds":60}],"graceSeconds":0}]'
+
+
+def test_a_workload_is_explained_with_its_pods_its_windows_and_where_else_they_could_be(
+    workloads: str, capsys: Captured
+) -> None:
+    windows = ("--set", f"time-windows.rules={RULE}")
+    document = explained(capsys, "workload", "job/one/report", "--dump", workloads, *windows)
+    found = document["workload"]
+    assert {name: found[name] for name in ("workload", "state", "wanted", "phases", "qos", "disruption_budgets")} == {
+        "workload": "Job one/report",
+        "state": "active",
+        "wanted": 2,
+        "phases": {"Running": 2, "Pending": 1},
+        "qos": ["BE"],
+        "disruption_budgets": {"all": 0},
+    }
+    assert found["requests"] == {"cpu": 68000, "pods": 3}
+    assert [(each["rule"], each["open"]) for each in found["windows"]] == [("rare", False)]
+    assert [(each["pods"], each["feasible"], each["nodes"]) for each in found["elsewhere"]] == [(2, 1, 4), (1, 0, 4)]
+    assert [each["pod"] for each in found["pods"]] == ["one/report-1", "one/report-2", "one/report-huge"]
+    assert ("Suspend", "Job one/report") in {(each["action"], each["target"]) for each in document["decisions"]}
+    assert not any("two" in each["target"] for each in document["decisions"])
+
+
+WORKLOADS: dict[str, tuple[str, str]] = {
+    "a name of several": ("report", "accepted: one of job/one/report, job/two/report"),
+    "a kind that does not fit": ("deployment/one/report", "no workload 'deployment/one/report' is there"),
+    "a name that is not there": ("one/reports", "accepted: one of job/one/report"),
+}
+
+
+@pytest.mark.parametrize(("name", "sentence"), WORKLOADS.values(), ids=WORKLOADS.keys())
+def test_a_workload_is_named_as_far_as_is_needed(name: str, sentence: str, workloads: str, capsys: Captured) -> None:
+    assert run(["explain", "workload", name, "--dump", workloads]) == 2
+    assert sentence in capsys.readouterr().err
+    assert run(["explain", "workload", "two/report", "--dump", workloads]) == 0
+    assert "suspended" in capsys.readouterr().out
+
+
+def test_the_past_of_a_workload_includes_that_of_its_evicted_pods(journal: str, capsys: Captured) -> None:
+    document = explained(capsys, "workload", "deployment/web", "--journal", journal)
+    assert [(each["action"], each["target"]) for each in document["decisions"]] == [("Evict", "Pod default/web-0")] * 2
+
+
+def test_what_is_decided_again_and_again_is_one_line_for_people(tmp_path: Path, capsys: Captured) -> None:
+    declined = Declined(Ref("Node", "full"), Reason("NoMetric", "the node has no metric"))
+    with Log(tmp_path, NAME) as log:
+        for minute in range(3):
+            log.append(Cycle(60.0 * minute, "", (Plan("reclaim", (), (declined,)),), ()))
+    assert run(["explain", "node", "full", "--journal", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "decisions (3)" in shown
+    assert shown.count("the node has no metric") == 1
+
+
+def test_the_cluster_itself_is_explained_and_what_cannot_be_seen_is_said(
+    kubeconfig: Path, namespace: str, capsys: Captured
+) -> None:
+    assert run(["explain", "pod", f"{namespace}/nothing", "--kubeconfig", str(kubeconfig)]) == 2
+    said = capsys.readouterr().err
+    assert "the cluster: no pod" in said
+    assert "the cluster serves no metrics.k8s.io" in said
