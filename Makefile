@@ -19,6 +19,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@echo "==> .venv: installing the pinned packages (about 350 MB; a minute or two the first time)" >&2
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
 	@$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	@echo "==> .venv: compiling kernels (most of a minute, once)" >&2
+	@$(BIN)/python -m neaptide.placement.warm
 	@touch $@
 
 demo: setup ## a mixed day on real data: three set-ups, a table and a report

@@ -141,17 +141,7 @@ FOR_LABEL = "neaptide.io/created-for"
 """On a node that was bought: the name that the plan gave it."""
 
 AnyAction = (
-    Evict
-    | Suspend
-    | Resume
-    | Scale
-    | SetNodeResources
-    | Taint
-    | Untaint
-    | Cordon
-    | Uncordon
-    | CreateNode
-    | DeleteNode
+    Evict | Suspend | Resume | Scale | SetNodeResources | Taint | Untaint | Cordon | Uncordon | CreateNode | DeleteNode
 )
 
 
