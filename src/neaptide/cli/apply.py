@@ -73,7 +73,7 @@ def approve(
     /,
     *,
     yes: bool = False,
-    wait: bool = True,
+    no_wait: bool = False,
     connection: Annotated[Connection, Parameter(name="*")] = DEFAULT,
 ) -> int:
     """Approve a Plan that waits, and follow it; the exit code is 1 where something of it was not done.
@@ -81,7 +81,7 @@ def approve(
     Args:
         name: of the Plan; `kubectl get plans` lists them.
         yes: do not ask.
-        wait: follow it until it has ended.
+        no_wait: do not follow it until it has ended.
         connection: which cluster.
     """
     plan = speak(connection, lambda client: by_hand.read(client, name))
@@ -90,7 +90,7 @@ def approve(
     _show(plan.spec.actions)
     _ask(f"Approve the Plan {name}?", yes=yes)
     speak(connection, lambda client: by_hand.approve(client, plan))
-    return _followed(connection, lambda client: by_hand.follow(client, name)) if wait else OK
+    return OK if no_wait else _followed(connection, lambda client: by_hand.follow(client, name))
 
 
 def _spec(plan: LivePlan, actions: Sequence[AnyAction]) -> PlanSpec:

@@ -159,8 +159,10 @@ def _print_tables(document: PlanDocument, cycle: Cycle) -> None:
         for each in cycle.outcomes
         if each.result not in PLANNED
     ]
+    many = len(document.actions) > _ROWS
     tables: dict[str, Sequence[Any]] = {
         "plan": sums,
+        "actions in sum": _in_sum(document.actions) if many else [],
         "actions": document.actions,
         "refused by the arbiter": refused,
         "left alone by the policies": _left_alone(cycle.plans),
@@ -171,6 +173,22 @@ def _print_tables(document: PlanDocument, cycle: Cycle) -> None:
             emit(rows[:_ROWS], "table", title=title)
         if len(rows) > _ROWS:
             print(f"… and {len(rows) - _ROWS} more; --output json has all of them")
+
+
+def _in_sum(actions: Iterable[PlannedAction]) -> list[dict[str, Any]]:
+    """By policy and kind, how many actions there are and what they change."""
+    changes: dict[tuple[str, str], list[float | None]] = {}
+    for each in actions:
+        changes.setdefault((each.policy, each.kind), []).append(each.money_per_hour)
+    return [
+        {
+            "policy": policy,
+            "kind": kind,
+            "actions": len(found),
+            "money_per_hour": None if None in found else sum(each or 0.0 for each in found),
+        }
+        for (policy, kind), found in changes.items()
+    ]
 
 
 def _left_alone(plans: Iterable[Plan]) -> list[dict[str, Any]]:
