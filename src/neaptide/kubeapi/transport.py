@@ -75,7 +75,7 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         if self._session:
             await self._session.close()
-            await asyncio.sleep(_CLOSING)  # connections that were closed in mid-stream are gone only after the loop has turned
+            await asyncio.sleep(_CLOSING)  # what was closed in mid-stream is gone only after the loop has turned
 
     async def send(self, call: Call, *, timeout: float, guard: Guard | None) -> bytes:  # noqa: ASYNC109 - a deadline for all tries
         """The answer's body. Raises ApiError."""
