@@ -73,7 +73,8 @@ def of_cycle(cycle: Cycle, concerns: Concerns) -> Iterator[Decision]:
     for outcome in cycle.outcomes:
         action = outcome.action
         if any(concerns(ref) for ref in _named(action)):
-            became = f"{outcome.result}: {outcome.reason.message}" if outcome.reason.message else outcome.result
+            why = outcome.reason.message
+            became = outcome.result if why in ("", action.reason.message) else f"{outcome.result}: {why}"
             kind = type(action).__name__
             yield Decision(time, action.policy, kind, str(action.target), action.reason.message, became)
 
