@@ -79,7 +79,7 @@ def test_a_plan_of_standard_input_is_json_and_nothing_else(tmp_path: Path) -> No
     given = Path(small_cluster(tmp_path / "dump.json")).read_bytes()
     found = neaptide("plan", "-", "--output", "json", given=given)
     assert found.returncode == 0
-    assert json.loads(found.stdout)["nodes"] == {"now": 2, "planned": 2}
+    assert json.loads(found.stdout)["nodes"]["now"] == 2
 
 
 def test_input_that_cannot_be_used_still_gives_the_document_and_exit_code_2() -> None:

@@ -24,7 +24,7 @@ def planned(capsys: Captured, path: str, *arguments: str) -> tuple[int, dict[str
 
 
 def test_the_form_of_a_plan_is_stable(tmp_path: Path, capsys: Captured) -> None:
-    code, document, said = planned(capsys, small_cluster(tmp_path / "dump.json"))
+    code, document, said = planned(capsys, small_cluster(tmp_path / "dump.json"), "--policy", "reclaim")
     assert (code, said) == (0, "")
     assert document == {
         "money_per_hour": {"now": 2.0, "planned": 2.0, "lower_bound": pytest.approx(1.0)},

@@ -134,7 +134,7 @@ COMMANDS = (
         "Put a dump into a cluster whose nodes are played, to try things on it.",
         (
             "neaptide snapshot load cluster.json",
-            "neaptide snapshot load shared.json --kubeconfig ~/.local/state/neaptide/testbed/default/admin.kubeconfig",
+            "neaptide snapshot load shared.json --context neaptide-testbed",
         ),
     ),
     Command(
