@@ -59,7 +59,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "a file that is not there": (["plan", "nowhere.json"], "nowhere.json: No such file or directory; accepted: "),
     "a policy that there is not": (["plan", "x", "--policy", "magic"], "--policy: 'magic' is not accepted; accepted: "),
     "a price catalogue that is not there": (["plan", "x", "--prices", "no.csv"], "no.csv: 'No such file or directory'"),
-    "an explanation from nothing": (["explain", "node", "n"], "explain node needs --dump or --journal"),
+    "an explanation from nothing": (["explain", "node", "n", "--kubeconfig", "no.yaml"], "no.yaml"),
 }
 
 
