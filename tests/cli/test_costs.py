@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 from tests.builders import node, pod
 from tests.cli.clusters import PRICE_LABEL, write_list
 
-from neaptide.cli.costs import bound_of, set_prices
+from neaptide.cli.costs import bound_of, offerings_of, set_prices
 from neaptide.cli.dump import read_dump
 from neaptide.model import objects as o
 from neaptide.model.build import build
 from neaptide.model.manifests import Found
+from neaptide.model.offerings import Offering
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.pricing.catalogue import Catalogue, InstancePrice
 from neaptide.pricing.cluster import money_per_hour
+from neaptide.pricing.load import shipped
 
 TAINT = o.Taint("only", "mine", "NoSchedule")
 BATCH: dict[str, Any] = {"kubernetes.io/batch-cpu": "1000"}
@@ -134,3 +136,30 @@ def test_prices_come_from_labels_first_and_a_label_without_a_price_is_reported(t
     (problem,) = dump.left_out
     assert (problem.file, problem.object, problem.value) == (path, "Node wrong", "NaN")
     assert problem.field == f"metadata.labels[{PRICE_LABEL}]"
+
+
+def test_what_is_on_offer_may_lower_the_bound_as_far_as_pods_may_go_there() -> None:
+    def bound(*offered: Offering, **spec: Any) -> float | None:
+        snapshot = ClusterSnapshot()
+        snapshot.set(node("dear", cpu="4", memory="4Gi"))
+        snapshot.set(pod("web", node="dear", spec=spec, cpu="2", memory="1Gi"))
+        snapshot.set_price(0, 1.0)
+        snapshot.offerings = offered
+        return bound_of(snapshot)
+
+    room = {"cpu": 4000, "memory": 2**32, "pods": 110}
+    spot = Offering("small", "spot", "a", 0.1, room)
+    unpriced = Offering("gift", "spot", "a", None, room)
+    assert bound() == pytest.approx(1.0)
+    assert bound(spot, unpriced) == pytest.approx(0.1)
+    assert bound(spot, node_selector={"karpenter.sh/capacity-type": "on-demand"}) == pytest.approx(1.0)
+    assert bound(spot, node_selector={"team": "any"}) == pytest.approx(0.1), (
+        "what an offering does not state is not known"
+    )
+
+
+def test_of_prices_that_come_with_the_package_only_the_types_in_use_are_on_offer() -> None:
+    snapshot = ClusterSnapshot()
+    snapshot.set(node("n", labels={"node.kubernetes.io/instance-type": "m7i.large"}))
+    assert {each.instance_type for each in offerings_of(shipped(), snapshot, given=False)} == {"m7i.large"}
+    assert len(offerings_of(shipped(), snapshot, given=True)) > 100

@@ -107,7 +107,7 @@ COMMANDS = (
         "Say where a workload's pods are and could be, when it may run, and what the policies make of it.",
         (
             "neaptide explain workload deployment/web",
-            "neaptide explain workload job/default/report --dump dump.json --journal journal/",
+            "neaptide explain workload job/default/report --dump dump.json",
         ),
     ),
     Command(

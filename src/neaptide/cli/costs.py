@@ -1,12 +1,17 @@
 """What a cluster costs per hour: by its nodes' prices, and how little its pods could cost at best."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
 from msgspec.structs import replace
 
 from neaptide.cli.dump import Dump
 from neaptide.cli.exits import UsageError
 from neaptide.model.columns import Bools, Floats, Longs
+from neaptide.model.objects import Requirement
+from neaptide.model.offerings import Offering
 from neaptide.model.problems import LeftOut
+from neaptide.model.selectors import requirement_matches
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.nodes import Nodes
 from neaptide.policies.protection import comes_with_node
@@ -14,8 +19,11 @@ from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.cluster import price_nodes
 from neaptide.pricing.load import load, shipped
 from neaptide.pricing.nodes import capacity_type
+from neaptide.pricing.offerings import offerings
 from neaptide.pricing.parse import CatalogueError
 
+INSTANCE_TYPE, ZONE = "node.kubernetes.io/instance-type", "topology.kubernetes.io/zone"
+CAPACITY_TYPE = "karpenter.sh/capacity-type"
 _RECLAIMED = ("kubernetes.io/batch-", "kubernetes.io/mid-", "neaptide.io/ot-")
 """What is lent by other pods and not bought with a node: no bound may rest on it."""
 
@@ -39,11 +47,12 @@ def set_prices(dump: Dump, catalogue: Catalogue) -> None:
 
 
 def bound_of(snapshot: ClusterSnapshot) -> float | None:
-    """US dollars per hour below which no set of nodes, of the kinds that are there and have a price, can host the pods on nodes.
+    """US dollars per hour below which no set of nodes, of the kinds that are there or on offer and have a price, can host the pods on nodes.
 
     Nodes of one instance type, capacity type, zone and price are a kind. What its DaemonSets and static pods take is left
     out on both sides; reclaimed resources are not counted; a pod may go to any kind whose labels and taints admit it, or
-    where one of its class is already. Never above the cost of the nodes that are there. None where it is not known.
+    where one of its class is already, and to whatever is on offer that does not contradict what it asks of a node. Never
+    above the cost of the nodes that are there. None where it is not known.
     """
     from neaptide.pricing.bound import lower_bound  # scipy takes a second to import
 
@@ -61,7 +70,42 @@ def bound_of(snapshot: ClusterSnapshot) -> float | None:
     eligible[class_of, kind_of[snapshot.pods.node[pods[~tied]]]] = True
     capacity = np.zeros((len(price), len(bought)), dtype=np.int64)
     np.maximum.at(capacity, kind_of[nodes], _room(snapshot, pods[tied])[bought][:, nodes].T)
-    return lower_bound(np.ascontiguousarray(requests), counts, eligible, capacity, price)
+    offered = [each for each in snapshot.offerings if each.price_per_hour is not None]
+    names = [snapshot.resources[row] for row in bought]
+    on_offer = np.array([[each.allocatable.get(name, 0) for name in names] for each in offered], dtype=np.int64)
+    return lower_bound(
+        np.ascontiguousarray(requests),
+        counts,
+        np.concatenate([eligible, _not_contradicted(snapshot, classes, offered)], axis=1),
+        np.concatenate([capacity, on_offer.reshape(len(offered), len(names))]),
+        np.concatenate([price, [each.price_per_hour for each in offered]]),
+    )
+
+
+def _not_contradicted(snapshot: ClusterSnapshot, classes: Longs, offered: Sequence[Offering]) -> Bools:
+    """[classes, offerings]: whether what a class asks of a node's labels can be met, as far as an offering states them."""
+    stated = [
+        each.labels
+        | {INSTANCE_TYPE: each.instance_type, CAPACITY_TYPE: each.capacity_type}
+        | ({ZONE: each.zone} if each.zone else {})
+        for each in offered
+    ]
+    found = np.ones((len(classes), len(offered)), dtype=np.bool_)
+    for row, cls in enumerate(classes):
+        requirements = snapshot.shape_facts.values[int(snapshot.classes.shape[cls])].requirements
+        wanted = [Requirement(key, "In", (value,)) for key, value in requirements.node_selector.items()]
+        node = requirements.affinity and requirements.affinity.node_affinity
+        required = node and node.required_during_scheduling_ignored_during_execution
+        terms = [term.match_expressions for term in required.node_selector_terms] if required else [()]
+        if wanted or terms != [()]:
+            found[row] = [
+                _can_meet(wanted, labels) and any(_can_meet(term, labels) for term in terms) for labels in stated
+            ]
+    return found
+
+
+def _can_meet(wanted: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
+    return all(each.key not in labels or requirement_matches(each, labels) for each in wanted)
 
 
 def _kinds(snapshot: ClusterSnapshot) -> tuple[Longs, Floats]:
@@ -70,8 +114,8 @@ def _kinds(snapshot: ClusterSnapshot) -> tuple[Longs, Floats]:
     kind_of = np.zeros(snapshot.nodes.rows, dtype=np.int64)
     for node in snapshot.nodes.indices().tolist():
         labels, price = snapshot.node_labels(node), float(snapshot.nodes.price[node])
-        instance_type = labels.get("node.kubernetes.io/instance-type", "")
-        zone = labels.get("topology.kubernetes.io/zone", "")
+        instance_type = labels.get(INSTANCE_TYPE, "")
+        zone = labels.get(ZONE, "")
         key = (instance_type, capacity_type(labels), zone, None if np.isnan(price) else price)
         kind_of[node] = numbers.setdefault(key, len(numbers))
     return kind_of, np.array([np.nan if price is None else price for *_, price in numbers])
@@ -98,3 +142,9 @@ def _room(snapshot: ClusterSnapshot, tied: Longs) -> Longs:
     largest = np.maximum(snapshot.nodes.allocatable[:, :rows], snapshot.nodes.used[:, :rows])
     room: Longs = np.maximum(largest - taken, 0)
     return room
+
+
+def offerings_of(catalogue: Catalogue, snapshot: ClusterSnapshot, *, given: bool) -> list[Offering]:
+    """What may be bought: all of a catalogue that the user has `given`, of another one only the instance types that are in use."""
+    used = {snapshot.node_labels(row).get(INSTANCE_TYPE, "") for row in snapshot.nodes.indices().tolist()}
+    return [each for each in offerings(catalogue) if given or each.instance_type in used]

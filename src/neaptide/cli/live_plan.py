@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from neaptide.cli.connection import Connection, read_cluster
-from neaptide.cli.costs import read_catalogue, set_prices
+from neaptide.cli.costs import offerings_of, read_catalogue, set_prices
 from neaptide.cli.dump import Dump, read_dump
 from neaptide.cli.exits import unacceptable
 from neaptide.cli.intent import read_intent
@@ -15,7 +15,6 @@ from neaptide.model.actions import AnyAction
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.cluster import money_per_hour
-from neaptide.pricing.offerings import offerings
 
 
 class LivePlan(NamedTuple):
@@ -57,7 +56,7 @@ def live_plan(
     if intent.catalogue and prices is None:
         catalogue = intent.catalogue
     cluster.left_out.extend(unpriced)
-    _price(cluster, catalogue)
+    _price(cluster, catalogue, given=bool(prices or intent.catalogue))
     return LivePlan(cluster, preview(cluster, chosen, budgets), notes + intent.notes, chosen)
 
 
@@ -75,13 +74,13 @@ def dump_plan(
     catalogue, unpriced = read_catalogue(prices)
     cluster = read_dump(dump, usage=usage, now=now)
     cluster.left_out.extend(unpriced)
-    _price(cluster, catalogue)
+    _price(cluster, catalogue, given=prices is not None)
     return LivePlan(cluster, preview(cluster, chosen), [], chosen)
 
 
-def _price(cluster: Dump, catalogue: Catalogue) -> None:
+def _price(cluster: Dump, catalogue: Catalogue, *, given: bool) -> None:
     set_prices(cluster, catalogue)
-    cluster.snapshot.offerings = offerings(catalogue)
+    cluster.snapshot.offerings = offerings_of(catalogue, cluster.snapshot, given=given)
 
 
 def refuse_flags_of_dumps(flags: Mapping[str, object]) -> None:
