@@ -98,7 +98,7 @@ COMMANDS = (
         "Say what a node holds, what of it is requested, used and reclaimed, and what the policies make of it.",
         (
             "neaptide explain node node-1",
-            "neaptide explain node node-1 --dump dump.json --journal journal/ --output json",
+            "neaptide explain node node-1 --dump dump.json --output json",
         ),
     ),
     Command(
