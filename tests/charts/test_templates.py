@@ -60,7 +60,10 @@ def test_every_rule_of_rights_names_its_verbs(helm: Helm, values: tuple[str, ...
     for (kind, _), each in helm.rendered(NEAPTIDE, *values).items():
         if kind in ("Role", "ClusterRole"):
             words = [
-                word for rule in each["rules"] for part in ("apiGroups", "resources", "verbs") for word in rule.get(part, ())
+                word
+                for rule in each["rules"]
+                for part in ("apiGroups", "resources", "verbs")
+                for word in rule.get(part, ())
             ]
             assert "*" not in words
 
