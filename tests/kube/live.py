@@ -44,7 +44,7 @@ def outcomes(testbed: Testbed, *actions: Action, dry_run: bool = False, **option
     return speaking(testbed, act)
 
 
-def eventually(holds: Callable[[], object], *, within: float = 30.0) -> None:
+def eventually(holds: Callable[[], object], *, within: float = 90.0) -> None:
     """Wait until something holds."""
     due = time.monotonic() + within
     while not holds():

@@ -48,5 +48,5 @@ def prices(seen: Seen) -> Iterator[Finding]:
 def unseen(seen: Seen) -> Iterator[Finding]:
     """What the user may not see."""
     for sentence in seen.unseen:
-        if "usage" not in sentence:
+        if "what is used" not in sentence:
             yield Finding("warning", "rights", sentence, "what is not seen is planned as if it were not there")
