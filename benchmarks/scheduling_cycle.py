@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from benchmarks.figure import Figure, Peer
 from neaptide.model import objects as o
-from neaptide.model.scheduling_objects import AnyObject, ElasticQuota, ElasticQuotaSpec, PodGroup, PodGroupSpec
+from neaptide.model.any_object import AnyObject
+from neaptide.model.scheduling_objects import ElasticQuota, ElasticQuotaSpec, PodGroup, PodGroupSpec
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import Bind, Preempt
 from neaptide.placement.cycle.devices import CORE, GPU, MEMORY_RATIO

@@ -13,6 +13,7 @@ from tests.cli.clusters import PRICE_LABEL, write_list
 from neaptide.cli.costs import bound_of, offerings_of, set_prices
 from neaptide.cli.dump import read_dump
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
 from neaptide.model.manifests import Found
 from neaptide.model.offerings import Offering
@@ -25,7 +26,7 @@ TAINT = o.Taint("only", "mine", "NoSchedule")
 BATCH: dict[str, Any] = {"kubernetes.io/batch-cpu": "1000"}
 
 
-def cluster(*items: o.Object) -> ClusterSnapshot:
+def cluster(*items: AnyObject) -> ClusterSnapshot:
     snapshot, left_out = build(Found("test", item) for item in items)
     assert left_out == []
     for row in snapshot.nodes.indices().tolist():
@@ -39,7 +40,7 @@ def priced(name: str, price: str | None, kind: str = "small", **more: Any) -> o.
     return node(name, labels=labels | more.pop("labels", {}), **more)
 
 
-BOUNDS: dict[str, tuple[list[o.Object], float | None, float | None]] = {
+BOUNDS: dict[str, tuple[list[AnyObject], float | None, float | None]] = {
     "no node": ([pod("p", cpu="1")], None, None),
     "no pod": ([priced("a", "1")], 1.0, 0.0),
     "one pod on one node": ([priced("a", "1"), pod("p", node="a", cpu="2")], 1.0, 1.0),
@@ -99,7 +100,7 @@ BOUNDS: dict[str, tuple[list[o.Object], float | None, float | None]] = {
 
 
 @pytest.mark.parametrize(("items", "now", "bound"), BOUNDS.values(), ids=BOUNDS.keys())
-def test_money_and_its_lower_bound(items: list[o.Object], now: float | None, bound: float | None) -> None:
+def test_money_and_its_lower_bound(items: list[AnyObject], now: float | None, bound: float | None) -> None:
     snapshot = cluster(*items)
     assert money_per_hour(snapshot) == now
     assert bound_of(snapshot) == (None if bound is None else pytest.approx(bound))
@@ -112,7 +113,7 @@ small = st.integers(1, 5)
 def test_the_bound_is_never_above_what_the_nodes_cost_even_where_they_are_over_committed(
     nodes: list[tuple[int, int, str]], data: st.DataObject
 ) -> None:
-    items: list[o.Object] = [
+    items: list[AnyObject] = [
         priced(f"n{number}", str(price), kind, cpu=str(cpu)) for number, (cpu, price, kind) in enumerate(nodes)
     ]
     places = data.draw(st.lists(st.tuples(st.integers(0, len(nodes) - 1), small), max_size=12))

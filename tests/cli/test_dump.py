@@ -13,6 +13,7 @@ from tests.cli.clusters import manifest, write_list
 from neaptide.cli.dump import Dump, newest_time, parse, read_dump
 from neaptide.cli.exits import UsageError
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.times import seconds
 
 ITEMS = [manifest(node("node-a")), manifest(pod("web-0", node="node-a", cpu="1"))]
@@ -112,11 +113,11 @@ def test_metrics_become_the_usage_of_pods_and_nodes_wherever_they_stand(tmp_path
     ]
 
 
-def created(text: str, kind: type[o.Object] = o.Namespace) -> o.Object:
+def created(text: str, kind: type[AnyObject] = o.Namespace) -> AnyObject:
     return msgspec.convert({"metadata": {"name": "x", "creationTimestamp": text}}, kind)
 
 
-TIMES: dict[str, tuple[list[o.Object], str | None]] = {
+TIMES: dict[str, tuple[list[AnyObject], str | None]] = {
     "no time": ([o.Namespace()], None),
     "the newest of several": (
         [created("2026-01-02T00:00:00Z"), created("2026-01-01T00:00:00Z")],
@@ -137,7 +138,7 @@ TIMES: dict[str, tuple[list[o.Object], str | None]] = {
 
 
 @pytest.mark.parametrize(("items", "newest"), TIMES.values(), ids=TIMES.keys())
-def test_a_dump_stands_for_the_newest_time_in_it(items: list[o.Object], newest: str | None) -> None:
+def test_a_dump_stands_for_the_newest_time_in_it(items: list[AnyObject], newest: str | None) -> None:
     assert newest_time(items) == (0.0 if newest is None else seconds(newest))
 
 

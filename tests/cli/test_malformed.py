@@ -18,6 +18,7 @@ from neaptide.cli.plan import document_of
 from neaptide.cli.preview import planned, preview
 from neaptide.cli.settings import settings
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
 from neaptide.placement.profile import DEFAULT
 from neaptide.policies.registry import POLICIES
@@ -154,7 +155,7 @@ def as_yaml(items: list[Any]) -> tuple[bytes, str]:
     return yaml.dump_all(items, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)).encode(), "broken.yaml"
 
 
-GOOD: list[o.Object] = [node("node-a", labels={PRICE_LABEL: "1"}), pod("web-good", node="node-a", cpu="1")]
+GOOD: list[AnyObject] = [node("node-a", labels={PRICE_LABEL: "1"}), pod("web-good", node="node-a", cpu="1")]
 
 
 @pytest.mark.parametrize("written", [as_json, as_yaml], ids=["JSON", "YAML"])

@@ -12,6 +12,7 @@ from tests.kube.seen import encoded, seen
 
 from neaptide.kube.cache import Cache
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json
 from neaptide.model.renewal import renewed, weight
@@ -25,11 +26,11 @@ def owned(kind: str, name: str, by: tuple[str, str] | None, **spec: Any) -> o.Wo
     return o.Workload(kind, o.Metadata(name, "default", owner_references=owners), o.WorkloadSpec(**spec))
 
 
-def of_kind(key: Key, draw: st.DrawFn) -> o.Object:
+def of_kind(key: Key, draw: st.DrawFn) -> AnyObject:
     """Some version of the object of that name, now and then one that cannot be used."""
     kind, name = key
     version = str(draw(st.integers(1, 10**6)))
-    item: o.Object
+    item: AnyObject
     match kind:
         case "Node":
             item = node(
@@ -60,7 +61,7 @@ def of_kind(key: Key, draw: st.DrawFn) -> o.Object:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[tuple[Key, o.Object | None]]:
+def histories(draw: st.DrawFn) -> list[tuple[Key, AnyObject | None]]:
     """What happens to some objects, in any order; None is a removal."""
     names = [(kind, f"{kind.lower()}-{number}") for kind in KINDS for number in range(3)]
     names += [("ReplicaSet", "set-0"), ("PriorityClass", "high")]
@@ -70,13 +71,13 @@ def histories(draw: st.DrawFn) -> list[tuple[Key, o.Object | None]]:
 
 def told(
     cache: Cache,
-    history: list[tuple[Key, o.Object | None]],
+    history: list[tuple[Key, AnyObject | None]],
     *,
     held: bool = False,
     renewals: frozenset[int] = frozenset(),
-) -> dict[Key, o.Object]:
+) -> dict[Key, AnyObject]:
     """Tell a cache a history after empty first lists, its snapshot renewed before some of the changes; what is there at the end."""
-    there: dict[Key, o.Object] = {}
+    there: dict[Key, AnyObject] = {}
     for kind in KINDS:
         cache.list_begins(kind)
         cache.list_ends(kind)
@@ -94,7 +95,7 @@ def told(
     return there
 
 
-def built(there: dict[Key, o.Object]) -> tuple[dict[str, Any], set[str]]:
+def built(there: dict[Key, AnyObject]) -> tuple[dict[str, Any], set[str]]:
     """What `build` makes of the objects that are there, and the names of those that it leaves out."""
     found: list[Found] = []
     for item in there.values():
@@ -105,14 +106,14 @@ def built(there: dict[Key, o.Object]) -> tuple[dict[str, Any], set[str]]:
     return seen(snapshot), {each.object for each in left_out}
 
 
-def named(item: o.Object) -> bytes:
+def named(item: AnyObject) -> bytes:
     return b'{"kind":"%s",' % type(item).__name__.encode() + encoded(item)[1:]
 
 
 @given(histories(), st.booleans(), st.frozensets(st.integers(0, 40), max_size=4))
 @settings(max_examples=300)
 def test_any_history_gives_the_snapshot_that_is_built_from_what_is_there_at_its_end(
-    history: list[tuple[Key, o.Object | None]], held: bool, renewals: frozenset[int]
+    history: list[tuple[Key, AnyObject | None]], held: bool, renewals: frozenset[int]
 ) -> None:
     cache = Cache(KINDS)
     there = told(cache, history, held=held, renewals=frozenset() if held else renewals)
@@ -124,7 +125,7 @@ def test_any_history_gives_the_snapshot_that_is_built_from_what_is_there_at_its_
 @given(histories(), histories())
 @settings(max_examples=100)
 def test_a_relist_drops_what_it_does_not_name(
-    before: list[tuple[Key, o.Object | None]], after: list[tuple[Key, o.Object | None]]
+    before: list[tuple[Key, AnyObject | None]], after: list[tuple[Key, AnyObject | None]]
 ) -> None:
     cache = Cache(KINDS)
     told(cache, before)
@@ -255,7 +256,7 @@ def test_a_thousand_cyclic_owners_do_not_stop_the_others() -> None:
 @given(histories())
 @settings(max_examples=200)
 def test_a_renewed_snapshot_says_what_the_old_one_said_and_keeps_nothing_else(
-    history: list[tuple[Key, o.Object | None]],
+    history: list[tuple[Key, AnyObject | None]],
 ) -> None:
     cache = Cache(KINDS)
     told(cache, history)

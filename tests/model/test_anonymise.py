@@ -10,6 +10,7 @@ from tests.builders import node, pod
 
 from neaptide.model import objects as o
 from neaptide.model.anonymise import Anonymiser
+from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json
 from neaptide.model.snapshot import ClusterSnapshot
@@ -19,7 +20,7 @@ from neaptide.placement.profile import DEFAULT
 SALT = b"salt"
 
 
-def anonymised(items: list[o.Object]) -> tuple[bytes, ClusterSnapshot]:
+def anonymised(items: list[AnyObject]) -> tuple[bytes, ClusterSnapshot]:
     """The text that is shared, and the cluster that it describes."""
     text = msgspec.json.encode({"kind": "List", "items": list(Anonymiser(SALT).documents(items))})
     found, left_out = from_json(text, "")
@@ -63,7 +64,7 @@ def secretive(number: int, on: str, *, zone: bool) -> o.Pod:
     )
 
 
-def secret_cluster(pods: int, nodes: int) -> list[o.Object]:
+def secret_cluster(pods: int, nodes: int) -> list[AnyObject]:
     def labels(number: int) -> dict[str, str]:
         zone = {
             "topology.kubernetes.io/zone": f"us-east-1{'ab'[number % 2]}",
@@ -72,7 +73,7 @@ def secret_cluster(pods: int, nodes: int) -> list[o.Object]:
         return zone | {"acme.example/secretteam": "secretvalue" if number % 2 else "othersecret"}
 
     taints = (o.Taint("acme.example/secretteam", "secretvalue", "NoSchedule"),)
-    made: list[o.Object] = [
+    made: list[AnyObject] = [
         node(f"secretnode{number}", labels=labels(number), taints=taints if number % 3 == 0 else (), cpu="1")
         for number in range(nodes)
     ]

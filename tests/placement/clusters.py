@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tests.placement.reference import Cluster
 
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 
 ZONE, HOST, RACK = "topology.kubernetes.io/zone", "kubernetes.io/hostname", "rack"
@@ -213,7 +214,7 @@ def snapshot_of(cluster: Cluster, *pending: o.Pod) -> ClusterSnapshot:
     snapshot = ClusterSnapshot()
     for name, labels in cluster.namespaces.items():
         snapshot.set(o.Namespace(o.Metadata(name=name, labels=labels)))
-    items: list[o.Object] = [*cluster.nodes, *cluster.pods, *pending]
+    items: list[AnyObject] = [*cluster.nodes, *cluster.pods, *pending]
     for item in items:
         snapshot.set(item)
     return snapshot

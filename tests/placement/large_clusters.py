@@ -19,10 +19,13 @@ from tests.placement.random_volumes import CLAIMS, SPACE, Storage, storages
 from tests.placement.samples import samples
 
 from neaptide.model import objects as o
+from neaptide.model import storage_objects as storage
 
 NODES, BOUND, PENDING = 30, 50, 40
 _PARTS = 300
-_SOME_CLAIMS = Storage(claims=[o.PersistentVolumeClaim(o.Metadata(name=name, namespace=SPACE)) for name in CLAIMS])
+_SOME_CLAIMS = Storage(
+    claims=[storage.PersistentVolumeClaim(o.Metadata(name=name, namespace=SPACE)) for name in CLAIMS]
+)
 
 
 def large_scenes(seed: int) -> Iterator[Scene]:

@@ -10,6 +10,7 @@ from tests.placement.clusters import NAMESPACES, amounts, apps, clusters, often,
 from tests.placement.random_volumes import Storage, storages, volumes
 
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.requests import effective_requests
 from neaptide.model.snapshot import ClusterSnapshot
 
@@ -28,7 +29,7 @@ class Scene(Struct):
     storage: Storage
     pending: list[o.Pod]
 
-    def objects(self) -> list[o.Object]:
+    def objects(self) -> list[AnyObject]:
         """All objects; owners and claims come before the pods that name them."""
         stored = self.storage
         return [

@@ -5,6 +5,7 @@ from msgspec import Struct, field
 from tests.placement.clusters import HOST, ZONE, often
 
 from neaptide.model import objects as o
+from neaptide.model import storage_objects as storage
 from neaptide.placement.volumes import BIND_COMPLETED, NO_PROVISIONER, SELECTED_NODE
 
 REGION = "topology.kubernetes.io/region"
@@ -12,16 +13,18 @@ DRIVER, OTHER_DRIVER = "csi.example.com", "other.example.com"
 LATER = "WaitForFirstConsumer"
 
 _in_two_zones = (
-    o.TopologySelectorTerm((o.TopologySelectorLabel(ZONE, ("z0",)),)),
-    o.TopologySelectorTerm((o.TopologySelectorLabel(ZONE, ("z1",)), o.TopologySelectorLabel("disk", ("ssd",)))),
+    storage.TopologySelectorTerm((storage.TopologySelectorLabel(ZONE, ("z0",)),)),
+    storage.TopologySelectorTerm(
+        (storage.TopologySelectorLabel(ZONE, ("z1",)), storage.TopologySelectorLabel("disk", ("ssd",)))
+    ),
 )
 CLASSES = {
     each.metadata.name: each
     for each in (
-        o.StorageClass(o.Metadata(name="now"), DRIVER, "Immediate"),
-        o.StorageClass(o.Metadata(name="later"), DRIVER, LATER),
-        o.StorageClass(o.Metadata(name="zonal"), OTHER_DRIVER, LATER, _in_two_zones),
-        o.StorageClass(o.Metadata(name="local"), NO_PROVISIONER, LATER),
+        storage.StorageClass(o.Metadata(name="now"), DRIVER, "Immediate"),
+        storage.StorageClass(o.Metadata(name="later"), DRIVER, LATER),
+        storage.StorageClass(o.Metadata(name="zonal"), OTHER_DRIVER, LATER, _in_two_zones),
+        storage.StorageClass(o.Metadata(name="local"), NO_PROVISIONER, LATER),
     )
 }
 CLAIMS = ("c0", "c1", "c2", "c3")
@@ -32,10 +35,10 @@ SPACE = "blue"
 class Storage(Struct):
     """What pods' volumes lead to."""
 
-    classes: list[o.StorageClass] = field(default_factory=list)
-    volumes: list[o.PersistentVolume] = field(default_factory=list)
-    claims: list[o.PersistentVolumeClaim] = field(default_factory=list)
-    csi_nodes: list[o.CSINode] = field(default_factory=list)
+    classes: list[storage.StorageClass] = field(default_factory=list)
+    volumes: list[storage.PersistentVolume] = field(default_factory=list)
+    claims: list[storage.PersistentVolumeClaim] = field(default_factory=list)
+    csi_nodes: list[storage.CSINode] = field(default_factory=list)
 
 
 @st.composite
@@ -55,14 +58,14 @@ def storages(draw: st.DrawFn, nodes: list[str]) -> Storage:
 
 
 @st.composite
-def _claims(draw: st.DrawFn, number: int) -> o.PersistentVolumeClaim:
+def _claims(draw: st.DrawFn, number: int) -> storage.PersistentVolumeClaim:
     annotations = {SELECTED_NODE: draw(st.sampled_from(["n0", "n1"]))} if draw(often(1)) else {}
     state = draw(st.sampled_from(["bound"] * 6 + ["free"] * 8 + ["lost", "prebound"]))
     if state == "bound":
         annotations[BIND_COMPLETED] = "yes"
     modes = draw(st.sampled_from([("ReadWriteOnce",)] * 2 + [("ReadWriteOncePod",), ("ReadOnlyMany", "ReadWriteOnce")]))
     deleted = "2026-01-01T00:00:00Z" if draw(st.integers(0, 29)) == 29 else None
-    return o.PersistentVolumeClaim(
+    return storage.PersistentVolumeClaim(
         o.Metadata(
             name=CLAIMS[number],
             namespace=SPACE,
@@ -70,7 +73,7 @@ def _claims(draw: st.DrawFn, number: int) -> o.PersistentVolumeClaim:
             annotations=annotations,
             deletion_timestamp=deleted,
         ),
-        o.ClaimSpec(
+        storage.ClaimSpec(
             "" if state == "free" else f"v{number}",
             draw(st.sampled_from([*CLASSES, "later", "zonal", "local", "unknown", ""])),
             modes,
@@ -79,12 +82,12 @@ def _claims(draw: st.DrawFn, number: int) -> o.PersistentVolumeClaim:
             draw(st.sampled_from(["Filesystem"] * 9 + ["Block"])),
             draw(st.sampled_from([""] * 9 + ["gold"])),
         ),
-        o.ClaimStatus({"bound": "Bound", "lost": "Lost"}.get(state, "Pending")),
+        storage.ClaimStatus({"bound": "Bound", "lost": "Lost"}.get(state, "Pending")),
     )
 
 
 @st.composite
-def _ephemeral(draw: st.DrawFn, pod: str) -> o.PersistentVolumeClaim:
+def _ephemeral(draw: st.DrawFn, pod: str) -> storage.PersistentVolumeClaim:
     """The claim of a generic ephemeral volume `scratch`; a pod may find that another's claim has its name."""
     owner = o.OwnerReference(
         "Pod", pod, draw(st.sampled_from([f"uid-of-{pod}"] * 4 + ["another"])), "v1", controller=True
@@ -94,12 +97,12 @@ def _ephemeral(draw: st.DrawFn, pod: str) -> o.PersistentVolumeClaim:
     free = draw(_claims(0))
     meta = o.Metadata(name=f"{pod}-scratch", namespace=SPACE, uid=f"uid-of-{pod}-scratch", owner_references=(owner,))
     modes = {"volume_name": "", "access_modes": ("ReadWriteOnce",)}
-    spec = o.ClaimSpec(**{name: getattr(free.spec, name) for name in free.spec.__struct_fields__} | modes)
-    return o.PersistentVolumeClaim(meta, spec, o.ClaimStatus("Pending"))
+    spec = storage.ClaimSpec(**{name: getattr(free.spec, name) for name in free.spec.__struct_fields__} | modes)
+    return storage.PersistentVolumeClaim(meta, spec, storage.ClaimStatus("Pending"))
 
 
 @st.composite
-def _volumes(draw: st.DrawFn, number: int, claim: o.PersistentVolumeClaim | None) -> o.PersistentVolume:
+def _volumes(draw: st.DrawFn, number: int, claim: storage.PersistentVolumeClaim | None) -> storage.PersistentVolume:
     """A volume, for the claim that names it if there is one; no two volumes are of one size, for then lots are drawn."""
     labels = {"tier": "fast"} if draw(often(3)) else {}
     for key, values in (
@@ -118,36 +121,36 @@ def _volumes(draw: st.DrawFn, number: int, claim: o.PersistentVolumeClaim | None
     terms = st.builds(o.NodeSelectorTerm, st.lists(term, min_size=1, max_size=2).map(tuple))
     where = draw(st.lists(terms, min_size=1, max_size=2).map(tuple)) if draw(often(5)) else ()
     reserved = claim.metadata if claim else o.Metadata(name=draw(st.sampled_from(CLAIMS)), namespace=SPACE)
-    owner = o.ClaimReference(
+    owner = storage.ClaimReference(
         reserved.name, SPACE, draw(st.sampled_from([reserved.uid, "", "old"]) if not claim else st.just(reserved.uid))
     )
     taken = claim is not None or draw(often(1))
     driver = draw(st.sampled_from([DRIVER, DRIVER, OTHER_DRIVER, ""]))
-    return o.PersistentVolume(
+    return storage.PersistentVolume(
         o.Metadata(
             name=f"v{number}", labels=labels, deletion_timestamp="2026-01-01T00:00:00Z" if draw(often(1, 20)) else None
         ),
-        o.VolumeSpec(
+        storage.VolumeSpec(
             {"storage": f"{(number * 7) % 6 + 1}Gi"},
             (claim.spec.storage_class_name or "")
             if claim
             else draw(st.sampled_from(["local", "local", "later", "zonal", ""])),
             draw(st.sampled_from([("ReadWriteOnce",), ("ReadWriteOnce", "ReadOnlyMany"), ("ReadWriteOncePod",)])),
-            o.VolumeNodeAffinity(o.NodeSelector(where)) if where else None,
+            storage.VolumeNodeAffinity(o.NodeSelector(where)) if where else None,
             owner if taken else None,
             draw(st.sampled_from(["Filesystem"] * 9 + ["Block"])),
             draw(st.sampled_from([""] * 9 + ["gold"])),
             o.CSISource(driver, f"handle-{number % 4}") if driver else None,
         ),
-        o.VolumeStatus("Bound" if claim else draw(st.sampled_from(["Available"] * 5 + ["Released"]))),
+        storage.VolumeStatus("Bound" if claim else draw(st.sampled_from(["Available"] * 5 + ["Released"]))),
     )
 
 
 @st.composite
-def _csi_nodes(draw: st.DrawFn, name: str) -> o.CSINode:
-    limits = st.none() | st.builds(o.CSIAllocatable, st.none() | st.integers(0, 2))
-    drivers = tuple(o.CSIDriver(driver, draw(limits)) for driver in (DRIVER, OTHER_DRIVER) if draw(often(7)))
-    return o.CSINode(o.Metadata(name=name), o.CSINodeSpec(drivers))
+def _csi_nodes(draw: st.DrawFn, name: str) -> storage.CSINode:
+    limits = st.none() | st.builds(storage.CSIAllocatable, st.none() | st.integers(0, 2))
+    drivers = tuple(storage.CSIDriver(driver, draw(limits)) for driver in (DRIVER, OTHER_DRIVER) if draw(often(7)))
+    return storage.CSINode(o.Metadata(name=name), storage.CSINodeSpec(drivers))
 
 
 @st.composite

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
 
@@ -58,7 +59,7 @@ def required(*terms: o.NodeSelectorTerm) -> dict[str, Any]:
     return {"affinity": o.Affinity(o.NodeAffinity(o.NodeSelector(terms)))}
 
 
-def refusals(items: list[o.Object], new: o.Pod) -> dict[str, str]:
+def refusals(items: list[AnyObject], new: o.Pod) -> dict[str, str]:
     """By node, why it cannot take a pod."""
     snapshot = ClusterSnapshot()
     for item in (*items, new):
@@ -68,8 +69,8 @@ def refusals(items: list[o.Object], new: o.Pod) -> dict[str, str]:
     return {snapshot.nodes.names[at]: ", ".join(why.reasons) for at, why in placement.verdicts(row).items()}
 
 
-THREE: list[o.Object] = [node("a", "z1"), node("b", "z2"), node("c", "z3")]
-Case = tuple[list[o.Object], o.Pod, dict[str, str]]
+THREE: list[AnyObject] = [node("a", "z1"), node("b", "z2"), node("c", "z3")]
+Case = tuple[list[AnyObject], o.Pod, dict[str, str]]
 
 SPREAD_CASES: dict[str, Case] = {
     "the emptiest zones take the pod": (
@@ -380,7 +381,7 @@ def test_pods_that_are_being_deleted_do_not_count_for_spread_but_do_for_affinity
 
 def test_a_pod_that_starts_to_leave_stops_counting_for_spread() -> None:
     snapshot = ClusterSnapshot()
-    items: list[o.Object] = [*THREE, pod("1", "a"), pod("new", topology_spread_constraints=(spread(),))]
+    items: list[AnyObject] = [*THREE, pod("1", "a"), pod("new", topology_spread_constraints=(spread(),))]
     for item in items:
         snapshot.set(item)
     placement = Placement(snapshot)

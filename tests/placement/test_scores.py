@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.scores.balanced_allocation import NodeResourcesBalancedAllocation
 from neaptide.placement.scores.image_locality import ImageLocality
@@ -40,7 +41,7 @@ def pod(name: str = "new", on: str = "", *, images: tuple[str, ...] = (), labels
     )
 
 
-def given_scores(score: Score, items: list[o.Object], new: o.Pod) -> list[int] | None:
+def given_scores(score: Score, items: list[AnyObject], new: o.Pod) -> list[int] | None:
     """What a score gives the nodes, all of which are feasible."""
     snapshot = ClusterSnapshot()
     for item in (*items, new):
@@ -52,8 +53,8 @@ def given_scores(score: Score, items: list[o.Object], new: o.Pod) -> list[int] |
 
 
 GPU = (ResourceWeight("cpu"), ResourceWeight("gpu/one", 3))
-NODES: list[o.Object] = [node("a", cpu="4", memory="10000"), node("b", cpu="6", memory="10000")]
-RESOURCE_CASES: dict[str, tuple[Score, list[o.Object], o.Pod, list[int] | None]] = {
+NODES: list[AnyObject] = [node("a", cpu="4", memory="10000"), node("b", cpu="6", memory="10000")]
+RESOURCE_CASES: dict[str, tuple[Score, list[AnyObject], o.Pod, list[int] | None]] = {
     "least: nothing requested, nothing there": (LeastAllocated(), NODES, pod(cpu="0", memory="0"), [100, 100]),
     "least: half and two thirds of the CPU": (LeastAllocated(), NODES, pod(cpu="3", memory="5000"), [37, 50]),
     "most: half and two thirds of the CPU": (MostAllocated(), NODES, pod(cpu="3", memory="5000"), [62, 50]),
@@ -115,7 +116,7 @@ def test_scores_on_resources(name: str) -> None:
     assert given_scores(score, items, new) == expected
 
 
-IMAGE_CASES: dict[str, tuple[list[o.Object], o.Pod, list[int]]] = {
+IMAGE_CASES: dict[str, tuple[list[AnyObject], o.Pod, list[int]]] = {
     "the larger image": (
         [node("a", images={"r.io/40:latest": 40 * MB}), node("b", images={"r.io/250:latest": 250 * MB})],
         pod(images=("r.io/40", "r.io/250")),
@@ -149,7 +150,7 @@ def test_image_locality(name: str) -> None:
     assert given_scores(ImageLocality(), items, new) == expected
 
 
-ZONES: list[o.Object] = [
+ZONES: list[AnyObject] = [
     node("a", labels={"kubernetes.io/hostname": "a", "topology.kubernetes.io/zone": "z1"}),
     node("b", labels={"kubernetes.io/hostname": "b"}),
 ]
@@ -157,7 +158,7 @@ ZONES: list[o.Object] = [
 
 def test_pods_without_constraints_are_spread_by_what_selects_them() -> None:
     service = o.Service(o.Metadata(name="web", namespace="default"), o.ServiceSpec({"app": "web"}))
-    items: list[o.Object] = [*ZONES, *(pod(str(number), "a", labels="app=web") for number in range(4))]
+    items: list[AnyObject] = [*ZONES, *(pod(str(number), "a", labels="app=web") for number in range(4))]
     new = pod(labels="app=web")
     assert given_scores(PodTopologySpread(), items, new) is None
     assert given_scores(PodTopologySpread(), [*items, service], new) == [11, 100]  # of 17 and 2
@@ -171,7 +172,7 @@ def test_pods_without_constraints_are_spread_by_their_replica_set() -> None:
     )
     owner = o.OwnerReference("ReplicaSet", "web", controller=True)
     meta = o.Metadata(name="new", namespace="default", labels={"app": "web"}, owner_references=(owner,))
-    items: list[o.Object] = [*ZONES, replica_set, pod("1", "a", labels="app=web")]
+    items: list[AnyObject] = [*ZONES, replica_set, pod("1", "a", labels="app=web")]
     assert given_scores(PodTopologySpread(), items, o.Pod(meta, pod().spec)) == [22, 100]  # of 9 and 2
 
 
@@ -181,7 +182,7 @@ def test_required_affinity_of_pods_that_are_there_attracts_by_the_profile_s_weig
     old = o.Pod(
         o.Metadata(name="old", namespace="default"), o.PodSpec((o.Container(),), node_name="b", affinity=affinity)
     )
-    items: list[o.Object] = [*ZONES, old]
+    items: list[AnyObject] = [*ZONES, old]
     assert given_scores(InterPodAffinity(), items, pod(labels="app=web")) == [0, 100]
     assert given_scores(InterPodAffinity(hard_pod_affinity_weight=0), items, pod(labels="app=web")) is None
     assert (

@@ -1,12 +1,13 @@
 from tests.builders import node, pod
 
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placed, Placement
 from neaptide.placement.verdict import Refusal
 
 
-def cluster(*items: o.Object) -> tuple[ClusterSnapshot, Placement]:
+def cluster(*items: AnyObject) -> tuple[ClusterSnapshot, Placement]:
     snapshot = ClusterSnapshot()
     for item in items:
         snapshot.set(item)

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from neaptide.model import objects as o
+from neaptide.model import storage_objects as storage
+from neaptide.model.any_object import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
 from neaptide.placement.volumes import BIND_COMPLETED, NO_PROVISIONER, SELECTED_NODE
@@ -39,11 +41,11 @@ def claim(
     size: str = "1Gi",
     annotations: dict[str, str] | None = None,
     **meta: Any,
-) -> o.PersistentVolumeClaim:
+) -> storage.PersistentVolumeClaim:
     done = {BIND_COMPLETED: "yes"} if volume else {}
-    return o.PersistentVolumeClaim(
+    return storage.PersistentVolumeClaim(
         o.Metadata(name=name, namespace="default", annotations=done | (annotations or {}), **meta),
-        o.ClaimSpec(volume, storage_class, modes, o.Resources({"storage": size})),
+        storage.ClaimSpec(volume, storage_class, modes, o.Resources({"storage": size})),
     )
 
 
@@ -54,34 +56,34 @@ def volume(
     size: str = "1Gi",
     labels: dict[str, str] | None = None,
     driver: str = "",
-    claim_ref: o.ClaimReference | None = None,
-) -> o.PersistentVolume:
+    claim_ref: storage.ClaimReference | None = None,
+) -> storage.PersistentVolume:
     """A volume that nodes of some zones reach; of all, where none is named."""
     terms = (o.NodeSelectorTerm((o.Requirement(ZONE, "In", zones),)),)
-    return o.PersistentVolume(
+    return storage.PersistentVolume(
         o.Metadata(name=name, labels=labels or {}),
-        o.VolumeSpec(
+        storage.VolumeSpec(
             {"storage": size},
             storage_class,
             ("ReadWriteOnce",),
-            o.VolumeNodeAffinity(o.NodeSelector(terms)) if zones else None,
+            storage.VolumeNodeAffinity(o.NodeSelector(terms)) if zones else None,
             claim_ref,
             csi=o.CSISource(driver, f"handle-{name}") if driver else None,
         ),
-        o.VolumeStatus("Available"),
+        storage.VolumeStatus("Available"),
     )
 
 
-def storage_class(name: str, mode: str, provisioner: str = "csi.example.com", *zones: str) -> o.StorageClass:
-    allowed = (o.TopologySelectorTerm((o.TopologySelectorLabel(ZONE, zones),)),) if zones else ()
-    return o.StorageClass(o.Metadata(name=name), provisioner, mode, allowed)
+def storage_class(name: str, mode: str, provisioner: str = "csi.example.com", *zones: str) -> storage.StorageClass:
+    allowed = (storage.TopologySelectorTerm((storage.TopologySelectorLabel(ZONE, zones),)),) if zones else ()
+    return storage.StorageClass(o.Metadata(name=name), provisioner, mode, allowed)
 
 
 LATER = "WaitForFirstConsumer"
-NODES: list[o.Object] = [node("a", "z1"), node("b", "z2")]
+NODES: list[AnyObject] = [node("a", "z1"), node("b", "z2")]
 
 
-def placed(items: list[o.Object], new: o.Pod) -> tuple[dict[str, str], str]:
+def placed(items: list[AnyObject], new: o.Pod) -> tuple[dict[str, str], str]:
     """By node, why it cannot take a pod; and the message."""
     snapshot = snapshot_of([*items, new])
     placement = Placement(snapshot)
@@ -91,7 +93,7 @@ def placed(items: list[o.Object], new: o.Pod) -> tuple[dict[str, str], str]:
     return {names[at]: ", ".join(why.reasons) for at, why in refusals.items()}, placement.verdict(row).message()
 
 
-def snapshot_of(items: list[o.Object]) -> ClusterSnapshot:
+def snapshot_of(items: list[AnyObject]) -> ClusterSnapshot:
     snapshot = ClusterSnapshot()
     for item in [*NODES, *items]:
         snapshot.set(item)
@@ -102,7 +104,7 @@ UNREACHABLE = "node(s) didn't match PersistentVolume's node affinity"
 UNBINDABLE = "node(s) didn't find available persistent volumes to bind"
 LOCAL = storage_class("local", LATER, NO_PROVISIONER)
 
-NODE_CASES: dict[str, tuple[list[o.Object], o.Pod, dict[str, str]]] = {
+NODE_CASES: dict[str, tuple[list[AnyObject], o.Pod, dict[str, str]]] = {
     "a bound volume that one zone reaches": (
         [claim("data", "v"), volume("v", "z1")],
         pod("new", "data"),
@@ -160,7 +162,7 @@ NODE_CASES: dict[str, tuple[list[o.Object], o.Pod, dict[str, str]]] = {
         [
             claim("data", storage_class="local"),
             LOCAL,
-            volume("v", "z1", storage_class="local", claim_ref=o.ClaimReference("data", "default")),
+            volume("v", "z1", storage_class="local", claim_ref=storage.ClaimReference("data", "default")),
             volume("w", "z2", storage_class="local"),
         ],
         pod("new", "data"),
@@ -188,7 +190,10 @@ NODE_CASES: dict[str, tuple[list[o.Object], o.Pod, dict[str, str]]] = {
             volume("w", driver="csi.example.com"),
             pod("old", "old", on="a"),
             *(
-                o.CSINode(o.Metadata(name=name), o.CSINodeSpec((o.CSIDriver("csi.example.com", o.CSIAllocatable(1)),)))
+                storage.CSINode(
+                    o.Metadata(name=name),
+                    storage.CSINodeSpec((storage.CSIDriver("csi.example.com", storage.CSIAllocatable(1)),)),
+                )
                 for name in "ab"
             ),
         ],
@@ -200,7 +205,10 @@ NODE_CASES: dict[str, tuple[list[o.Object], o.Pod, dict[str, str]]] = {
             claim("data", "v"),
             volume("v", driver="csi.example.com"),
             pod("old", "data", on="a"),
-            o.CSINode(o.Metadata(name="a"), o.CSINodeSpec((o.CSIDriver("csi.example.com", o.CSIAllocatable(1)),))),
+            storage.CSINode(
+                o.Metadata(name="a"),
+                storage.CSINodeSpec((storage.CSIDriver("csi.example.com", storage.CSIAllocatable(1)),)),
+            ),
         ],
         pod("new", "data"),
         {},
@@ -219,7 +227,7 @@ def test_nodes(name: str) -> None:
     assert placed(items, new)[0] == expected
 
 
-POD_CASES: dict[str, tuple[list[o.Object], o.Pod, str]] = {
+POD_CASES: dict[str, tuple[list[AnyObject], o.Pod, str]] = {
     "a claim that is not there": ([], pod("new", "data"), 'persistentvolumeclaim "data" not found'),
     "a claim that is still to be made": (
         [],
@@ -275,7 +283,7 @@ def test_a_scheduled_pod_takes_its_volume_from_the_next_one() -> None:
 
 
 def test_pods_that_share_a_waiting_claim_go_to_one_node() -> None:
-    items: list[o.Object] = [
+    items: list[AnyObject] = [
         claim("data", storage_class="ssd"),
         storage_class("ssd", LATER),
         pod("one", "data"),

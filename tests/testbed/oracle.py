@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tests.placement.random_clusters import Scene
 
 from neaptide.model import objects as o
+from neaptide.model.any_object import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.filters.dynamic_resources import DynamicResources
 from neaptide.placement.filters.scheduling_gates import SchedulingGates
@@ -87,7 +88,7 @@ _GROUPS = {
 }
 
 
-def _kind(item: o.Object) -> str:
+def _kind(item: AnyObject) -> str:
     return item.kind if isinstance(item, o.Workload) else type(item).__name__
 
 

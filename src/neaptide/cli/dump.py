@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from neaptide.cli.exits import UsageError, unacceptable
 from neaptide.model import objects
+from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json, from_yaml
 from neaptide.model.problems import FieldError, LeftOut
-from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 

@@ -14,10 +14,10 @@ from msgspec import Raw, Struct
 from neaptide.kube.disruptions import Disruptions
 from neaptide.kube.reading import Key, Reader, items_of, key_of
 from neaptide.model import objects
+from neaptide.model.any_object import AnyObject
 from neaptide.model.manifests import KINDS, describe
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.renewal import renewed, weight
-from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 
 _LIGHT = 20_000  # a few MiB

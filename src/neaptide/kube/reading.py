@@ -8,9 +8,9 @@ from msgspec import Raw, Struct, field
 from msgspec.structs import replace
 
 from neaptide.model import objects
+from neaptide.model.any_object import AnyObject
 from neaptide.model.manifests import KINDS, from_json
 from neaptide.model.problems import LeftOut
-from neaptide.model.scheduling_objects import AnyObject
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""

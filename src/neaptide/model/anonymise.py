@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from neaptide.model.any_object import AnyObject
 from neaptide.model.objects import Pod, Workload
-from neaptide.model.scheduling_objects import AnyObject
 
 Json = Any
 

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 import msgspec
 
 from neaptide.model import objects
+from neaptide.model.any_object import AnyObject
 from neaptide.model.collector import collector_paused
 from neaptide.model.manifests import Found, describe, from_json, pods_of_list
 from neaptide.model.metrics import apply_metrics
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 
-_ORDER: tuple[type[objects.Object], ...] = (objects.PriorityClass, objects.Namespace, objects.Workload, objects.Node)
+_ORDER: tuple[type[AnyObject], ...] = (objects.PriorityClass, objects.Namespace, objects.Workload, objects.Node)
 """Pods come after all these: their priority comes from PriorityClasses, their place from nodes. Metrics come last."""
 _METRICS = (objects.PodMetrics, objects.NodeMetrics)
 

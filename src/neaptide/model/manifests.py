@@ -14,9 +14,11 @@ import msgspec
 from msgspec.structs import replace
 
 from neaptide.model import objects
+from neaptide.model import storage_objects as storage
+from neaptide.model.any_object import AnyObject
 from neaptide.model.collector import collector_paused
 from neaptide.model.problems import LeftOut
-from neaptide.model.scheduling_objects import AnyObject, ElasticQuota, PodGroup, Reservation
+from neaptide.model.scheduling_objects import ElasticQuota, PodGroup, Reservation
 from neaptide.model.yaml_text import YamlError, documents
 
 KINDS: dict[str, type[AnyObject]] = {
@@ -39,10 +41,10 @@ KINDS: dict[str, type[AnyObject]] = {
     "PodDisruptionBudget": objects.PodDisruptionBudget,
     "HorizontalPodAutoscaler": objects.HorizontalPodAutoscaler,
     "PriorityClass": objects.PriorityClass,
-    "PersistentVolumeClaim": objects.PersistentVolumeClaim,
-    "PersistentVolume": objects.PersistentVolume,
-    "StorageClass": objects.StorageClass,
-    "CSINode": objects.CSINode,
+    "PersistentVolumeClaim": storage.PersistentVolumeClaim,
+    "PersistentVolume": storage.PersistentVolume,
+    "StorageClass": storage.StorageClass,
+    "CSINode": storage.CSINode,
     "Service": objects.Service,
     "NodePool": objects.NodePool,
     "PodMetrics": objects.PodMetrics,

@@ -12,7 +12,7 @@ Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class _Object(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
+class ApiStruct(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
     """Common settings: camelCase names, immutable, not tracked by the garbage collector (they hold no cycles)."""
 
 
@@ -20,7 +20,7 @@ MIRROR = "kubernetes.io/config.mirror"
 """The annotation of a mirror pod: the API's picture of a static pod, which only its kubelet starts and stops."""
 
 
-class OwnerReference(_Object, frozen=True):
+class OwnerReference(ApiStruct, frozen=True):
     kind: str = ""
     name: str = ""
     uid: str = ""
@@ -28,7 +28,7 @@ class OwnerReference(_Object, frozen=True):
     controller: bool | None = None
 
 
-class Metadata(_Object, frozen=True):
+class Metadata(ApiStruct, frozen=True):
     name: str = ""
     namespace: str = ""
     uid: str = ""
@@ -44,7 +44,7 @@ class Metadata(_Object, frozen=True):
 # -- selectors ---------------------------------------------------------------------------------------------------------
 
 
-class Requirement(_Object, frozen=True):
+class Requirement(ApiStruct, frozen=True):
     """One expression of a label or node selector; `operator` is one of the six node selector operators."""
 
     key: str = ""
@@ -52,31 +52,31 @@ class Requirement(_Object, frozen=True):
     values: tuple[str, ...] = ()
 
 
-class LabelSelector(_Object, frozen=True):
+class LabelSelector(ApiStruct, frozen=True):
     match_labels: dict[str, str] = field(default_factory=dict)
     match_expressions: tuple[Requirement, ...] = ()
 
 
-class NodeSelectorTerm(_Object, frozen=True):
+class NodeSelectorTerm(ApiStruct, frozen=True):
     match_expressions: tuple[Requirement, ...] = ()
     match_fields: tuple[Requirement, ...] = ()
 
 
-class NodeSelector(_Object, frozen=True):
+class NodeSelector(ApiStruct, frozen=True):
     node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
 
 
-class PreferredNodeTerm(_Object, frozen=True):
+class PreferredNodeTerm(ApiStruct, frozen=True):
     weight: Int32 = 1
     preference: NodeSelectorTerm = NodeSelectorTerm()
 
 
-class NodeAffinity(_Object, frozen=True):
+class NodeAffinity(ApiStruct, frozen=True):
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
     preferred_during_scheduling_ignored_during_execution: tuple[PreferredNodeTerm, ...] = ()
 
 
-class PodAffinityTerm(_Object, frozen=True):
+class PodAffinityTerm(ApiStruct, frozen=True):
     topology_key: str = ""
     label_selector: LabelSelector | None = None
     namespaces: tuple[str, ...] = ()
@@ -85,31 +85,31 @@ class PodAffinityTerm(_Object, frozen=True):
     mismatch_label_keys: tuple[str, ...] = ()
 
 
-class WeightedPodAffinityTerm(_Object, frozen=True):
+class WeightedPodAffinityTerm(ApiStruct, frozen=True):
     weight: Int32 = 1
     pod_affinity_term: PodAffinityTerm = PodAffinityTerm()
 
 
-class PodAffinity(_Object, frozen=True):
+class PodAffinity(ApiStruct, frozen=True):
     """Serves podAffinity and podAntiAffinity alike."""
 
     required_during_scheduling_ignored_during_execution: tuple[PodAffinityTerm, ...] = ()
     preferred_during_scheduling_ignored_during_execution: tuple[WeightedPodAffinityTerm, ...] = ()
 
 
-class Affinity(_Object, frozen=True):
+class Affinity(ApiStruct, frozen=True):
     node_affinity: NodeAffinity | None = None
     pod_affinity: PodAffinity | None = None
     pod_anti_affinity: PodAffinity | None = None
 
 
-class Taint(_Object, frozen=True):
+class Taint(ApiStruct, frozen=True):
     key: str = ""
     value: str = ""
     effect: str = ""
 
 
-class Toleration(_Object, frozen=True):
+class Toleration(ApiStruct, frozen=True):
     key: str = ""
     operator: str = ""
     value: str = ""
@@ -117,7 +117,7 @@ class Toleration(_Object, frozen=True):
     toleration_seconds: Int64 | None = None
 
 
-class TopologySpreadConstraint(_Object, frozen=True):
+class TopologySpreadConstraint(ApiStruct, frozen=True):
     max_skew: Int32 = 1
     topology_key: str = ""
     when_unsatisfiable: str = "DoNotSchedule"
@@ -131,19 +131,19 @@ class TopologySpreadConstraint(_Object, frozen=True):
 # -- pods --------------------------------------------------------------------------------------------------------------
 
 
-class Resources(_Object, frozen=True):
+class Resources(ApiStruct, frozen=True):
     requests: dict[str, str] = field(default_factory=dict)
     limits: dict[str, str] = field(default_factory=dict)
 
 
-class ContainerPort(_Object, frozen=True):
+class ContainerPort(ApiStruct, frozen=True):
     host_port: Int32 = 0
     container_port: Int32 = 0
     protocol: str = "TCP"
     host_ip: str = field(name="hostIP", default="")
 
 
-class Container(_Object, frozen=True):
+class Container(ApiStruct, frozen=True):
     name: str = ""
     image: str = ""
     restart_policy: str = ""
@@ -151,33 +151,33 @@ class Container(_Object, frozen=True):
     ports: tuple[ContainerPort, ...] = ()
 
 
-class ClaimSource(_Object, frozen=True):
+class ClaimSource(ApiStruct, frozen=True):
     claim_name: str = ""
     read_only: bool = False
 
 
-class CSISource(_Object, frozen=True):
+class CSISource(ApiStruct, frozen=True):
     driver: str = ""
     volume_handle: str = ""
 
 
-class EphemeralSource(_Object, frozen=True):
+class EphemeralSource(ApiStruct, frozen=True):
     """A generic ephemeral volume; its claim is named `<pod>-<volume>`."""
 
 
-class HostPathSource(_Object, frozen=True):
+class HostPathSource(ApiStruct, frozen=True):
     path: str = ""
 
 
-class EmptyDirSource(_Object, frozen=True):
+class EmptyDirSource(ApiStruct, frozen=True):
     medium: str = ""
 
 
-class ImageSource(_Object, frozen=True):
+class ImageSource(ApiStruct, frozen=True):
     reference: str = ""
 
 
-class Volume(_Object, frozen=True):
+class Volume(ApiStruct, frozen=True):
     """The volume sources that matter for where a pod can go, and for whether it can be moved."""
 
     name: str = ""
@@ -189,15 +189,15 @@ class Volume(_Object, frozen=True):
     empty_dir: EmptyDirSource | None = None
 
 
-class SchedulingGate(_Object, frozen=True):
+class SchedulingGate(ApiStruct, frozen=True):
     name: str = ""
 
 
-class ResourceClaim(_Object, frozen=True):
+class ResourceClaim(ApiStruct, frozen=True):
     name: str = ""
 
 
-class PodSpec(_Object, frozen=True):
+class PodSpec(ApiStruct, frozen=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     overhead: dict[str, str] = field(default_factory=dict)
@@ -218,13 +218,13 @@ class PodSpec(_Object, frozen=True):
     resource_claims: tuple[ResourceClaim, ...] = ()
 
 
-class Condition(_Object, frozen=True):
+class Condition(ApiStruct, frozen=True):
     type: str = ""
     status: str = ""
     reason: str = ""
 
 
-class ContainerStatus(_Object, frozen=True):
+class ContainerStatus(ApiStruct, frozen=True):
     """What in-place resize has allocated and what runs: the scheduler counts the largest of them and the spec."""
 
     name: str = ""
@@ -232,7 +232,7 @@ class ContainerStatus(_Object, frozen=True):
     resources: Resources | None = None
 
 
-class PodStatus(_Object, frozen=True):
+class PodStatus(ApiStruct, frozen=True):
     phase: str = "Pending"
     start_time: str | None = None
     nominated_node_name: str = ""
@@ -243,7 +243,7 @@ class PodStatus(_Object, frozen=True):
     resources: Resources | None = None
 
 
-class Pod(_Object, frozen=True):
+class Pod(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
@@ -252,31 +252,31 @@ class Pod(_Object, frozen=True):
 # -- nodes -------------------------------------------------------------------------------------------------------------
 
 
-class ContainerImage(_Object, frozen=True):
+class ContainerImage(ApiStruct, frozen=True):
     names: tuple[str, ...] = ()
     size_bytes: Int64 = 0
 
 
-class NodeSpec(_Object, frozen=True):
+class NodeSpec(ApiStruct, frozen=True):
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
     provider_id: str = field(name="providerID", default="")
 
 
-class NodeCondition(_Object, frozen=True):
+class NodeCondition(ApiStruct, frozen=True):
     type: str = ""
     status: str = ""
     last_heartbeat_time: str | None = None
 
 
-class NodeStatus(_Object, frozen=True):
+class NodeStatus(ApiStruct, frozen=True):
     allocatable: dict[str, str] = field(default_factory=dict)
     capacity: dict[str, str] = field(default_factory=dict)
     conditions: tuple[NodeCondition, ...] = ()
     images: tuple[ContainerImage, ...] = ()
 
 
-class Node(_Object, frozen=True):
+class Node(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
@@ -285,19 +285,19 @@ class Node(_Object, frozen=True):
 # -- workloads ---------------------------------------------------------------------------------------------------------
 
 
-class TemplateSpec(_Object, frozen=True):
+class TemplateSpec(ApiStruct, frozen=True):
     """What a workload's pods will be, as far as it is asked while there are none."""
 
     priority: Int32 | None = None
     priority_class_name: str = ""
 
 
-class PodTemplate(_Object, frozen=True):
+class PodTemplate(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     spec: TemplateSpec = TemplateSpec()
 
 
-class WorkloadSpec(_Object, frozen=True):
+class WorkloadSpec(ApiStruct, frozen=True):
     """The fields that the kinds of workload share; a field that a kind lacks keeps its default."""
 
     replicas: Int32 | None = None
@@ -311,7 +311,7 @@ class WorkloadSpec(_Object, frozen=True):
     template: PodTemplate | None = None
 
 
-class WorkloadStatus(_Object, frozen=True):
+class WorkloadStatus(ApiStruct, frozen=True):
     replicas: Int32 = 0
     ready_replicas: Int32 = 0
     active: Int32 | tuple[dict[str, str], ...] = 0
@@ -320,7 +320,7 @@ class WorkloadStatus(_Object, frozen=True):
     conditions: tuple[Condition, ...] = ()
 
 
-class Workload(_Object, frozen=True):
+class Workload(ApiStruct, frozen=True):
     """A Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob, ReplicationController or CloneSet."""
 
     kind: str = ""
@@ -332,18 +332,18 @@ class Workload(_Object, frozen=True):
 # -- what the scheduler reads besides ----------------------------------------------------------------------------------
 
 
-class Namespace(_Object, frozen=True):
+class Namespace(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
 
 
-class DisruptionBudgetSpec(_Object, frozen=True):
+class DisruptionBudgetSpec(ApiStruct, frozen=True):
     min_available: Int32 | str | None = None
     max_unavailable: Int32 | str | None = None
     selector: LabelSelector | None = None
     unhealthy_pod_eviction_policy: str = "IfHealthyBudget"
 
 
-class DisruptionBudgetStatus(_Object, frozen=True):
+class DisruptionBudgetStatus(ApiStruct, frozen=True):
     disruptions_allowed: Int32 = 0
     current_healthy: Int32 = 0
     desired_healthy: Int32 = 0
@@ -351,135 +351,50 @@ class DisruptionBudgetStatus(_Object, frozen=True):
     observed_generation: Int64 = 0
 
 
-class PodDisruptionBudget(_Object, frozen=True):
+class PodDisruptionBudget(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     spec: DisruptionBudgetSpec = DisruptionBudgetSpec()
     status: DisruptionBudgetStatus = DisruptionBudgetStatus()
 
 
-class ScaleTarget(_Object, frozen=True):
+class ScaleTarget(ApiStruct, frozen=True):
     kind: str = ""
     name: str = ""
 
 
-class AutoscalerSpec(_Object, frozen=True):
+class AutoscalerSpec(ApiStruct, frozen=True):
     scale_target_ref: ScaleTarget = ScaleTarget()
 
 
-class HorizontalPodAutoscaler(_Object, frozen=True):
+class HorizontalPodAutoscaler(ApiStruct, frozen=True):
     """Whoever else sets the replicas of a workload."""
 
     metadata: Metadata = Metadata()
     spec: AutoscalerSpec = AutoscalerSpec()
 
 
-class PriorityClass(_Object, frozen=True):
+class PriorityClass(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     value: Int32 = 0
     global_default: bool = False
     preemption_policy: str = "PreemptLowerPriority"
 
 
-class ClaimSpec(_Object, frozen=True):
-    volume_name: str = ""
-    storage_class_name: str | None = None
-    access_modes: tuple[str, ...] = ()
-    resources: Resources = Resources()
-    selector: LabelSelector | None = None
-    volume_mode: str = "Filesystem"
-    volume_attributes_class_name: str = ""
-
-
-class ClaimStatus(_Object, frozen=True):
-    phase: str = ""
-
-
-class PersistentVolumeClaim(_Object, frozen=True):
-    metadata: Metadata = Metadata()
-    spec: ClaimSpec = ClaimSpec()
-    status: ClaimStatus = ClaimStatus()
-
-
-class VolumeNodeAffinity(_Object, frozen=True):
-    required: NodeSelector | None = None
-
-
-class ClaimReference(_Object, frozen=True):
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-
-
-class VolumeSpec(_Object, frozen=True):
-    capacity: dict[str, str] = field(default_factory=dict)
-    storage_class_name: str = ""
-    access_modes: tuple[str, ...] = ()
-    node_affinity: VolumeNodeAffinity | None = None
-    claim_ref: ClaimReference | None = None
-    volume_mode: str = "Filesystem"
-    volume_attributes_class_name: str = ""
-    csi: CSISource | None = None
-
-
-class VolumeStatus(_Object, frozen=True):
-    phase: str = ""
-
-
-class PersistentVolume(_Object, frozen=True):
-    metadata: Metadata = Metadata()
-    spec: VolumeSpec = VolumeSpec()
-    status: VolumeStatus = VolumeStatus()
-
-
-class TopologySelectorLabel(_Object, frozen=True):
-    key: str = ""
-    values: tuple[str, ...] = ()
-
-
-class TopologySelectorTerm(_Object, frozen=True):
-    match_label_expressions: tuple[TopologySelectorLabel, ...] = ()
-
-
-class StorageClass(_Object, frozen=True):
-    metadata: Metadata = Metadata()
-    provisioner: str = ""
-    volume_binding_mode: str = "Immediate"
-    allowed_topologies: tuple[TopologySelectorTerm, ...] = ()
-
-
-class CSIAllocatable(_Object, frozen=True):
-    count: Int32 | None = None
-
-
-class CSIDriver(_Object, frozen=True):
-    name: str = ""
-    allocatable: CSIAllocatable | None = None
-
-
-class CSINodeSpec(_Object, frozen=True):
-    drivers: tuple[CSIDriver, ...] = ()
-
-
-class CSINode(_Object, frozen=True):
-    metadata: Metadata = Metadata()
-    spec: CSINodeSpec = CSINodeSpec()
-
-
-class ServiceSpec(_Object, frozen=True):
+class ServiceSpec(ApiStruct, frozen=True):
     selector: dict[str, str] = field(default_factory=dict)
 
 
-class Service(_Object, frozen=True):
+class Service(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     spec: ServiceSpec = ServiceSpec()
 
 
-class NodePoolSpec(_Object, frozen=True):
+class NodePoolSpec(ApiStruct, frozen=True):
     limits: dict[str, str] = field(default_factory=dict)
     weight: Int32 = 1
 
 
-class NodePool(_Object, frozen=True):
+class NodePool(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     spec: NodePoolSpec = NodePoolSpec()
 
@@ -487,12 +402,12 @@ class NodePool(_Object, frozen=True):
 # -- what metrics.k8s.io measures --------------------------------------------------------------------------------------
 
 
-class ContainerMetrics(_Object, frozen=True):
+class ContainerMetrics(ApiStruct, frozen=True):
     name: str = ""
     usage: dict[str, str] = field(default_factory=dict)
 
 
-class PodMetrics(_Object, frozen=True):
+class PodMetrics(ApiStruct, frozen=True):
     """A pod's usage, of the pod of the same name; `timestamp` ends the window it was measured over."""
 
     metadata: Metadata = Metadata()
@@ -500,28 +415,9 @@ class PodMetrics(_Object, frozen=True):
     containers: tuple[ContainerMetrics, ...] = ()
 
 
-class NodeMetrics(_Object, frozen=True):
+class NodeMetrics(ApiStruct, frozen=True):
     """A node's usage, of the node of the same name; `timestamp` ends the window it was measured over."""
 
     metadata: Metadata = Metadata()
     timestamp: str | None = None
     usage: dict[str, str] = field(default_factory=dict)
-
-
-Object = (
-    Pod
-    | Node
-    | Workload
-    | Namespace
-    | PodDisruptionBudget
-    | HorizontalPodAutoscaler
-    | PriorityClass
-    | PersistentVolumeClaim
-    | PersistentVolume
-    | StorageClass
-    | CSINode
-    | Service
-    | NodePool
-    | PodMetrics
-    | NodeMetrics
-)

@@ -4,27 +4,22 @@ PodGroup and ElasticQuota are scheduler-plugins' (scheduling.sigs.k8s.io/v1alpha
 (scheduling.koordinator.sh/v1alpha1).
 """
 
-from msgspec import Struct, field
+from msgspec import field
 
-from neaptide.model import objects
-from neaptide.model.objects import Int32, LabelSelector, Metadata, PodSpec, Taint
-
-
-class _Object(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
-    """As in objects.py."""
+from neaptide.model.objects import ApiStruct, Int32, LabelSelector, Metadata, PodSpec, Taint
 
 
-class PodGroupSpec(_Object, frozen=True):
+class PodGroupSpec(ApiStruct, frozen=True):
     min_member: Int32 = 1
     schedule_timeout_seconds: Int32 | None = None
 
 
-class PodGroupStatus(_Object, frozen=True):
+class PodGroupStatus(ApiStruct, frozen=True):
     phase: str = ""
     scheduled: Int32 = 0
 
 
-class PodGroup(_Object, frozen=True):
+class PodGroup(ApiStruct, frozen=True):
     """Pods that are of use only together: at least `min_member` of them."""
 
     metadata: Metadata = Metadata()
@@ -32,38 +27,38 @@ class PodGroup(_Object, frozen=True):
     status: PodGroupStatus = PodGroupStatus()
 
 
-class ElasticQuotaSpec(_Object, frozen=True):
+class ElasticQuotaSpec(ApiStruct, frozen=True):
     """`min` is guaranteed, `max` never exceeded, quantities by resource; a resource that `max` lacks is unlimited."""
 
     min: dict[str, str] = field(default_factory=dict)
     max: dict[str, str] = field(default_factory=dict)
 
 
-class ElasticQuotaStatus(_Object, frozen=True):
+class ElasticQuotaStatus(ApiStruct, frozen=True):
     used: dict[str, str] = field(default_factory=dict)
 
 
-class ElasticQuota(_Object, frozen=True):
+class ElasticQuota(ApiStruct, frozen=True):
     metadata: Metadata = Metadata()
     spec: ElasticQuotaSpec = ElasticQuotaSpec()
     status: ElasticQuotaStatus = ElasticQuotaStatus()
 
 
-class ObjectReference(_Object, frozen=True):
+class ObjectReference(ApiStruct, frozen=True):
     kind: str = ""
     namespace: str = ""
     name: str = ""
     uid: str = ""
 
 
-class ControllerReference(_Object, frozen=True):
+class ControllerReference(ApiStruct, frozen=True):
     kind: str = ""
     name: str = ""
     uid: str = ""
     namespace: str = ""
 
 
-class ReservationOwner(_Object, frozen=True):
+class ReservationOwner(ApiStruct, frozen=True):
     """Whose room it is: all that is given must match."""
 
     object: ObjectReference | None = None
@@ -71,14 +66,14 @@ class ReservationOwner(_Object, frozen=True):
     label_selector: LabelSelector | None = None
 
 
-class ReservedTemplate(_Object, frozen=True):
+class ReservedTemplate(ApiStruct, frozen=True):
     """The pod that room is kept for."""
 
     metadata: Metadata = Metadata()
     spec: PodSpec = PodSpec()
 
 
-class ReservationSpec(_Object, frozen=True):
+class ReservationSpec(ApiStruct, frozen=True):
     template: ReservedTemplate = ReservedTemplate()
     owners: tuple[ReservationOwner, ...] = ()
     ttl: str = ""
@@ -90,7 +85,7 @@ class ReservationSpec(_Object, frozen=True):
     taints: tuple[Taint, ...] = ()
 
 
-class ReservationStatus(_Object, frozen=True):
+class ReservationStatus(ApiStruct, frozen=True):
     phase: str = ""
     node_name: str = ""
     allocatable: dict[str, str] = field(default_factory=dict)
@@ -98,12 +93,9 @@ class ReservationStatus(_Object, frozen=True):
     current_owners: tuple[ObjectReference, ...] = ()
 
 
-class Reservation(_Object, frozen=True):
+class Reservation(ApiStruct, frozen=True):
     """Room kept on a node for pods yet to come."""
 
     metadata: Metadata = Metadata()
     spec: ReservationSpec = ReservationSpec()
     status: ReservationStatus = ReservationStatus()
-
-
-AnyObject = objects.Object | PodGroup | ElasticQuota | Reservation

@@ -14,6 +14,7 @@ import numpy as np
 
 from neaptide.model import objects
 from neaptide.model.actions import Ref
+from neaptide.model.any_object import AnyObject
 from neaptide.model.collector import collector_paused
 from neaptide.model.columns import (
     FAILED,
@@ -32,7 +33,6 @@ from neaptide.model.offerings import Offering
 from neaptide.model.problems import FieldError
 from neaptide.model.qos import band_of
 from neaptide.model.requests import amounts_in
-from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.selectors import TAINT_EFFECTS
 from neaptide.model.shapes import Shape
 from neaptide.model.times import seconds

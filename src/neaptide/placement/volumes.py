@@ -10,16 +10,11 @@ import msgspec
 import numpy as np
 
 from neaptide.model.columns import Bools, Longs
-from neaptide.model.objects import (
-    ClaimReference,
-    PersistentVolume,
-    PersistentVolumeClaim,
-    Requirement,
-    StorageClass,
-)
+from neaptide.model.objects import Requirement
 from neaptide.model.quantity import QuantityError, value
 from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.storage_objects import ClaimReference, PersistentVolume, PersistentVolumeClaim, StorageClass
 from neaptide.placement.classes import PodClass
 from neaptide.placement.nodes import Nodes
 

@@ -7,8 +7,9 @@ import numpy as np
 from msgspec import Struct
 
 from neaptide.model.actions import AnyAction, Outcome, Ref
+from neaptide.model.any_object import AnyObject
 from neaptide.model.columns import PENDING, RUNNING, Floats
-from neaptide.model.objects import Object, OwnerReference, PodDisruptionBudget
+from neaptide.model.objects import OwnerReference, PodDisruptionBudget
 from neaptide.model.offerings import Offering
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.simulator.actuator import Actuator
@@ -111,7 +112,7 @@ class World:
         for _ in range(count):
             self.machines.start_with(offering)
 
-    def add_objects(self, objects: Iterable[Object]) -> None:
+    def add_objects(self, objects: Iterable[AnyObject]) -> None:
         """PriorityClasses, namespaces, volumes and the like, as they are. Raises FieldError."""
         for item in objects:
             self.cluster.snapshot.set(item)

@@ -8,8 +8,8 @@ from tests.builders import pod as any_pod
 
 from neaptide.model import objects as o
 from neaptide.model.actions import Reason
+from neaptide.model.any_object import AnyObject
 from neaptide.model.quantity import for_resource
-from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot, pod_key
 from neaptide.placement.cycle import actions as a
 from neaptide.placement.cycle import events as e

@@ -5,6 +5,7 @@ from tests.builders import node
 from tests.placement.cycle.api import Api, pod
 
 from neaptide.model import objects as o
+from neaptide.model import storage_objects as storage
 from neaptide.placement.cycle import actions as a
 from neaptide.placement.cycle import events as e
 
@@ -168,11 +169,11 @@ def test_a_node_that_goes_while_a_pod_is_bound_to_it_costs_only_the_backoff() ->
 
 
 def test_a_claim_that_waits_for_its_first_consumer_is_bound_before_the_pod() -> None:
-    claim = o.PersistentVolumeClaim(
+    claim = storage.PersistentVolumeClaim(
         o.Metadata(name="data", namespace="default"),
-        o.ClaimSpec(storage_class_name="fast", access_modes=("ReadWriteOnce",)),
+        storage.ClaimSpec(storage_class_name="fast", access_modes=("ReadWriteOnce",)),
     )
-    slow = o.StorageClass(o.Metadata(name="fast"), "csi.example.com", "WaitForFirstConsumer")
+    slow = storage.StorageClass(o.Metadata(name="fast"), "csi.example.com", "WaitForFirstConsumer")
     volumes = (o.Volume("data", o.ClaimSource("data")),)
     api = Api([node("a"), slow, claim, pod("p", spec={"volumes": volumes})])
     wanted = api.cycle()
@@ -181,15 +182,15 @@ def test_a_claim_that_waits_for_its_first_consumer_is_bound_before_the_pod() -> 
     meta = replace(claim.metadata, annotations={"volume.kubernetes.io/selected-node": "a"})
     api.apply(replace(claim, metadata=meta))
     assert not api.bound
-    api.apply(replace(claim, spec=replace(claim.spec, volume_name="v"), status=o.ClaimStatus("Bound")))
+    api.apply(replace(claim, spec=replace(claim.spec, volume_name="v"), status=storage.ClaimStatus("Bound")))
     assert api.bound == [("default/p", "a")]
 
 
 def test_a_claim_whose_provisioner_gives_the_node_up_sends_the_pod_back() -> None:
-    claim = o.PersistentVolumeClaim(
-        o.Metadata(name="data", namespace="default"), o.ClaimSpec(storage_class_name="fast")
+    claim = storage.PersistentVolumeClaim(
+        o.Metadata(name="data", namespace="default"), storage.ClaimSpec(storage_class_name="fast")
     )
-    fast = o.StorageClass(o.Metadata(name="fast"), "csi.example.com", "WaitForFirstConsumer")
+    fast = storage.StorageClass(o.Metadata(name="fast"), "csi.example.com", "WaitForFirstConsumer")
     api = Api([node("a"), fast, claim, pod("p", spec={"volumes": (o.Volume("data", o.ClaimSource("data")),)})])
     api.cycle()
     api.apply(replace(claim, metadata=replace(claim.metadata, annotations={"volume.kubernetes.io/selected-node": "a"})))

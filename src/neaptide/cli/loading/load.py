@@ -18,16 +18,25 @@ from neaptide.kubeapi.discovery import served
 from neaptide.kubeapi.errors import AlreadyExists, ApiError, NotFound
 from neaptide.kubeapi.resources import Resource
 from neaptide.model import objects as o
+from neaptide.model import storage_objects as storage
 from neaptide.model.actions import Ref
-from neaptide.model.scheduling_objects import AnyObject
+from neaptide.model.any_object import AnyObject
 from neaptide.model.workloads import Workloads
 
 RUNTIME_CLASSES = Resource("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
 _AT_ONCE = 64
 _SETTLE = 2.0  # seconds that controllers may lag behind what was created
 _PATIENCE = 60.0  # seconds without anything more becoming true
-_LOADED = (o.Pod, o.Node, o.Workload, o.Namespace, o.PodDisruptionBudget, o.PriorityClass, o.PersistentVolumeClaim)
-_LOADED_TOO = (o.PersistentVolume, o.StorageClass, o.CSINode)
+_LOADED = (
+    o.Pod,
+    o.Node,
+    o.Workload,
+    o.Namespace,
+    o.PodDisruptionBudget,
+    o.PriorityClass,
+    storage.PersistentVolumeClaim,
+)
+_LOADED_TOO = (storage.PersistentVolume, storage.StorageClass, storage.CSINode)
 
 Report = Callable[[str], None]
 
@@ -71,7 +80,7 @@ async def load(client: Client, items: Sequence[AnyObject], workloads: Workloads,
     nodes = {each.metadata.name: each for each in items if isinstance(each, o.Node)}
     pods, notes = _pods(items, nodes.keys())
     classes = Classes(each for each in items if isinstance(each, o.PriorityClass))
-    claims = {_key(each.metadata): each for each in items if isinstance(each, o.PersistentVolumeClaim)}
+    claims = {_key(each.metadata): each for each in items if isinstance(each, storage.PersistentVolumeClaim)}
     draft = Draft(pods, workloads, list(nodes.values()), claims, classes)
     creation, namespaces = Creation(client), surroundings.namespaces_of(items)
     for step in _ground(items, namespaces, classes, claims, pods):
@@ -94,7 +103,7 @@ def _ground(
     items: Sequence[AnyObject],
     namespaces: list[Json],
     classes: Classes,
-    claims: dict[str, o.PersistentVolumeClaim],
+    claims: dict[str, storage.PersistentVolumeClaim],
     pods: Sequence[o.Pod],
 ) -> Iterable[Step]:
     """What pods stand on, in order."""
@@ -109,9 +118,9 @@ def _ground(
     yield Step("priority classes", made(r.PRIORITY_CLASSES, classes.priority_classes()))
     yield Step("runtime classes", made(RUNTIME_CLASSES, classes.runtime_classes()))
     yield Step("nodes", made(r.NODES, those(o.Node, surroundings.node)))
-    yield Step("CSI nodes", made(r.CSI_NODES, those(o.CSINode, surroundings.csi_node)))
-    yield Step("storage classes", made(r.STORAGE_CLASSES, those(o.StorageClass, surroundings.storage_class)))
-    yield Step("volumes", made(r.PERSISTENT_VOLUMES, those(o.PersistentVolume, surroundings.volume)))
+    yield Step("CSI nodes", made(r.CSI_NODES, those(storage.CSINode, surroundings.csi_node)))
+    yield Step("storage classes", made(r.STORAGE_CLASSES, those(storage.StorageClass, surroundings.storage_class)))
+    yield Step("volumes", made(r.PERSISTENT_VOLUMES, those(storage.PersistentVolume, surroundings.volume)))
     of_pods = {claim_of(pod, each.name) for pod in pods for each in pod.spec.volumes if each.ephemeral}
     kept = [each for key, each in claims.items() if key not in of_pods]
     named = [{"metadata": _named(each.metadata), "spec": claim_spec(each)} for each in kept]

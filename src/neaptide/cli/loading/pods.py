@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from neaptide.model.objects import PersistentVolumeClaim, Pod, PodSpec, PriorityClass
+from neaptide.model.objects import Pod, PodSpec, PriorityClass
+from neaptide.model.storage_objects import PersistentVolumeClaim
 
 Json = dict[str, Any]
 

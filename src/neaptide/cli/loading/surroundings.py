@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from neaptide.model import objects as o
+from neaptide.model import storage_objects as storage
 
 Json = dict[str, Any]
 
@@ -36,17 +37,17 @@ def node(item: o.Node) -> Json:
     }
 
 
-def csi_node(item: o.CSINode) -> Json:
+def csi_node(item: storage.CSINode) -> Json:
     drivers = [{"nodeID": item.metadata.name} | msgspec.to_builtins(each) for each in item.spec.drivers]
     return {"metadata": _meta(item.metadata), "spec": {"drivers": drivers}}
 
 
-def storage_class(item: o.StorageClass) -> Json:
+def storage_class(item: storage.StorageClass) -> Json:
     plain: Json = msgspec.to_builtins(item)
     return plain | {"metadata": _meta(item.metadata), "provisioner": item.provisioner or "neaptide.io/none"}
 
 
-def volume(item: o.PersistentVolume) -> Json:
+def volume(item: storage.PersistentVolume) -> Json:
     """A volume, bound to its claim by name."""
     spec = msgspec.to_builtins(item.spec)
     spec.pop("volumeAttributesClassName", None)

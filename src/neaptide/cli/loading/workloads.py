@@ -19,7 +19,14 @@ from neaptide.cli.loading.selection import Labelled, mark
 from neaptide.kubeapi import resources as r
 from neaptide.kubeapi.resources import Resource
 from neaptide.model.actions import Ref
-from neaptide.model.objects import LabelSelector, Node, OwnerReference, PersistentVolumeClaim, Pod, Workload
+from neaptide.model.objects import (
+    LabelSelector,
+    Node,
+    OwnerReference,
+    Pod,
+    Workload,
+)
+from neaptide.model.storage_objects import PersistentVolumeClaim
 from neaptide.model.workloads import HASH_LABEL, Workloads, is_finished, is_suspended
 
 ADOPTING = {

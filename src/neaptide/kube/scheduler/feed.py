@@ -12,8 +12,8 @@ from neaptide.kube.reading import Key, Reader, items_of, key_of
 from neaptide.kube.streams import Stream
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.watch import Bookmark, Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
+from neaptide.model.any_object import AnyObject
 from neaptide.model.objects import OwnerReference, Workload
-from neaptide.model.scheduling_objects import AnyObject
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.reservation_objects import is_stand_in

@@ -19,7 +19,7 @@ from neaptide.kubeapi.resources import (
     RESERVATIONS,
     Resource,
 )
-from neaptide.model.objects import PersistentVolume
+from neaptide.model.storage_objects import PersistentVolume
 from neaptide.placement.cycle.actions import (
     ClaimVolume,
     CreateReservation,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from neaptide.model.actions import Ref
-from neaptide.model.objects import PersistentVolume, PersistentVolumeClaim
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.storage_objects import PersistentVolume, PersistentVolumeClaim
 from neaptide.placement.cycle.actions import AnyCycleAction, ClaimVolume, SelectNode
 from neaptide.placement.view import View
 from neaptide.placement.volumes import SELECTED_NODE, is_bound

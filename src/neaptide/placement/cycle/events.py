@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from neaptide.model.scheduling_objects import AnyObject
+from neaptide.model.any_object import AnyObject
 
 
 class Event(Struct, frozen=True, gc=False, tag_field="event"):

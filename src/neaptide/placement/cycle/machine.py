@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from neaptide.model import objects
 from neaptide.model.actions import Ref
+from neaptide.model.any_object import AnyObject
 from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED
 from neaptide.model.manifests import describe
 from neaptide.model.problems import FieldError
-from neaptide.model.scheduling_objects import AnyObject, Reservation
+from neaptide.model.scheduling_objects import Reservation
 from neaptide.model.snapshot import ClusterSnapshot, pod_key
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import (

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from neaptide.model.columns import Bools
-from neaptide.model.objects import CSINode
+from neaptide.model.storage_objects import CSINode
 from neaptide.placement.classes import PodClass
 from neaptide.placement.filters.filter import Filter
 from neaptide.placement.view import Pod, View

@@ -3,7 +3,7 @@
 import numpy as np
 
 from neaptide.model.columns import Bools
-from neaptide.model.objects import PersistentVolume
+from neaptide.model.storage_objects import PersistentVolume
 from neaptide.placement.filters.filter import Filter
 from neaptide.placement.filters.volume_restrictions import not_found
 from neaptide.placement.view import Pod, View

@@ -1,0 +1,38 @@
+"""Every kind of object that is read."""
+
+from neaptide.model.objects import (
+    HorizontalPodAutoscaler,
+    Namespace,
+    Node,
+    NodeMetrics,
+    NodePool,
+    Pod,
+    PodDisruptionBudget,
+    PodMetrics,
+    PriorityClass,
+    Service,
+    Workload,
+)
+from neaptide.model.scheduling_objects import ElasticQuota, PodGroup, Reservation
+from neaptide.model.storage_objects import CSINode, PersistentVolume, PersistentVolumeClaim, StorageClass
+
+AnyObject = (
+    Pod
+    | Node
+    | Workload
+    | Namespace
+    | PodDisruptionBudget
+    | HorizontalPodAutoscaler
+    | PriorityClass
+    | PersistentVolumeClaim
+    | PersistentVolume
+    | StorageClass
+    | CSINode
+    | Service
+    | NodePool
+    | PodMetrics
+    | NodeMetrics
+    | PodGroup
+    | ElasticQuota
+    | Reservation
+)
