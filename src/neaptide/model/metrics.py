@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from math import nan
 
 from neaptide.model.objects import NodeMetrics, PodMetrics
+from neaptide.model.pod_row import pod_key
 from neaptide.model.problems import FieldError
 from neaptide.model.quantity import ACCEPTED, for_resource
-from neaptide.model.snapshot import ClusterSnapshot, pod_key
+from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 
 

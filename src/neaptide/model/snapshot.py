@@ -20,9 +20,7 @@ from neaptide.model.columns import (
     FAILED,
     NO_NODE,
     ORPHAN,
-    PHASES,
     SUCCEEDED,
-    UNKNOWN,
     Floats,
     Longs,
     NodeColumns,
@@ -30,8 +28,8 @@ from neaptide.model.columns import (
 )
 from neaptide.model.occupancy import Occupancy
 from neaptide.model.offerings import Offering
+from neaptide.model.pod_row import CLS, DELETED, PHASE, POD_VALUES, pod_key, pod_texts, pod_values
 from neaptide.model.problems import FieldError
-from neaptide.model.qos import band_of
 from neaptide.model.requests import amounts_in
 from neaptide.model.selectors import TAINT_EFFECTS
 from neaptide.model.shapes import Shape
@@ -39,23 +37,6 @@ from neaptide.model.times import seconds
 from neaptide.model.undo import Undo
 from neaptide.model.vocabulary import Vocabulary
 from neaptide.model.workloads import Workloads
-
-POD_VALUES = (
-    "cls",
-    "owner",
-    "priority",
-    "band",
-    "phase",
-    "annotations",
-    "created",
-    "started",
-    "deleted",
-    "ready",
-    "gated",
-    "grace",
-)
-_CLS, _PHASE, _DELETED = (POD_VALUES.index(name) for name in ("cls", "phase", "deleted"))
-_PHASE_ROWS = {name: row for row, name in enumerate(PHASES)}
 
 Rows = int | Longs
 Amount = float | Floats
@@ -179,7 +160,7 @@ class ClusterSnapshot:
             if not stays:
                 self._occupancy.leave(row)
         pods.fill(row, POD_VALUES, values)
-        for texts, text in zip(pods.texts, _pod_texts(key, pod), strict=True):
+        for texts, text in zip(pods.texts, pod_texts(key, pod), strict=True):
             _place(self._undo, texts, row, text)
         self._nominate(row, pod.status.nominated_node_name)
         if pod.spec.node_name and not stays:
@@ -192,9 +173,9 @@ class ClusterSnapshot:
         return bool(
             node >= 0
             and self.nodes.names[node] == node_name
-            and self.pods.cls[row] == values[_CLS]
-            and np.isnan(self.pods.deleted[row]) == np.isnan(values[_DELETED])
-            and values[_PHASE] not in (SUCCEEDED, FAILED)
+            and self.pods.cls[row] == values[CLS]
+            and np.isnan(self.pods.deleted[row]) == np.isnan(values[DELETED])
+            and values[PHASE] not in (SUCCEEDED, FAILED)
         )
 
     def add_pods(self, pods: Sequence[objects.Pod]) -> list[tuple[objects.Pod, FieldError]]:
@@ -365,23 +346,7 @@ class ClusterSnapshot:
 
     def _pod_values(self, pod: objects.Pod) -> tuple[Any, ...]:
         """A pod's values in the order of POD_VALUES. Raises FieldError before anything but interned values has changed."""
-        meta, spec, status = pod.metadata, pod.spec, pod.status
-        priority = self._priority(spec)
-        grace = spec.termination_grace_period_seconds
-        return (
-            self.words.class_of(pod),
-            self.workloads.owner_of(meta),
-            priority,
-            band_of(meta.labels, priority),
-            _PHASE_ROWS.get(status.phase, UNKNOWN),
-            self.words.annotations(meta.annotations),
-            seconds(meta.creation_timestamp),
-            seconds(status.start_time),
-            seconds(meta.deletion_timestamp),
-            _is_ready(status.conditions),
-            bool(spec.scheduling_gates),
-            30.0 if grace is None else grace,
-        )
+        return pod_values(pod, self.words, self.workloads, self.others.get("PriorityClass", {}))
 
     def _add_rows(self, rows: list[tuple[objects.Pod, str, tuple[Any, ...]]]) -> None:
         """New pods as one block of rows."""
@@ -390,12 +355,12 @@ class ClusterSnapshot:
         for name, values in zip(POD_VALUES, zip(*(each[2] for each in rows), strict=True), strict=True):
             self._undo.put(vars(pods)[name], block, values)
         for texts, new in zip(
-            pods.texts, zip(*(_pod_texts(key, pod) for pod, key, _ in rows), strict=True), strict=True
+            pods.texts, zip(*(pod_texts(key, pod) for pod, key, _ in rows), strict=True), strict=True
         ):
             self._undo.extend(texts, new)
         self._undo.update(pods.by_key, zip((key for _, key, _ in rows), range(start, pods.rows), strict=True))
         known = self.nodes.by_name
-        names = ["" if values[_PHASE] in (SUCCEEDED, FAILED) else pod.spec.node_name for pod, _, values in rows]
+        names = ["" if values[PHASE] in (SUCCEEDED, FAILED) else pod.spec.node_name for pod, _, values in rows]
         node_of = np.array([known.get(name, ORPHAN) if name else NO_NODE for name in names], dtype=np.int32)
         for offset in np.flatnonzero(node_of == ORPHAN).tolist():
             self._occupancy.make_orphan(start + offset, names[offset])
@@ -404,17 +369,6 @@ class ClusterSnapshot:
                 self._nominate(start + offset, pod.status.nominated_node_name)
         bound = np.flatnonzero(node_of >= 0)
         self._occupancy.attach_block(bound + start, node_of[bound])
-
-    def _priority(self, spec: objects.PodSpec) -> int:
-        if spec.priority is not None:
-            if not -(2**31) <= spec.priority < 2**31:
-                raise FieldError("spec.priority", spec.priority, "a 32-bit integer")
-            return spec.priority
-        known = self.others.get("PriorityClass", {})
-        named = known.get(spec.priority_class_name) if spec.priority_class_name else None
-        if named is None and not spec.priority_class_name:
-            named = next((each for each in known.values() if each.global_default), None)
-        return named.value if named else 0
 
     def _nominate(self, pod: int, node: str) -> None:
         if node:
@@ -430,23 +384,6 @@ class ClusterSnapshot:
                 yield
         finally:
             self.changed_nodes.extend(self.changed_nodes[start:])
-
-
-def pod_key(meta: objects.Metadata) -> str:
-    """`namespace/name`: how a snapshot names a pod."""
-    return f"{meta.namespace or 'default'}/{meta.name}"
-
-
-def _pod_texts(key: str, pod: objects.Pod) -> tuple[str, str, str, str]:
-    """A pod's texts in the order of `PodColumns.texts`."""
-    return key, pod.metadata.uid, pod.metadata.resource_version, pod.spec.scheduler_name or "default-scheduler"
-
-
-def _is_ready(conditions: tuple[objects.Condition, ...]) -> bool:
-    for each in conditions:
-        if each.type == "Ready":
-            return each.status == "True"
-    return False
 
 
 def _key(meta: objects.Metadata) -> str:

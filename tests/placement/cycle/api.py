@@ -9,8 +9,9 @@ from tests.builders import pod as any_pod
 from neaptide.model import objects as o
 from neaptide.model.actions import Reason
 from neaptide.model.any_object import AnyObject
+from neaptide.model.pod_row import pod_key
 from neaptide.model.quantity import for_resource
-from neaptide.model.snapshot import ClusterSnapshot, pod_key
+from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle import actions as a
 from neaptide.placement.cycle import events as e
 from neaptide.placement.cycle.machine import SchedulingCycle

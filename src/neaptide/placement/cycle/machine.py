@@ -15,9 +15,10 @@ from neaptide.model.actions import Ref
 from neaptide.model.any_object import AnyObject
 from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED
 from neaptide.model.manifests import describe
+from neaptide.model.pod_row import pod_key
 from neaptide.model.problems import FieldError
 from neaptide.model.scheduling_objects import Reservation
-from neaptide.model.snapshot import ClusterSnapshot, pod_key
+from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import (
     AnyCycleAction,

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from neaptide.model import objects
 from neaptide.model.objects import LabelSelector, Requirement
+from neaptide.model.pod_row import pod_key
 from neaptide.model.problems import FieldError
 from neaptide.model.requests import Amounts, effective_requests
 from neaptide.model.scheduling_objects import Reservation, ReservationOwner, ReservationStatus
 from neaptide.model.selectors import labels_match, requirement_matches
-from neaptide.model.snapshot import pod_key
 from neaptide.model.times import go_duration, seconds
 from neaptide.placement.cycle.actions import AnyCycleAction, Bind, Nominate, SetReservation, SetUnscheduled
 
