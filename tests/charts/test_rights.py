@@ -45,7 +45,7 @@ class Scene:
         """Run what the chart runs, with the token of the chart's account."""
         (container,) = self.objects["StatefulSet", "neaptide"]["spec"]["template"]["spec"]["containers"]
         places = {
-            "--identity=$(POD_NAME)": "--identity=neaptide-0",
+            "--identity=$(POD_NAME)_$(POD_UID)": "--identity=neaptide-0_9d3a",
             "--journal=/var/lib/neaptide/journal": f"--journal={self._directory / 'journal'}",
             "--listen=:8080": "--listen=127.0.0.1:0",
             "--journal-listen=127.0.0.1:9444": f"--journal-listen=127.0.0.1:{self.journal}",
