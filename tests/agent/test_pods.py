@@ -61,14 +61,24 @@ def test_a_pod_of_a_daemon_set_is_never_evicted() -> None:
     assert _reading(msgspec.convert(owned, Pod)).protected
 
 
-@pytest.mark.parametrize(("text", "milli"), [("1500", 1500), ("2k", 2000), ("3M", 3_000_000), ("x", 0), ("1.5", 0)])
+@pytest.mark.parametrize(
+    ("text", "milli"), [("1500", 1500), ("2k", 2000), ("3M", 3_000_000), ("2Ki", 2048), ("x", 0), ("1.5", 2)]
+)
 def test_batch_cpu_is_what_a_best_effort_pod_requests(text: str, milli: int) -> None:
     found = msgspec.convert(pod("a", requests={"kubernetes.io/batch-cpu": text, "cpu": "7"}), Pod)
     assert _reading(found).cpu_request == milli
 
 
-def _reading(found: Pod) -> Any:
-    return reading(found, best_effort=True, cpu_used=None, memory_used=None, spared=False)
+@pytest.mark.parametrize("best_effort", [True, False])
+def test_a_pod_that_calls_itself_best_effort_and_is_taken_for_a_service_does_not_go_as_best_effort(
+    *, best_effort: bool
+) -> None:
+    found = msgspec.convert(pod("a", labels={"koordinator.sh/qosClass": "BE"}), Pod)
+    assert (_reading(found, best_effort=best_effort).qos == "BE") is best_effort
+
+
+def _reading(found: Pod, *, best_effort: bool = True) -> Any:
+    return reading(found, best_effort=best_effort, cpu_used=None, memory_used=None, spared=False)
 
 
 def _raw(found: dict[str, Any]) -> msgspec.Raw:

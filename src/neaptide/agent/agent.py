@@ -12,7 +12,7 @@ from neaptide.agent.features import Feature, cpu_manager_policy, features
 from neaptide.agent.files import Files
 from neaptide.agent.groups import Groups
 from neaptide.agent.originals import Originals
-from neaptide.agent.pods import QOS, NodePods, Pod, reading
+from neaptide.agent.pods import NodePods, Pod, reading
 from neaptide.agent.readings import CpuUse, Readings
 from neaptide.agent.reconcile import Change, Reconciler
 from neaptide.agent.rules import NodePod, Rules
@@ -124,7 +124,7 @@ class Agent:
         pod = self._pods.by_uid.get(group.uid)
         if pod is None:
             return NodePod(group, group.tier == "besteffort" and not self._pods.synced, known=False)
-        return NodePod(group, pod.is_best_effort(group.tier), known=True, qos=pod.metadata.labels.get(QOS, ""))
+        return NodePod(group, pod.is_best_effort(group.tier), known=True, qos=pod.qos)
 
     def _evict(self, there: Sequence[NodePod], use: CpuUse, capacity: int, now: float) -> None:
         memory = self._readings.memory()

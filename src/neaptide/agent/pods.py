@@ -9,15 +9,12 @@ from msgspec import Struct
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.resources import PODS
 from neaptide.kubeapi.watch import Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
-from neaptide.noderules.evict import PROD, PodReading
+from neaptide.model.qos import Band, QoS, band_of, explicit_band, explicit_qos
+from neaptide.model.quantity import QuantityError, value
+from neaptide.noderules.evict import PodReading
 
-QOS = "koordinator.sh/qosClass"
 BATCH_CPU = "kubernetes.io/batch-cpu"
 
-_CLASSES = ("LSX", "LSE", "LSR", "LS", "BE", "SYSTEM")
-_PRIORITY_CLASS = "koordinator.sh/priority-class"
-_BANDS = {"koord-free": 0, "koord-batch": 1, "koord-mid": 2, "koord-prod": PROD}
-_RANGES = ((3000, 3999), (5000, 5999), (7000, 7999), (9000, 9999))
 _USERS_HIGHEST = 1_000_000_000
 """Priorities above are the system's."""
 _UNTOUCHABLE = (
@@ -25,7 +22,6 @@ _UNTOUCHABLE = (
     ("karpenter.sh/do-not-disrupt", "true"),
     ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
 )
-_SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
 
 class _Object(Struct, rename="camel", frozen=True, gc=False):
@@ -68,21 +64,20 @@ class Pod(_Object, frozen=True):
         return f"{self.metadata.namespace}/{self.metadata.name}"
 
     @property
-    def band(self) -> int | None:
-        """0 free to 3 prod, where a label or the priority names one."""
-        named = _BANDS.get(self.metadata.labels.get(_PRIORITY_CLASS, ""))
-        ranges = (band for band, (low, high) in enumerate(_RANGES) if low <= self.spec.priority <= high)
-        return next(ranges, None) if named is None else named
+    def qos(self) -> QoS | None:
+        """The class that its label names."""
+        return explicit_qos(self.metadata.labels)
 
     def is_best_effort(self, tier: str) -> bool:
         """Whether the pod gives way to services: its label says so, or, without a label, that it requests nothing.
 
         One that calls itself best effort and prod at once is taken for a service, which is the safe reading; so are the system's own pods.
         """
-        label = self.metadata.labels.get(QOS, "")
-        if label in _CLASSES:
-            return label == "BE" and self.band != PROD
-        return tier == "besteffort" and self.spec.priority <= _USERS_HIGHEST and self.band != PROD
+        if explicit_band(self.metadata.labels, self.spec.priority) is Band.PROD:
+            return False
+        if self.qos is not None:
+            return self.qos is QoS.BE
+        return tier == "besteffort" and self.spec.priority <= _USERS_HIGHEST
 
 
 class _List(Struct, frozen=True):
@@ -155,8 +150,8 @@ def reading(
     )
     return PodReading(
         name=pod.name,
-        qos="BE" if best_effort else labels.get(QOS, ""),
-        band=PROD if pod.band is None else pod.band,
+        qos=QoS.BE.name if best_effort else "",
+        band=band_of(labels, pod.spec.priority),
         priority=pod.spec.priority,
         label_priority=_integer(labels.get("koordinator.sh/priority")),
         eviction_priority=_integer(annotations.get("koordinator.sh/eviction-priority")) or 0,
@@ -191,9 +186,11 @@ def _decoded(raw: msgspec.Raw) -> Pod:
 
 
 def _amount(text: str) -> int:
-    """An extended resource, which is whole and stored in its shortest form; 0 where nobody can read it."""
-    factor = _SUFFIXES.get(text[-1:], 1)
-    return (_integer(text if factor == 1 else text[:-1]) or 0) * factor
+    """0 where nobody can read it."""
+    try:
+        return value(text)
+    except QuantityError:
+        return 0
 
 
 def _integer(text: str | None) -> int | None:

@@ -10,6 +10,7 @@ from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.layout import PodGroup
 from neaptide.agent.readings import CpuUse
 from neaptide.agent.settings import Settings
+from neaptide.model.qos import QoS
 from neaptide.noderules.cpu_burst import SharePool
 from neaptide.noderules.cpu_evict import BestEffortUse, CpuEvictReading, cpu_evict
 from neaptide.noderules.cpu_suppress import CFS_PERIOD_US, UNLIMITED, BestEffortCpu, CpuReading, suppress
@@ -18,7 +19,7 @@ from neaptide.noderules.evict import PodReading, Victim
 from neaptide.noderules.group_priority import group_priorities
 from neaptide.noderules.memory_evict import MemoryReading, memory_evict
 
-_OWN_CPUS = ("LSE", "LSX", "LSR", "SYSTEM")
+_OWN_CPUS = (QoS.LSE, QoS.LSR, QoS.SYSTEM)
 _NOTHING = BestEffortCpu(UNLIMITED, ())
 
 
@@ -28,7 +29,7 @@ class NodePod(NamedTuple):
     at: PodGroup
     best_effort: bool
     known: bool
-    qos: str = ""
+    qos: QoS | None = None
 
 
 class _Use(NamedTuple):

@@ -48,12 +48,18 @@ def qos_of(labels: Mapping[str, str], kubernetes_class: str) -> QoS:
     return _BY_KUBERNETES[kubernetes_class] if named is None else named
 
 
-def band_of(labels: Mapping[str, str], priority: int) -> Band:
-    """A pod's band: its label, else the range of its priority, else prod."""
+def explicit_band(labels: Mapping[str, str], priority: int) -> Band | None:
+    """The band that a pod's label names, else that in whose range its priority is, if there is one."""
     named = _BANDS.get(labels.get(PRIORITY_CLASS_LABEL, ""))
     return _in_range(priority) if named is None else named
 
 
+def band_of(labels: Mapping[str, str], priority: int) -> Band:
+    """A pod's band: its label, else the range of its priority, else prod."""
+    named = explicit_band(labels, priority)
+    return Band.PROD if named is None else named
+
+
 @lru_cache(maxsize=1 << 12)
-def _in_range(priority: int) -> Band:
-    return next((band for low, high, band in _RANGES if low <= priority <= high), Band.PROD)
+def _in_range(priority: int) -> Band | None:
+    return next((band for low, high, band in _RANGES if low <= priority <= high), None)

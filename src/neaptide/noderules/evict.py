@@ -18,7 +18,7 @@ class PodReading(NamedTuple):
 
     Attributes:
         name: namespace/name.
-        qos: the class that its label names; empty where it has none.
+        qos: BE where it gives way to services; no rule asks for another class.
         band: 0 free, 1 batch, 2 mid, 3 prod.
         priority: `spec.priority`.
         label_priority: `koordinator.sh/priority`, else None.
