@@ -12,6 +12,7 @@ from neaptide.model.actions import Plan
 from neaptide.model.problems import FieldError
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies import registry
 
 
 class Inner(Struct, frozen=True, rename="camel"):
@@ -114,3 +115,18 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
 def test_what_cannot_be_set_is_named_with_what_is_accepted(names: tuple[str, ...], text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         settings(POLICIES, names, [text])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "relieve.highThresholds.cpu=30",
+        'relieve.highThresholds={"cpu": 50}',
+        'elastic-offline.rules=[{"minimum": 5, "maximum": 2}]',
+        "consolidation.goal=FewestEvictions",
+        "spot-rescheduler.spotNodeLabel=a=b=c",
+    ],
+)
+def test_fields_that_contradict_each_other_are_named_with_what_is_accepted(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--set [a-z-]+\.\w+: [\w.]+: '.*' is not accepted; accepted: ."):
+        settings(registry.POLICIES, (), [text])

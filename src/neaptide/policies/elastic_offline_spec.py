@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from neaptide.model.problems import FieldError
 from neaptide.policies.time_windows_spec import BandName
 
 KindName = Literal["Deployment", "StatefulSet", "CloneSet", "Job"]
@@ -44,8 +45,9 @@ class ElasticRule(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     cool_down_seconds: _Seconds = 300.0
 
     def __post_init__(self) -> None:
+        """Raises FieldError where no number of pods would do."""
         if self.minimum > self.maximum:
-            raise ValueError("minimum must not be above maximum")
+            raise FieldError("minimum", self.minimum, f"an integer up to maximum, {self.maximum}")
 
 
 class ElasticOfflineSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

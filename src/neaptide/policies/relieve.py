@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from neaptide.model.actions import Declined, Effect, Evict, Plan, Reason
 from neaptide.model.columns import Bools
+from neaptide.model.problems import FieldError
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
@@ -55,17 +56,19 @@ class RelieveSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     metric_age_seconds: _Seconds = 180.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a low threshold is above the high one, or one of the two is missing."""
-        for low, high in (
-            (self.low_thresholds, self.high_thresholds),
-            (self.prod_low_thresholds, self.prod_high_thresholds),
-        ):
+        """Raises FieldError where a low threshold is above the high one, or one of the two is missing."""
+        pairs = {
+            "highThresholds": (self.low_thresholds, self.high_thresholds),
+            "prodHighThresholds": (self.prod_low_thresholds, self.prod_high_thresholds),
+        }
+        for where, (low, high) in pairs.items():
             for name in RESOURCES:
                 lower, upper = getattr(low, name), getattr(high, name)
                 if (lower is None) != (upper is None):
-                    raise ValueError(f"{name} needs a low and a high threshold, or neither")
+                    shown = "" if upper is None else upper
+                    raise FieldError(f"{where}.{name}", shown, "a low and a high threshold, or neither")
                 if not self.use_deviation_thresholds and lower is not None and lower > upper:
-                    raise ValueError(f"the low threshold of {name} must not be above the high one")
+                    raise FieldError(f"{where}.{name}", upper, f"a number from the low threshold, {lower:g}, to 100")
 
 
 class RelieveMemory(Struct):
