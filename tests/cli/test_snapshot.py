@@ -40,6 +40,7 @@ def test_a_saved_cluster_is_what_kubectl_would_have_written(
 ) -> None:
     saved = tmp_path / "cluster.json"
     assert run(["snapshot", "save", str(saved), "--kubeconfig", str(kubeconfig)]) == 0
+    assert saved.stat().st_mode & 0o777 == 0o600
     items = json.loads(saved.read_bytes())["items"]
     assert f"{len(items)} objects" in capsys.readouterr().err
     found = [(each["apiVersion"], each["kind"]) for each in items if each["metadata"].get("namespace") == with_pod]

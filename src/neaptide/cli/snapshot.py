@@ -1,5 +1,6 @@
 """`neaptide snapshot`: a cluster as a file, that file without its names, and that file as a cluster."""
 
+import os
 import secrets
 import sys
 from collections.abc import Iterable
@@ -16,7 +17,10 @@ from neaptide.model.anonymise import Anonymiser
 
 
 def save(file: str, /, *, connection: Annotated[Connection, Parameter(name="*")] = DEFAULT) -> int:
-    """Write what policies read of a cluster.
+    """Write the objects that policies read of a cluster, to a file for your eyes only.
+
+    It holds everything of these objects, also environment values and annotations such as kubectl's last-applied-configuration, and
+    nobody else may read it. To share a cluster, `anonymise` it.
 
     Args:
         file: where to; - for standard output. It is the List that `kubectl get -o json` prints, and `neaptide plan` reads it.
@@ -49,13 +53,14 @@ def anonymise(dump: str, file: str, /, *, salt: str | None = None) -> int:
 
 
 def _write(file: str, items: Iterable[bytes]) -> int:
-    """Write a List, object by object; how many there were. A file is there whole or not at all. Raises UsageError."""
+    """Write a List, object by object; how many there were. A file is there whole or not at all, and its owner's alone. Raises UsageError."""
     if file in ("-", "/dev/stdin"):  # the second is what the command line makes of the first
         return _write_to(sys.stdout.buffer, items)
     target = Path(file)
     unfinished = target.with_name(f".{target.name}.unfinished")
     try:
-        with unfinished.open("wb") as output:
+        unfinished.unlink(missing_ok=True)
+        with open(unfinished, "xb", opener=_private) as output:
             count = _write_to(output, items)
         unfinished.replace(target)
     except OSError as error:
@@ -63,6 +68,10 @@ def _write(file: str, items: Iterable[bytes]) -> int:
     finally:
         unfinished.unlink(missing_ok=True)
     return count
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 def _write_to(output: BinaryIO, items: Iterable[bytes]) -> int:
