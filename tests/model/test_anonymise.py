@@ -14,6 +14,7 @@ from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.placement.cycle.gangs import POD_GROUP_LABEL, Gangs, Terms
 from neaptide.placement.place import Placement
 from neaptide.placement.profile import DEFAULT
 
@@ -128,3 +129,64 @@ def test_domains_that_only_look_like_well_known_ones_are_hashed() -> None:
     assert b"secret" not in text
     assert b"topology.kubernetes.io/zone" in text
     assert re.search(rb'"apiVersion":"x[0-9a-f]{12}/v1"', text)
+
+
+ANNOTATIONS = {
+    "karpenter.sh/do-not-disrupt": "true",
+    "controller.kubernetes.io/pod-deletion-cost": "-5",
+    "karpenter.sh/secret-free-text": "secretvalue",
+    "koordinator.sh/note": "contact secretteam",
+    "scheduling.koordinator.sh/reservation-affinity": '{"name":"secretroom","reservationSelector":{"acme.example/team":"secretteam"}}',
+    "scheduling.koordinator.sh/reservation-allocated": "secret, and no JSON",
+}
+
+
+def test_annotations_keep_only_values_that_are_known_to_be_harmless() -> None:
+    text, shared = anonymised([pod("web", annotations=ANNOTATIONS)])
+    assert re.findall(rb"\w*secret[a-z]+e\w*|secret,|acme", text) == []
+    kept = shared.pod_annotations(0)
+    assert {key for key, value in kept.items() if value == ANNOTATIONS[key]} == set(list(ANNOTATIONS)[:2])
+    affinity = msgspec.json.decode(kept["scheduling.koordinator.sh/reservation-affinity"])
+    assert affinity["name"] == Anonymiser(SALT).text("secretroom")
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
+GANG = "gang.scheduling.koordinator.sh/"
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, st.booleans()), min_size=1, max_size=8))
+def test_pods_of_a_gang_are_still_one_gang_and_gangs_that_go_together_still_do(
+    members: list[tuple[str, str, bool]],
+) -> None:
+    together = msgspec.json.encode(sorted({f"{space}/{gang}" for space, gang, _ in members})).decode()
+    terms = {
+        GANG + "min-available": "1",
+        GANG + "waiting-time": "90s",
+        GANG + "mode": "NonStrict",
+        GANG + "groups": together,
+    }
+    items: list[AnyObject] = [
+        pod(
+            f"p{number}",
+            namespace=space,
+            labels={POD_GROUP_LABEL: gang} if labelled else {},
+            annotations=terms | {GANG + "name": gang},
+        )
+        for number, (space, gang, labelled) in enumerate(members)
+    ]
+    before, (_, after) = cluster([Found("", each) for each in items]), anonymised(items)
+    hashed = Anonymiser(SALT)
+
+    def renamed(gang: str) -> str:
+        return "/".join(map(hashed.text, gang.split("/")))
+
+    was, now = Gangs(before), Gangs(after)
+    for key in before.pods.by_key:
+        gang = was.saw(key)
+        assert gang is not None
+        now.saw(renamed(key))
+        assert now.gang_of(after.pods.by_key[renamed(key)]) == renamed(gang)
+    for gang in {f"{space}/{name}" for space, name, _ in members}:
+        wanted, found = was.terms(gang), now.terms(renamed(gang))
+        assert isinstance(wanted, Terms)
+        assert found == wanted._replace(together=tuple(sorted(map(renamed, wanted.together))))

@@ -1,11 +1,12 @@
 """A dump that can be shared: names hashed, structure kept.
 
 Only what the model reads is in it: no environment, command, secret, config or status message gets that far. Of that, every text is hashed that is not
-known to be harmless (kinds, phases, operators, times, quantities, and the labels and annotations of the projects that Neaptide honours).
+known to be harmless (kinds, phases, operators, times, quantities, and labels and annotations of which a list here says so).
 One text has one hash throughout, so that owners, selectors, claims and nodes still find each other; without the salt a hash cannot be
 tried against a list of likely names.
 """
 
+import contextlib
 import hmac
 import re
 from collections.abc import Iterable
@@ -45,12 +46,36 @@ _ENUMS = frozenset(
 )
 """Fields whose values come from a short list, or say nothing of whose cluster it is."""
 _AMOUNTS = frozenset(
-    ["requests", "limits", "allocatable", "capacity", "overhead", "allocatedResources", "usage", "min", "max", "used"]
+    [
+        "requests",
+        "limits",
+        "allocatable",
+        "capacity",
+        "overhead",
+        "allocatedResources",
+        "usage",
+        "min",
+        "max",
+        "used",
+        "resources",
+        "shared-weight",
+        "guaranteed",
+        "total-resource",
+    ]
 )
-_LABELS = frozenset(["labels", "matchLabels", "nodeSelector", "selector"])
+_LABELS = frozenset(["labels", "matchLabels", "nodeSelector", "selector", "reservationSelector"])
 _LABEL_KEYS = frozenset(("topologyKey", "matchLabelKeys", "mismatchLabelKeys", "key"))
-_PLAIN_KEYS = ("cpu", "memory", "ephemeral-storage", "pods", "storage", "metadata.name", "")
-"""Keys without a domain that are nobody's own: resources, and the field by which a DaemonSet's pods name their node."""
+_PLAIN_KEYS = (
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "pods",
+    "storage",
+    "metadata.name",
+    "pod-group.scheduling.sigs.k8s.io",
+    "",
+)
+"""Keys without a domain that are nobody's own: resources, the field by which a DaemonSet's pods name their node, a pod's gang."""
 _PLAIN = re.compile(r"[0-9T:.Z+%-]*")
 """Times, numbers and percentages."""
 
@@ -87,6 +112,10 @@ _TELLING = (
     "eks-node-viewer/instance-price",
     "koordinator.sh/qosClass",
     "koordinator.sh/priority-class",
+    "koordinator.sh/eviction-enabled",
+    "quota.scheduling.koordinator.sh/is-parent",
+    "quota.scheduling.koordinator.sh/allow-lent-resource",
+    "quota.scheduling.koordinator.sh/preemptible",
 )
 """Labels whose values are kept: what a node is and costs, how a pod is to be treated."""
 _READ_ANNOTATIONS = (
@@ -97,9 +126,46 @@ _READ_ANNOTATIONS = (
     "node.koordinator.sh/",
     "scheduling.koordinator.sh/",
     "gang.scheduling.koordinator.sh/",
+    "quota.scheduling.koordinator.sh/",
     "neaptide.io/",
     "kubernetes.io/config.mirror",
 )
+_TELLING_ANNOTATIONS = frozenset(
+    [
+        "karpenter.sh/do-not-disrupt",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict",
+        "cluster-autoscaler.kubernetes.io/scale-down-disabled",
+        "cluster-autoscaler.kubernetes.io/pod-scale-up-delay",
+        "controller.kubernetes.io/pod-deletion-cost",
+        "koordinator.sh/eviction-priority",
+        "koordinator.sh/eviction-policy",
+        "node.koordinator.sh/colocation-strategy",
+        "scheduling.koordinator.sh/usage-thresholds",
+        "gang.scheduling.koordinator.sh/mode",
+        "gang.scheduling.koordinator.sh/match-policy",
+        "gang.scheduling.koordinator.sh/waiting-time",
+        "neaptide.io/hold",
+        "neaptide.io/spot",
+        "neaptide.io/prefer-spot",
+        "neaptide.io/reserve-on-update",
+        "neaptide.io/virtual-nodes",
+    ]
+)
+"""Annotations whose values are kept: switches, modes, durations, percentages. Those of all others are hashed."""
+_JSON_ANNOTATIONS = frozenset(
+    [
+        "node.koordinator.sh/reservation",
+        "scheduling.koordinator.sh/device-allocated",
+        "scheduling.koordinator.sh/reservation-allocated",
+        "scheduling.koordinator.sh/reservation-affinity",
+        "gang.scheduling.koordinator.sh/groups",
+        "quota.scheduling.koordinator.sh/namespaces",
+        "quota.scheduling.koordinator.sh/shared-weight",
+        "quota.scheduling.koordinator.sh/guaranteed",
+        "quota.scheduling.koordinator.sh/total-resource",
+    ]
+)
+"""Annotations that are JSON, of which the texts are hashed one by one: what they refer to is still found."""
 _WELL_KNOWN = frozenset(
     [
         "default",
@@ -113,6 +179,7 @@ _WELL_KNOWN = frozenset(
         "koord-mid",
         "koord-batch",
         "koord-free",
+        "koordinator-root-quota",
     ]
 )
 """Names that every cluster has, and that policies look for."""
@@ -148,13 +215,17 @@ class Anonymiser:
             return self._api_version(value)
         if not isinstance(value, str) or name in _ENUMS or _PLAIN.fullmatch(value):
             return value
+        if name == "groups":  # of gangs, as namespace/name
+            return "/".join(map(self.text, value.split("/")))
         return self._label_key(value) if name in _LABEL_KEYS else self.text(value)
 
     def _mapping(self, value: dict[str, Json], name: str) -> dict[str, Json]:
-        if name in _AMOUNTS and all(isinstance(each, str) for each in value.values()):
+        if name in _AMOUNTS and all(isinstance(each, str | int | float) for each in value.values()):
             return {self._label_key(key): amount for key, amount in value.items()}
         if name == "annotations":
-            return {key: text for key, text in value.items() if key.startswith(_READ_ANNOTATIONS)}
+            return {
+                key: self._annotation(key, text) for key, text in value.items() if key.startswith(_READ_ANNOTATIONS)
+            }
         if name in _LABELS and all(isinstance(each, str) for each in value.values()):
             return {self._label_key(key): self._label_value(key, text) for key, text in value.items()}
         plain = {key: self._value(key, each) for key, each in value.items()}
@@ -165,6 +236,15 @@ class Anonymiser:
             if "value" in value:
                 plain["value"] = self._label_value(key, value["value"])
         return plain
+
+    def _annotation(self, key: str, text: str) -> str:
+        if key in _TELLING_ANNOTATIONS or _PLAIN.fullmatch(text):
+            return text
+        if key in _JSON_ANNOTATIONS:
+            with contextlib.suppress(msgspec.DecodeError):
+                found = self._value(key.rpartition("/")[2], msgspec.json.decode(text))
+                return msgspec.json.encode(found).decode()
+        return self.text(text)
 
     def _api_version(self, value: str) -> str:
         """Groups without a dot are Kubernetes' own; others may be a company's domain."""
