@@ -57,13 +57,13 @@ def pod_values(
         seconds(meta.creation_timestamp),
         seconds(status.start_time),
         seconds(meta.deletion_timestamp),
-        is_ready(status.conditions),
+        _is_ready(status.conditions),
         bool(spec.scheduling_gates),
         _GRACE if grace is None else grace,
     )
 
 
-def is_ready(conditions: Iterable[objects.Condition]) -> bool:
+def _is_ready(conditions: Iterable[objects.Condition]) -> bool:
     """What the condition Ready says; without one a pod is not ready."""
     for each in conditions:
         if each.type == "Ready":
