@@ -119,17 +119,19 @@ def _fingerprint(
     snapshot: ClusterSnapshot, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...], now: float
 ) -> str:
     """What a decision depends on, in short."""
-    total = blake2b(digest_size=16)
     nodes, pods = snapshot.nodes, snapshot.pods
-    for row in nodes.indices().tolist():
-        taints = msgspec.msgpack.encode(snapshot.node_taints(row))
-        state = f"{nodes.names[row]} {nodes.price[row]} {nodes.ready[row]} {nodes.unschedulable[row]}"
-        total.update(state.encode() + taints)
-    for row in pods.indices().tolist():
-        total.update(f"{pods.keys[row]} {pods.uids[row]} {pods.node[row]} {pods.phase[row]}".encode())
-    for offering in snapshot.offerings:
-        total.update(
-            f"{offering.instance_type} {offering.capacity_type} {offering.zone} {offering.price_per_hour}".encode()
-        )
-    total.update(msgspec.json.encode((spec, spent, now // _LOOK_AGAIN_SECONDS)))
+    alive, there = nodes.indices(), pods.indices()
+    total = blake2b(digest_size=16)
+    for column in (alive, nodes.price[alive], nodes.ready[alive], nodes.unschedulable[alive]):
+        total.update(column.tobytes())
+    for column in (there, pods.node[there], pods.phase[there]):
+        total.update(column.tobytes())
+    words = (
+        [(nodes.names[row], snapshot.node_taints(row)) for row in alive.tolist()],
+        pods.keys,
+        pods.uids,
+        [(each.instance_type, each.capacity_type, each.zone, each.price_per_hour) for each in snapshot.offerings],
+        (spec, spent, now // _LOOK_AGAIN_SECONDS),
+    )
+    total.update(msgspec.msgpack.encode(words))
     return total.hexdigest()

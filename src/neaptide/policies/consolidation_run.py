@@ -59,6 +59,9 @@ class Run:
 
     def advance(self) -> None:
         """Every node one step further, as far as budgets and room go."""
+        if not self.sources and not self.orders:
+            self._untaint_others()
+            return
         snapshot, spec = self.snapshot, self.spec
         rows = [snapshot.nodes.by_name[name] for name in self.sources]
         looked = dict(zip(self.sources, candidates(snapshot, rows, self._covers, after=0.0, now=self.now), strict=True))
