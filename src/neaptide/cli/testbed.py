@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,7 +29,70 @@ if TYPE_CHECKING:
 
 _NODES = 10
 
+Manifests = list[dict[str, Any]]
 Words = Annotated[tuple[str, ...], Parameter(consume_multiple=True)]
+
+
+@dataclass(frozen=True)
+class MixFlags:
+    """What kwok's nodes are drawn from."""
+
+    node_types: Words = ()
+    """types of the catalogue to draw from; by default some of it, or all of --prices."""
+    zones: Words = DEFAULT_ZONES
+    """to spread the nodes over."""
+    spot_fraction: float = 0.3
+    """the part of the nodes that are spot, 0 to 1."""
+    spot_price: float = 0.4
+    """of spot nodes, as a part of the on-demand price."""
+    seed: int = 1
+    """the same seed draws the same nodes."""
+    prices: str | None = None
+    """a price catalogue (YAML or CSV) with types and their sizes; by default the one that comes with the package."""
+
+    def nodes(self, count: int) -> Manifests:
+        """So many of them. Raises UsageError."""
+        if count < 0:
+            raise unacceptable("--nodes", count, "0 or more")
+        for option, part in (("--spot-fraction", self.spot_fraction), ("--spot-price", self.spot_price)):
+            if not 0 <= part <= 1:
+                raise unacceptable(option, part, "0 to 1")
+        if not self.zones:
+            raise unacceptable("--zones", "", "one zone or more")
+        wanted = self.node_types or (() if self.prices else DEFAULT_TYPES)
+        mix = Mix(
+            offerings=_offerings(wanted, self.prices),
+            zones=self.zones,
+            spot_fraction=self.spot_fraction,
+            spot_price=self.spot_price,
+            seed=self.seed,
+        )
+        return draw(count, mix)
+
+
+@dataclass(frozen=True)
+class OpenbFlags:
+    """What of the openb trace is there besides."""
+
+    openb: Path | None = None
+    """a directory with the openb trace, whose GPU nodes are added."""
+    openb_pods: int = 0
+    """how many of its pods are created, in the trace's order."""
+    openb_scheduler: str = "default-scheduler"
+    """the scheduler that they name."""
+
+    def objects(self) -> tuple[Manifests, Manifests]:
+        """Nodes and pods. Raises UsageError."""
+        if self.openb is None:
+            if self.openb_pods:
+                raise unacceptable("--openb-pods", self.openb_pods, "0, unless --openb says where the trace is")
+            return [], []
+        with _told():
+            trace = openb_trace.read(self.openb)
+        return openb_trace.nodes(trace), openb_trace.pods(trace, self.openb_pods, self.openb_scheduler)
+
+
+_ANY_MIX, _NO_TRACE = MixFlags(), OpenbFlags()
 
 
 def up(
@@ -38,15 +102,8 @@ def up(
     nodes: int | None = None,
     real_nodes: int = 0,
     node_cpus: Words = (),
-    node_types: Words = (),
-    zones: Words = DEFAULT_ZONES,
-    spot_fraction: float = 0.3,
-    spot_price: float = 0.4,
-    seed: int = 1,
-    prices: str | None = None,
-    openb: Path | None = None,
-    openb_pods: int = 0,
-    openb_scheduler: str = "default-scheduler",
+    mix: Annotated[MixFlags, Parameter(name="*")] = _ANY_MIX,
+    trace: Annotated[OpenbFlags, Parameter(name="*")] = _NO_TRACE,
 ) -> int:
     """Bring a control plane up, or what of it is missing, and see that it has the nodes.
 
@@ -56,27 +113,14 @@ def up(
         nodes: how many kwok plays, 10 unless there are real ones; those that are there stay as they are.
         real_nodes: how many run pods for real, with kubelet, containerd and runc; wants root and `make system-deps`.
         node_cpus: the CPUs of each real node, as in 0 1 or 0-1 2-3; by default all have all.
-        node_types: types of the catalogue to draw from; by default some of it, or all of --prices.
-        zones: to spread the nodes over.
-        spot_fraction: the part of the nodes that are spot, 0 to 1.
-        spot_price: of spot nodes, as a part of the on-demand price.
-        seed: the same seed draws the same nodes.
-        prices: a price catalogue (YAML or CSV) with types and their sizes; by default the one that comes with the package.
-        openb: a directory with the openb trace, whose GPU nodes are added.
-        openb_pods: how many of its pods are created, in the trace's order.
-        openb_scheduler: the scheduler that they name.
+        mix: of the nodes that kwok plays.
+        trace: whose nodes and pods are added.
     """
     if nodes is None:
         nodes = 0 if real_nodes else _NODES
-    manifests = _drawn_nodes(nodes, node_types, zones, spot_fraction, spot_price, seed, prices)
-    pods: list[dict[str, Any]] = []
-    if openb is not None:
-        with _told():
-            trace = openb_trace.read(openb)
-        manifests += openb_trace.nodes(trace)
-        pods = openb_trace.pods(trace, openb_pods, openb_scheduler)
-    elif openb_pods:
-        raise unacceptable("--openb-pods", openb_pods, "0, unless --openb says where the trace is")
+    manifests = mix.nodes(nodes)
+    traced, pods = trace.objects()
+    manifests += traced
     if real_nodes < 0:
         raise unacceptable("--real-nodes", real_nodes, "0 or more")
     began = time.monotonic()
@@ -98,10 +142,7 @@ def up(
             with progress(f"starting {len(shapes)} real nodes") as report:
                 new += RealNodes(testbed).up(shapes, report)
     count = len(manifests) + len(shapes)
-    print(
-        f"The control plane is ready ({ready - began:.1f} s), and so are {count} nodes, {new} of them new",
-        end="",
-    )
+    print(f"The control plane is ready ({ready - began:.1f} s), and so are {count} nodes, {new} of them new", end="")
     print(f" ({time.monotonic() - ready:.1f} s).\n\n  export KUBECONFIG={testbed.kubeconfig}")
     return OK
 
@@ -191,29 +232,6 @@ def build(*, with_: Annotated[tuple[Literal["helm"], ...], Parameter("--with", c
 def _build() -> Path:
     with progress("building the control plane (once; about 10 minutes on 2 cores)") as report:
         return ensure_built(report)
-
-
-def _drawn_nodes(
-    count: int,
-    types: Sequence[str],
-    zones: Sequence[str],
-    spot_fraction: float,
-    spot_price: float,
-    seed: int,
-    prices: str | None,
-) -> list[dict[str, Any]]:
-    if count < 0:
-        raise unacceptable("--nodes", count, "0 or more")
-    for option, value in (("--spot-fraction", spot_fraction), ("--spot-price", spot_price)):
-        if not 0 <= value <= 1:
-            raise unacceptable(option, value, "0 to 1")
-    if not zones:
-        raise unacceptable("--zones", "", "one zone or more")
-    wanted = types or (() if prices else DEFAULT_TYPES)
-    mix = Mix(
-        offerings=_offerings(wanted, prices), zones=zones, spot_fraction=spot_fraction, spot_price=spot_price, seed=seed
-    )
-    return draw(count, mix)
 
 
 def _offerings(types: Sequence[str], prices: str | None) -> "list[Offering]":

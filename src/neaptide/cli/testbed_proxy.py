@@ -4,6 +4,7 @@ import asyncio
 import re
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,23 +21,77 @@ from neaptide.testbed.proxy import Proxy
 _SHOW_EVERY = 1.0  # seconds
 
 
+@dataclass(frozen=True)
+class FaultFlags:
+    """Which requests are struck, and what befalls them."""
+
+    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ()
+    """of the requests to strike, such as GET or POST; by default all."""
+    path: str = ""
+    """a regular expression that the path and query of the requests to strike hold; by default all."""
+    chance: float = 1.0
+    """of such a request to be struck, 0 to 1."""
+    times: int | None = None
+    """so many requests are struck, and no more."""
+    delay: str = "0s"
+    """until the request goes on, as in 200ms or 1.5s."""
+    drop: bool = False
+    """end the connection before the request goes on."""
+    answer: int | None = None
+    """a status to answer in the server's place: 409, 410, 429, 500, 503 or 504."""
+    retry_after: int | None = None
+    """seconds that this answer tells to wait."""
+    throttle: str | None = None
+    """bytes a second at which answers go back, as in 64Ki."""
+    cut_after: str | None = None
+    """bytes of the answer after which the connection ends, as in 10Ki; 0 loses all of it."""
+    cut_events: int | None = None
+    """events of a watch after which the connection ends."""
+    reset: bool = False
+    """end connections by a TCP reset."""
+
+    def fault(self) -> Fault:
+        """What they say. Raises UsageError."""
+        if not 0 <= self.chance <= 1:
+            raise unacceptable("--chance", self.chance, "0 to 1")
+        if self.answer is not None and self.answer not in REASONS:
+            raise unacceptable("--answer", self.answer, ", ".join(str(int(status)) for status in REASONS))
+        counts = {"--times": self.times, "--cut-events": self.cut_events, "--retry-after": self.retry_after}
+        for option, count in counts.items():
+            if count is not None and count < 1:
+                raise unacceptable(option, count, "1 or more")
+        try:
+            re.compile(self.path)
+        except re.error as error:
+            raise unacceptable("--path", self.path, f"a regular expression ({error})") from error
+        seconds = go_duration(self.delay)
+        if seconds is None or seconds < 0:
+            raise unacceptable("--delay", self.delay, "a duration, as in 200ms or 1.5s")
+        return Fault(
+            methods=frozenset(method.upper() for method in self.methods),
+            path=self.path,
+            chance=self.chance,
+            times=self.times,
+            delay=seconds,
+            drop=self.drop,
+            answer=self.answer,
+            retry_after=self.retry_after,
+            bytes_per_second=_bytes("--throttle", self.throttle, 1),
+            cut_bytes=_bytes("--cut-after", self.cut_after, 0),
+            cut_events=self.cut_events,
+            reset=self.reset,
+        )
+
+
+_NO_FLAGS = FaultFlags()
+
+
 def proxy(
     *,
     name: str = "default",
     directory: Path | None = None,
     port: int = 0,
-    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
-    path: str = "",
-    chance: float = 1.0,
-    times: int | None = None,
-    delay: str = "0s",
-    drop: bool = False,
-    answer: int | None = None,
-    retry_after: int | None = None,
-    throttle: str | None = None,
-    cut_after: str | None = None,
-    cut_events: int | None = None,
-    reset: bool = False,
+    faults: Annotated[FaultFlags, Parameter(name="*")] = _NO_FLAGS,
 ) -> int:
     """Stand before the API server and make faults, until interrupted. Prints a kubeconfig that leads through the proxy.
 
@@ -44,48 +99,10 @@ def proxy(
         name: of the cluster.
         directory: where it keeps everything, if not in the place by its name.
         port: to listen on; 0 takes any that is free.
-        methods: of the requests to strike, such as GET or POST; by default all.
-        path: a regular expression that the path and query of the requests to strike hold; by default all.
-        chance: of such a request to be struck, 0 to 1.
-        times: so many requests are struck, and no more.
-        delay: until the request goes on, as in 200ms or 1.5s.
-        drop: end the connection before the request goes on.
-        answer: a status to answer in the server's place: 409, 410, 429, 500, 503 or 504.
-        retry_after: seconds that this answer tells to wait.
-        throttle: bytes a second at which answers go back, as in 64Ki.
-        cut_after: bytes of the answer after which the connection ends, as in 10Ki; 0 loses all of it.
-        cut_events: events of a watch after which the connection ends.
-        reset: end connections by a TCP reset.
+        faults: that befall requests.
     """
-    if not 0 <= chance <= 1:
-        raise unacceptable("--chance", chance, "0 to 1")
-    if answer is not None and answer not in REASONS:
-        raise unacceptable("--answer", answer, ", ".join(str(int(status)) for status in REASONS))
-    for option, count in (("--times", times), ("--cut-events", cut_events), ("--retry-after", retry_after)):
-        if count is not None and count < 1:
-            raise unacceptable(option, count, "1 or more")
+    fault = faults.fault()
     try:
-        re.compile(path)
-    except re.error as error:
-        raise unacceptable("--path", path, f"a regular expression ({error})") from error
-    seconds = go_duration(delay)
-    if seconds is None or seconds < 0:
-        raise unacceptable("--delay", delay, "a duration, as in 200ms or 1.5s")
-    try:
-        fault = Fault(
-            methods=frozenset(method.upper() for method in methods),
-            path=path,
-            chance=chance,
-            times=times,
-            delay=seconds,
-            drop=drop,
-            answer=answer,
-            retry_after=retry_after,
-            bytes_per_second=_bytes("--throttle", throttle, 1),
-            cut_bytes=_bytes("--cut-after", cut_after, 0),
-            cut_events=cut_events,
-            reset=reset,
-        )
         site = Testbed(directory or directory_of(name)).site
         asyncio.run(_stand(Proxy(site, [fault], port=port)))
     except TestbedError as error:
