@@ -3,14 +3,12 @@
 import time
 from typing import NamedTuple
 
-import msgspec
-from msgspec import Raw, Struct
-
 from neaptide.cli.connection import Connection, speak
 from neaptide.kube.configuration import Chosen, catalogue_of, choose
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.discovery import served
 from neaptide.kubeapi.errors import Forbidden
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import POLICIES, PRICE_CATALOGUES, Resource
 from neaptide.pricing.catalogue import Catalogue
 
@@ -34,10 +32,6 @@ def read_intent(connection: Connection) -> Intent:
     return speak(connection, _read)
 
 
-class _List(Struct):
-    items: list[Raw] = []
-
-
 async def _read(client: Client) -> Intent:
     there = await served(client)
     raws: dict[Resource, list[bytes]] = {}
@@ -48,7 +42,7 @@ async def _read(client: Client) -> Intent:
         except Forbidden:
             pages = []
             notes.append(f"could not see {kind.plural}: list is not allowed")
-        raws[kind] = [bytes(raw) for page in pages for raw in msgspec.json.decode(page, type=_List).items]
+        raws[kind] = [bytes(raw) for page in pages for raw in items_of(page)]
     catalogue, problems = catalogue_of(raws[PRICE_CATALOGUES])
     chosen = choose(raws[POLICIES], time.time()) if raws[POLICIES] else None
     refused = [each for each in chosen.verdicts.values() if not each.ready] if chosen else []

@@ -30,6 +30,7 @@ from neaptide.kube.world import World
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import Forbidden, NotFound
 from neaptide.kubeapi.lease import Election
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import LEASES, PLANS
 from neaptide.loop import Cycle
 from neaptide.model.actions import Outcome
@@ -67,10 +68,6 @@ class _Lease(Struct):
         return (self.spec.holder_identity or "") if time.time() < holds_until else ""
 
 
-class _Leases(Struct):
-    items: list[_Lease] = []
-
-
 class Lead(NamedTuple):
     """Where the controller's lease is, or would be, and who holds it; empty where nobody does."""
 
@@ -91,7 +88,7 @@ async def leader(client: Client, namespace: str, otherwise: str) -> Lead:
             leases = [msgspec.json.decode(await client.get(LEASES, LEASE, namespace), type=_Lease)]
         else:
             pages = [page async for page in client.list(LEASES, field_selector=f"metadata.name={LEASE}")]
-            leases = [each for page in pages for each in msgspec.json.decode(page, type=_Leases).items]
+            leases = [each for page in pages for each in items_of(page, _Lease)]
     except NotFound:
         return Lead(namespace, "")
     except Forbidden:

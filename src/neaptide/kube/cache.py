@@ -12,7 +12,8 @@ from functools import partial
 from msgspec import Raw, Struct
 
 from neaptide.kube.disruptions import Disruptions
-from neaptide.kube.reading import Key, Reader, items_of, key_of
+from neaptide.kube.reading import Key, Reader, key_of
+from neaptide.kubeapi.pages import items_of
 from neaptide.model import objects
 from neaptide.model.any_object import AnyObject
 from neaptide.model.manifests import KINDS, describe

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from neaptide.kube.streams import Stream, choose
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import ApiError, Gone, NotFound
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import NODE_METRICS, POD_METRICS, Resource
 
 _TRIES = 3
@@ -30,20 +31,15 @@ class Listing(NamedTuple):
         """Every object as JSON, with its kind and API version, which the items of a list do not carry."""
         for resource, page in self.pages:
             head = b'{"kind":"%s","apiVersion":"%s",' % (resource.kind.encode(), resource.api_version.encode())
-            for raw in _items.decode(page).items:
+            for raw in items_of(page):
                 item = bytes(raw)
                 yield item if _named.decode(item).kind else head + item[1:]
-
-
-class _List(Struct):
-    items: list[Raw] = []
 
 
 class _Named(Struct):
     kind: str = ""
 
 
-_items = msgspec.json.Decoder(_List)
 _named = msgspec.json.Decoder(_Named)
 
 

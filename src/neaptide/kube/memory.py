@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import AlreadyExists, Conflict, NotFound
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import CONFIG_MAPS
 
 NAME = "neaptide-memory"
@@ -54,10 +55,6 @@ class _ConfigMap(Struct, frozen=True, rename="camel"):
 
 class _Named(Struct, frozen=True):
     metadata: _Meta = field(default_factory=_Meta)
-
-
-class _Names(Struct, frozen=True):
-    items: list[_Named] = []
 
 
 class MemoryStore:
@@ -160,7 +157,7 @@ class MemoryStore:
         """Every piece that is there, those of a process that died while it wrote among them."""
         found: set[str] = set()
         async for page in self._client.list(CONFIG_MAPS, self._namespace, label_selector=f"{_LABEL}={self._name}"):
-            found |= {each.metadata.name for each in msgspec.json.decode(page, type=_Names).items}
+            found |= {each.metadata.name for each in items_of(page, _Named)}
         return found - {self._name}
 
     def _object(self, name: str) -> dict[str, Any]:

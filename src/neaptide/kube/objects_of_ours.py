@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import Resource
 from neaptide.kubeapi.watch import Bookmark, Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
 
@@ -19,10 +20,6 @@ class _Meta(Struct, frozen=True):
 
 class _Named(Struct, frozen=True):
     metadata: _Meta = field(default_factory=_Meta)
-
-
-class _List(Struct, frozen=True):
-    items: list[Raw] = []
 
 
 class OwnObjects:
@@ -64,7 +61,7 @@ class OwnObjects:
                     case Relisted():
                         self._named = set()
                     case Listed():
-                        for raw in msgspec.json.decode(event.raw, type=_List).items:
+                        for raw in items_of(event.raw):
                             self._put(raw)
                     case Changed():
                         if self._put(event.raw) and self.synced.is_set() and self._counts(event.raw):

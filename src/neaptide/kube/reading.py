@@ -25,16 +25,7 @@ class _Named(Struct, gc=False):
     metadata: _Meta = field(default_factory=_Meta)
 
 
-class _List(Struct, gc=False):
-    items: list[Raw] = []
-
-
-_names, _lists = msgspec.json.Decoder(_Named), msgspec.json.Decoder(_List)
-
-
-def items_of(page: bytes) -> list[Raw]:
-    """The JSON of each object of a list."""
-    return _lists.decode(page).items
+_names = msgspec.json.Decoder(_Named)
 
 
 def key_of(kind: str, raw: bytes | Raw) -> Key:

@@ -15,6 +15,7 @@ from neaptide.admission.registry import RULES
 from neaptide.kube.crds.policy import PolicyObject
 from neaptide.kubeapi.client import Client, Patch
 from neaptide.kubeapi.errors import Conflict, Invalid, NotFound
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import MUTATING_POLICIES, MUTATING_POLICY_BINDINGS, MUTATING_WEBHOOKS, Resource
 from neaptide.loop import Mode
 from neaptide.model.objects import Metadata
@@ -111,11 +112,7 @@ class _Object(Struct):
     metadata: Metadata = field(default_factory=Metadata)
 
 
-class _List(Struct):
-    items: list[_Object] = []
-
-
 async def _owned(client: Client, resource: Resource) -> list[str]:
     selector = ",".join(f"{key}={value}" for key, value in OWNED.items())
     pages = [page async for page in client.list(resource, label_selector=selector)]
-    return [item.metadata.name for page in pages for item in msgspec.json.decode(page, type=_List).items]
+    return [item.metadata.name for page in pages for item in items_of(page, _Object)]

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from neaptide.kube.acting.carrying import WORKLOADS, AlreadyError, Api, RefusedError, fresh
 from neaptide.kubeapi.errors import Forbidden
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import HORIZONTAL_POD_AUTOSCALERS, PODS
 from neaptide.model.actions import Ref, Resume, Suspend
 from neaptide.model.objects import LabelSelector, Pod, Workload
@@ -39,14 +40,6 @@ class _ScalerMeta(Struct, frozen=True):
 class _Scaler(Struct, frozen=True):
     metadata: _ScalerMeta = _ScalerMeta()
     spec: _ScalerSpec = _ScalerSpec()
-
-
-class _Scalers(Struct, frozen=True):
-    items: list[_Scaler] = []
-
-
-class _Pods(Struct, frozen=True):
-    items: list[Pod] = []
 
 
 async def suspend(action: Suspend, api: Api) -> None:
@@ -111,7 +104,7 @@ async def refuse_autoscaled(target: Ref, api: Api) -> None:
     """Raises RefusedError where an autoscaler sets the replicas of a workload, or nobody can see whether one does."""
     try:
         async for page in api.client.list(HORIZONTAL_POD_AUTOSCALERS, target.namespace):
-            for scaler in msgspec.json.decode(page, type=_Scalers).items:
+            for scaler in items_of(page, _Scaler):
                 aim = scaler.spec.scale_target_ref
                 if (aim.kind, aim.name) == (target.kind, target.name):
                     name = scaler.metadata.name
@@ -134,7 +127,7 @@ async def _pods_of(workload: Workload, api: Api) -> AsyncIterator[Pod]:
     chosen = "" if workload.spec.selector is None else _as_text(workload.spec.selector)
     if chosen:
         async for page in api.client.list(PODS, workload.metadata.namespace, label_selector=chosen):
-            for pod in msgspec.json.decode(page, type=_Pods).items:
+            for pod in items_of(page, Pod):
                 yield pod
 
 

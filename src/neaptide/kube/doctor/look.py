@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Mapping
 
-import msgspec
 from msgspec import Struct, field
 
 from neaptide.kube.doctor.finding import Right
@@ -12,6 +11,7 @@ from neaptide.kube.doctor.rights import NEEDED
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.discovery import allowed, served
 from neaptide.kubeapi.errors import ApiError, Forbidden
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import LEASES, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 from neaptide.model.objects import Metadata
 from neaptide.model.times import seconds
@@ -59,10 +59,6 @@ class _Lease(Struct):
     spec: _LeaseSpec = field(default_factory=_LeaseSpec)
 
 
-class _Leases(Struct):
-    items: list[_Lease] = []
-
-
 async def _leases(client: Client) -> dict[str, tuple[str, float]] | None:
     """Those of elections; the leases of nodes are left out. None where they may not be listed."""
     found = {}
@@ -71,7 +67,7 @@ async def _leases(client: Client) -> dict[str, tuple[str, float]] | None:
     except Forbidden:
         return None
     for page in pages:
-        for lease in msgspec.json.decode(page, type=_Leases).items:
+        for lease in items_of(page, _Lease):
             if lease.metadata.namespace != "kube-node-lease":
                 key = f"{lease.metadata.namespace}/{lease.metadata.name}"
                 found[key] = (lease.spec.holder_identity or "", seconds(lease.spec.renew_time))
@@ -103,10 +99,6 @@ class _Configuration(Struct):
     webhooks: list[_Webhook] = []
 
 
-class _Configurations(Struct):
-    items: list[_Configuration] = []
-
-
 async def _webhooks(client: Client) -> dict[str, str]:
     """The webhooks that are asked about pods."""
     found = {}
@@ -116,7 +108,7 @@ async def _webhooks(client: Client) -> dict[str, str]:
         except Forbidden:
             continue
         for page in pages:
-            for configuration in msgspec.json.decode(page, type=_Configurations).items:
+            for configuration in items_of(page, _Configuration):
                 for hook in configuration.webhooks:
                     if any(name in ("pods", "*", "*/*") for rule in hook.rules for name in rule.resources):
                         found[hook.name] = hook.failure_policy

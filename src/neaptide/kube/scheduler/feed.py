@@ -8,9 +8,10 @@ import structlog
 from msgspec import Raw, Struct
 
 from neaptide.kube.cache import known
-from neaptide.kube.reading import Key, Reader, items_of, key_of
+from neaptide.kube.reading import Key, Reader, key_of
 from neaptide.kube.streams import Stream
 from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.watch import Bookmark, Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
 from neaptide.model.any_object import AnyObject
 from neaptide.model.objects import OwnerReference, Workload

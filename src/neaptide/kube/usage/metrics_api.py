@@ -4,19 +4,15 @@ from collections.abc import Iterable
 from math import isnan, nan
 
 import msgspec
-from msgspec import Struct
 
 from neaptide.kube.usage.readings import Reading, Readings
 from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import NODE_METRICS, POD_METRICS, Resource
 from neaptide.model.objects import NodeMetrics, PodMetrics
 from neaptide.model.problems import FieldError
 from neaptide.model.quantity import for_resource
 from neaptide.model.times import seconds
-
-
-class _List(Struct, frozen=True):
-    items: list[msgspec.Raw] = []
 
 
 class MetricsApi:
@@ -49,7 +45,7 @@ class MetricsApi:
     async def _items(self, resource: Resource, namespace: str) -> list[msgspec.Raw]:
         found: list[msgspec.Raw] = []
         async for page in self._client.list(resource, namespace):
-            found += msgspec.json.decode(page, type=_List).items
+            found += items_of(page)
         return found
 
 
