@@ -137,7 +137,7 @@ def _scheduled(found: Scene) -> float:
 
 
 def _start_seconds(cache: str) -> float:
-    command = "import time; from neaptide.placement.engine import warm; t = time.perf_counter(); warm(); print(time.perf_counter() - t)"
+    command = "import time; from neaptide.placement import warm; t = time.perf_counter(); warm.engine(); print(time.perf_counter() - t)"
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
     return float(
         subprocess.run([sys.executable, "-c", command], env=environment, check=True, capture_output=True).stdout

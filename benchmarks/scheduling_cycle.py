@@ -16,13 +16,13 @@ from benchmarks.figure import Figure, Peer
 from neaptide.model import objects as o
 from neaptide.model.any_object import AnyObject
 from neaptide.model.scheduling_objects import ElasticQuota, ElasticQuotaSpec, PodGroup, PodGroupSpec
+from neaptide.placement import warm
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import Bind, Preempt
 from neaptide.placement.cycle.devices import CORE, GPU, MEMORY_RATIO
 from neaptide.placement.cycle.gangs import POD_GROUP_LABEL
 from neaptide.placement.cycle.machine import SchedulingCycle
 from neaptide.placement.cycle.profile import CycleProfile
-from neaptide.placement.engine import warm
 
 NODES, PODS, DEPLOYMENTS, GANG = 1_000, 5_000, 100, 50
 TARGET = Peer("the target: 5,000 pods within a second", 5_000)
@@ -38,7 +38,7 @@ class Seconds(NamedTuple):
 
 def figures() -> Iterator[Figure]:
     """Plain pods, pods of a quota, gangs, shared GPUs, and preemption on a full cluster."""
-    warm()
+    warm.scheduling()
     plain = _best(lambda: _run(_nodes(), _pods()))
     yield _figure("plan", plain.bound / plain.plan)
     yield _figure("all", plain.bound / plain.all)

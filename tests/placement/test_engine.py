@@ -8,7 +8,8 @@ from tests.placement.reference import Cluster
 
 from neaptide.model import objects as o
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.placement.engine import Engine, chunks, warm
+from neaptide.placement import warm
+from neaptide.placement.engine import Engine, chunks
 from neaptide.placement.filters.registry import DEFAULT_FILTERS
 from neaptide.placement.kernels import batch
 from neaptide.placement.kernels.jit import HAVE_NUMBA
@@ -151,7 +152,7 @@ def test_chunks_follow_each_other_and_fit_into_memory(classes: list[int], nodes:
 
 
 def test_a_kernel_is_compiled_once_for_all_batches() -> None:
-    warm()
+    warm.engine()
     snapshot = of_one_node("p0", "p1", cpu="64")
     snapshot.set(o.Node(o.Metadata(name="other"), status=o.NodeStatus(allocatable={"pods": "110", "cpu": "8"})))
     for labels in ({"app": "a"}, {"app": "b"}):

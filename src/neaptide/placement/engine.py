@@ -10,9 +10,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from neaptide.model import objects
 from neaptide.model.columns import NO_NODE, Bools, Longs
-from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.amounts import Fit, Unsuited
 from neaptide.placement.asks import Asks, allowed_to, asks_of
 from neaptide.placement.classes import PodClass
@@ -20,14 +18,14 @@ from neaptide.placement.filters.registry import DEFAULT_FILTERS
 from neaptide.placement.kernels import batch, batch_numpy
 from neaptide.placement.kernels.jit import HAVE_NUMBA, Twins
 from neaptide.placement.layout import Layout
-from neaptide.placement.profile import DEFAULT, Profile
+from neaptide.placement.profile import Profile
 from neaptide.placement.scores.registry import DEFAULT_SCORES
 from neaptide.placement.view import Pod, View
 
 PLACE = Twins(batch.place, batch_numpy.place)
 """(problem, classes of pods, out) -> None: see kernels/batch.py."""
 WORTH_COMPILING = 1 << 24
-"""Only batches of so many pods times nodes make a process wait for machine code; `warm` has it ready for all of them."""
+"""Only batches of so many pods times nodes make a process wait for machine code; `warm.engine` has it ready for all of them."""
 MOST_SCORES = 1 << 26
 """How many scores (nodes times classes) a chunk may have: six bytes each."""
 LAYING_OUT = 1 << 19
@@ -143,12 +141,3 @@ def _cut(classes: Sequence[int], limit: int) -> list[slice]:
             seen = set()
         seen.add(each)
     return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(classes)], strict=True)]
-
-
-def warm() -> None:
-    """Compile the kernel, or load what was compiled before, so that the first large batch need not wait for it."""
-    if HAVE_NUMBA:
-        snapshot = ClusterSnapshot()
-        snapshot.set(objects.Node(objects.Metadata(name="node"), status=objects.NodeStatus(allocatable={"pods": "1"})))
-        snapshot.set(objects.Pod(objects.Metadata(name="pod")))
-        Engine(View(snapshot), DEFAULT, compiled=True).place(np.zeros(1, dtype=np.int64))

@@ -29,7 +29,7 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.lease import Election
 from neaptide.model.actions import Ref
 from neaptide.model.objects import Pod
-from neaptide.placement import engine
+from neaptide.placement import warm
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import AnyCycleAction, Bind, Emit, Nominate, Preempt, SetUnscheduled
 from neaptide.placement.cycle.profile import CycleProfile
@@ -88,7 +88,7 @@ class Scheduler:
         registry: CollectorRegistry,
     ) -> None:
         self._wires, self._election, self._actuator, self._disrupted = wires, election, actuator, disrupted
-        self._metrics = SchedulerMetrics(registry)
+        self._profile, self._metrics = profile, SchedulerMetrics(registry)
         self._wake = asyncio.Event()
         self._feed = Feed(streams, changed=self._wake.set)
         self._answers: list[Told] = []
@@ -128,7 +128,7 @@ class Scheduler:
 
     async def _take_turns(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(thread, engine.warm)
+        await loop.run_in_executor(thread, warm.scheduling, self._profile)
         while not self._feed.synced:
             self._wake.clear()
             await self._woken(_LONGEST)
