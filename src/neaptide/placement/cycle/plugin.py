@@ -3,6 +3,7 @@
 The phases are the scheduler framework's. A plugin overrides those that it takes part in; its spec is what profiles name.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -88,6 +89,6 @@ class PluginSpec(Struct, frozen=True, kw_only=True, rename="camel", tag_field="n
         """As profiles name it."""
         return str(self.__struct_config__.tag)
 
+    @abstractmethod
     def plugin(self, view: View) -> Plugin:
         """The plugin for one scheduler."""
-        raise NotImplementedError

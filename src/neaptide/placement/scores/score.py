@@ -1,5 +1,7 @@
 """What a score is."""
 
+from abc import abstractmethod
+
 from msgspec import Struct
 
 from neaptide.model.columns import Longs
@@ -24,6 +26,7 @@ class Score(Struct, frozen=True, kw_only=True, rename="camel", tag_field="name",
         """As profiles name it."""
         return str(self.__struct_config__.tag)
 
+    @abstractmethod
     def scores(self, view: View, pod: Pod, rows: Longs) -> Longs | None:
         """int64[len(rows)], 0..100: of each of the feasible nodes, before the weight; None where the score has no say.
 
@@ -32,7 +35,6 @@ class Score(Struct, frozen=True, kw_only=True, rename="camel", tag_field="name",
             pod: the pod to place.
             rows: the feasible nodes, ascending; normalisation is over them.
         """
-        raise NotImplementedError
 
 
 def normalized(raw: Longs, *, reverse: bool = False) -> Longs:
