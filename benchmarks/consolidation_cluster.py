@@ -96,17 +96,6 @@ def dump(found: Iterable[o.Node | o.Pod]) -> bytes:
     return msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": items})
 
 
-def price_list() -> str:
-    """The market as a price catalogue in CSV."""
-    head = "instance_type,capacity_type,zone,price_per_hour,cpu_milli,memory_mib,pods,arch"
-    rows = (
-        f"{each.instance_type},{each.capacity_type},{each.zone},{each.price_per_hour},"
-        f"{each.allocatable['cpu']},{each.allocatable['memory'] // MIB},{each.allocatable['pods']},amd64"
-        for each in market()
-    )
-    return "\n".join([head, *rows]) + "\n"
-
-
 def _types() -> Iterator[tuple[str, float, int, int]]:
     for family, gib in FAMILIES:
         for number, factor in enumerate(GENERATIONS):

@@ -4,12 +4,9 @@ As kube-scheduler's plugin VolumeBinding: a claim is annotated with the chosen n
 the binding waits until the volume controller and the provisioner have done the rest.
 """
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
 from neaptide.model.actions import Ref
-from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.storage_objects import PersistentVolume, PersistentVolumeClaim
 from neaptide.placement.cycle.actions import AnyCycleAction, ClaimVolume, SelectNode
 from neaptide.placement.view import View
@@ -92,12 +89,6 @@ class Claims:
         owner = item.spec.claim_ref
         name, namespace, uid = (owner.name, owner.namespace, owner.uid) if owner else ("", "", "")
         return ClaimVolume(item.metadata.name, Ref("PersistentVolumeClaim", name, namespace, uid))
-
-
-def claims_of(snapshot: ClusterSnapshot, pod: int) -> Sequence[str]:
-    """The names of the claims that a pod (row) uses."""
-    volumes = snapshot.shape_of_pod(pod).requirements.volumes
-    return [each.persistent_volume_claim.claim_name for each in volumes if each.persistent_volume_claim is not None]
 
 
 def _ref(claim: PersistentVolumeClaim) -> Ref:
