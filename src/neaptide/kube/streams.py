@@ -71,10 +71,14 @@ async def choose(client: Client, namespace: str) -> tuple[list[Stream], list[str
 async def _scope(client: Client, resource: Resource, namespace: str) -> str | None:
     """The namespace to watch a kind in, empty for all; None where it may not be watched."""
     for scope in ("", namespace) if resource.namespaced and namespace else ("",):
-        verbs = await asyncio.gather(*(allowed(client, verb, resource, scope) for verb in ("list", "watch")))
-        if all(verbs):
+        if await may_watch(client, resource, scope):
             return scope
     return None
+
+
+async def may_watch(client: Client, resource: Resource, namespace: str = "") -> bool:
+    """Whether a kind may be listed and watched in a namespace, in all where that is empty."""
+    return all(await asyncio.gather(*(allowed(client, verb, resource, namespace) for verb in ("list", "watch"))))
 
 
 async def follow(client: Client, stream: Stream, cache: Cache) -> None:

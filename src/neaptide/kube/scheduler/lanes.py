@@ -42,10 +42,6 @@ class Lanes:
         """Whether another write waits for the end of the one that is under way."""
         return self._busy.get(key) is not None
 
-    def is_idle(self) -> bool:
-        """Whether nothing is under way and nothing waits."""
-        return not self._busy and not self._waiting
-
     async def run(self) -> None:
         """Do what is put, until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from neaptide.kube.streams import Stream
+from neaptide.kube.streams import Stream, may_watch
 from neaptide.kubeapi import resources
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.discovery import allowed, served
+from neaptide.kubeapi.discovery import served
 from neaptide.kubeapi.errors import Forbidden
 
 NEEDED = (resources.NODES, resources.PODS)
@@ -37,14 +37,10 @@ async def choose(client: Client) -> tuple[list[Stream], list[str]]:
     """
     there = await served(client)
     found = [*NEEDED, *WANTED, *(each for each in WHERE_SERVED if each in there)]
-    may = await asyncio.gather(*(_may_watch(client, each) for each in found))
+    may = await asyncio.gather(*(may_watch(client, each) for each in found))
     unseen = [each for each, seen in zip(found, may, strict=True) if not seen]
     for each in unseen:
         if each in NEEDED:
             raise Forbidden(403, "Forbidden", f"the scheduler must be allowed to list and watch all {each.plural}")
     streams = [Stream(each, "") for each in found if each not in unseen]
     return streams, [f"could not see {each.plural}: list and watch are not allowed" for each in unseen]
-
-
-async def _may_watch(client: Client, resource: resources.Resource) -> bool:
-    return all(await asyncio.gather(*(allowed(client, verb, resource) for verb in ("list", "watch"))))
