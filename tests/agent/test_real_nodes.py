@@ -155,7 +155,9 @@ def test_the_node_stays_kept_while_the_api_server_is_away(real_nodes: RealNodes,
     real_nodes.testbed.freeze("kube-apiserver")
     try:
         kept = scene.quota()
-        time.sleep(3)
+        for _ in range(3):  # rounds of the agent, counted by what each puts right
+            (scene.pods.cgroup(scene.loop, "cpu") / "cpu.idle").write_text("0")
+            _until(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle again")
         assert agent.poll() is None
         assert scene.quota() == kept
     finally:
@@ -181,10 +183,10 @@ def test_a_node_low_on_memory_evicts_through_the_api_and_tells_the_controller(
     scene.start()
     program, environment = real_nodes.testbed.kubectl_command()
     reasons = '--output=jsonpath={.status.conditions[?(@.type=="DisruptionTarget")].reason}{"\\n"}'
-    command = [program, "--namespace", scene.pods.namespace, "get", "pods", "--watch-only", reasons]
+    command = [program, "--namespace", scene.pods.namespace, "get", "pods", "--watch", reasons]
     told = scene.directory / "told"
     with told.open("w") as output, subprocess.Popen(command, env=environment, stdout=output) as watching:  # noqa: S603
-        time.sleep(2)
+        _until(lambda: told.read_text().count("\n") >= 3, "the pods are listed, so that no change of theirs is missed")
         scene.memory(71)
         _until(lambda: "evicted " in scene.said(), "somebody was evicted")
         _until(lambda: REASON in told.read_text(), "the pod's condition said by whom")
