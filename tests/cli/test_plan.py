@@ -12,7 +12,7 @@ from tests.cli.clusters import PRICE_LABEL, small_cluster, write_list
 from neaptide.cli.app import run
 from neaptide.cli.dump import read_dump
 from neaptide.cli.plan import document_of
-from neaptide.model.actions import Effect, Evict, Reason, Ref, Suspend
+from neaptide.model.actions import DeleteNode, Effect, Evict, Reason, Ref, Suspend, Taint
 
 Captured = pytest.CaptureFixture[str]
 
@@ -33,6 +33,26 @@ def test_the_form_of_a_plan_is_stable(tmp_path: Path, capsys: Captured) -> None:
         "actions": [],
         "left_out": [],
     }
+
+
+def test_what_two_policies_want_of_one_object_is_counted_once(tmp_path: Path) -> None:
+    cluster = read_dump(small_cluster(tmp_path / "dump.json"))
+    snapshot, why = cluster.snapshot, Reason("Example", "an example")
+    for row in snapshot.nodes.indices().tolist():
+        snapshot.set_price(row, 1.0)
+    target = snapshot.node_ref(snapshot.nodes.by_name["node-a"])
+    web = snapshot.pod_ref(snapshot.pods.by_key["default/web-0"])
+    gone = Effect(-1.0)
+    document = document_of(
+        cluster,
+        [
+            Taint(policy="one", target=target, reason=why, expected=gone, key="drained"),
+            *(Evict(policy=name, target=web, reason=why, node="node-a", workload=None) for name in ("one", "two")),
+            *(DeleteNode(policy=name, target=target, reason=why, expected=gone) for name in ("two", "three")),
+        ],
+    )
+    assert (document.money_per_hour.now, document.money_per_hour.planned) == (2.0, 1.0)
+    assert (document.nodes.planned, document.evictions, len(document.actions)) == (1, 1, 5)
 
 
 def test_actions_are_rows_and_money_adds_up_unless_one_effect_is_unknown(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +18,7 @@ from neaptide.cli.live_plan import dump_plan, live_plan, refuse_flags_of_dumps
 from neaptide.cli.output import Output, emit
 from neaptide.cli.preview import PLANNED, planned
 from neaptide.loop import Cycle
-from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Plan
+from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Plan, Ref
 from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
@@ -118,14 +119,12 @@ def unusable(cycle: Cycle, node_files: Mapping[str, str]) -> list[LeftOut]:
 
 
 def document_of(cluster: Dump, actions: Sequence[AnyAction]) -> PlanDocument:
-    """The stable form of a plan."""
+    """The stable form of a plan. What several policies want done to an object happens, and saves, once."""
     snapshot = cluster.snapshot
-    now = money_per_hour(snapshot)
-    changes = [action.expected.money_per_hour for action in actions]
-    known = [change for change in changes if change is not None]
-    planned = None if now is None or len(known) < len(changes) else now + sum(known)
+    now, change = money_per_hour(snapshot), _change(actions)
+    planned = None if now is None or change is None else now + change
     nodes = len(snapshot.nodes.indices())
-    kinds = Counter(type(action) for action in actions)
+    kinds = Counter(kind for kind, _ in {(type(action), action.target) for action in actions})
     return PlanDocument(
         Money(now, planned, bound_of(snapshot)),
         Nodes(nodes, nodes + kinds[CreateNode] - kinds[DeleteNode]),
@@ -133,6 +132,17 @@ def document_of(cluster: Dump, actions: Sequence[AnyAction]) -> PlanDocument:
         [_row(action) for action in actions],
         cluster.left_out,
     )
+
+
+def _change(actions: Sequence[AnyAction]) -> float | None:
+    """US dollars per hour that actions change, by each object what its weightiest does; None where one is unknown."""
+    changes: dict[Ref, float] = {}
+    for action in actions:
+        change, before = action.expected.money_per_hour, changes.get(action.target, 0.0)
+        if change is None:
+            return None
+        changes[action.target] = max(before, change, key=abs)
+    return fsum(changes.values())
 
 
 def _row(action: AnyAction) -> PlannedAction:
