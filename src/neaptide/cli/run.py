@@ -1,9 +1,8 @@
 """`neaptide run`: the controller."""
 
 import asyncio
-import re
 import signal
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import uvloop
@@ -13,18 +12,49 @@ from msgspec.structs import replace
 from neaptide.cli.connection import DEFAULT, Connection
 from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, UsageError, unacceptable
+from neaptide.cli.listening import DEFAULT_JOURNAL, DEFAULT_WEBHOOK, JournalFlags, WebhookFlags, address
 from neaptide.cli.scheduling import DEFAULT_SCHEDULER, SchedulerFlags
 from neaptide.cli.settings import settings
-from neaptide.kube.admission import Place
 from neaptide.kube.controller import Controller, Options
-from neaptide.kube.journal_server import JournalPlace
 from neaptide.kube.logs import configure
 from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
 from neaptide.loop import Mode, Setting
 from neaptide.policies.registry import POLICIES
 from neaptide.records.log import LogInUseError
 
-_LISTEN = re.compile(r"(?P<host>[^:]*|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
+
+@dataclass(frozen=True)
+class LeaseFlags:
+    """Which replica is the one that acts."""
+
+    lease_namespace: str | None = None
+    """where the lease and the checkpoint are; by default the namespace of the connection."""
+    lease_seconds: int = 15
+    """how long the lease of a replica that died holds."""
+    identity: str = ""
+    """the name of this replica; by default host and process."""
+
+
+@dataclass(frozen=True)
+class PolicyFlags:
+    """Policies named here, in place of Policy objects."""
+
+    policy: tuple[str, ...] = ()
+    """run this policy in place of what Policy objects say; may be repeated."""
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
+    """policy.field=value sets a field of such a policy; may be repeated."""
+    enforce: bool = False
+    """have these policies carried out, and not only shown."""
+
+    def settings(self) -> tuple[Setting, ...] | None:
+        """What they say; None where Policy objects decide. Raises UsageError."""
+        if not self.policy:
+            return None
+        mode = Mode.ENFORCE if self.enforce else Mode.RECOMMEND
+        return tuple(replace(each, mode=mode) for each in settings(POLICIES, self.policy, self.set_))
+
+
+_DEFAULT_LEASE, _DEFAULT_POLICIES = LeaseFlags(), PolicyFlags()
 
 
 def run(
@@ -33,21 +63,14 @@ def run(
     only: Literal["loop", "scheduler"] | None = None,
     scheduler: Annotated[SchedulerFlags, Parameter(name="*")] = DEFAULT_SCHEDULER,
     interval: float = 60.0,
-    journal: Path | None = None,
-    journal_listen: str | None = None,
+    journal: Annotated[JournalFlags, Parameter(name="*")] = DEFAULT_JOURNAL,
     listen: str | None = None,
-    lease_namespace: str | None = None,
-    lease_seconds: int = 15,
-    identity: str = "",
+    lease: Annotated[LeaseFlags, Parameter(name="*")] = _DEFAULT_LEASE,
     prices: str | None = None,
     prometheus: str = "",
-    policy: tuple[str, ...] = (),
-    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
-    enforce: bool = False,
+    policies: Annotated[PolicyFlags, Parameter(name="*")] = _DEFAULT_POLICIES,
     dry_run: bool = False,
-    webhook: str | None = None,
-    webhook_service: str = "neaptide-webhook",
-    webhook_configuration: str = "neaptide",
+    webhook: Annotated[WebhookFlags, Parameter(name="*")] = DEFAULT_WEBHOOK,
     admission_policies: bool = False,
 ) -> int:
     """Run until SIGTERM or SIGINT; then what is under way is finished, and the lease given up.
@@ -57,60 +80,67 @@ def run(
         only: do only this part of the work: the loop of policies, or the scheduler; by default both, with --dry-run the loop.
         scheduler: which pods to schedule, and how.
         interval: seconds from one cycle to the next.
-        journal: the directory of the journal, for `neaptide explain --journal`.
-        journal_listen: host:port to serve the journal at to who may get /journal, for `neaptide explain --controller`, as 127.0.0.1:9444.
+        journal: where the journal is, and where it can be read.
         listen: host:port of /healthz, /readyz and /metrics, as :8080.
-        lease_namespace: where the lease and the checkpoint are; by default the namespace of the connection.
-        lease_seconds: how long the lease of a replica that died holds.
-        identity: the name of this replica; by default host and process.
+        lease: which replica is the one that acts.
         prices: a price catalogue, until there are PriceCatalogue objects; by default the package's public list prices.
         prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
-        policy: run this policy in place of what Policy objects say; may be repeated.
-        set_: policy.field=value sets a field of such a policy; may be repeated.
-        enforce: have these policies carried out, and not only shown.
+        policies: named here, in place of Policy objects.
         dry_run: ask the API server for everything, and have it change nothing.
-        webhook: host:port to answer reviews of new pods at, as :9443.
-        webhook_service: the Service through which the API server asks; its certificate is in the Secret of that name with -tls.
-        webhook_configuration: the MutatingWebhookConfiguration that is to trust it.
+        webhook: where new pods are reviewed, and who is to ask there.
         admission_policies: write MutatingAdmissionPolicies for what CEL can say of Policies for new pods.
     """
     cluster = connection.cluster()
-    if interval <= 0:
-        raise unacceptable("--interval", interval, "seconds above 0")
-    if lease_seconds < 2:
-        raise unacceptable("--lease-seconds", lease_seconds, "seconds from 2 on")
-    if (enforce or set_) and not policy:
-        raise UsageError(
-            "--enforce and --set are about the policies that --policy names; Policy objects have their own"
-        )
-    if journal_listen is not None and journal is None:
-        raise UsageError("--journal-listen is about a journal: --journal DIRECTORY keeps one")
-    if only == "scheduler" and dry_run:
-        raise UsageError("--dry-run is about the loop: what is not bound cannot be scheduled around")
+    _check(interval, lease, policies, journal, only_scheduler=only == "scheduler", dry_run=dry_run)
     scheduling = None if only == "loop" or dry_run else scheduler.scheduling()
     catalogue, _ = read_catalogue(prices)
-    namespace = lease_namespace or cluster.namespace or "default"
+    namespace = lease.lease_namespace or cluster.namespace or "default"
     options = Options(
         namespace=namespace,
-        identity=identity,
+        identity=lease.identity,
         interval=interval,
-        journal=journal,
-        journal_place=None if journal_listen is None else _journal_place(journal_listen, namespace),
+        journal=journal.journal,
+        journal_place=journal.place(namespace),
         listen=None if listen is None else address("--listen", listen),
         prometheus=prometheus,
         catalogue=catalogue,
-        settings=_chosen(policy, set_, enforce=enforce) if policy else None,
-        lease_seconds=lease_seconds,
+        settings=policies.settings(),
+        lease_seconds=lease.lease_seconds,
         dry_run=dry_run,
-        webhook=None if webhook is None else _place(webhook, namespace, webhook_service, webhook_configuration),
+        webhook=webhook.place(namespace),
         admission_policies=admission_policies,
         scheduling=scheduling,
     )
-    process: Controller | SchedulerProcess = Controller(cluster, options)
-    if only == "scheduler" and scheduling is not None:
-        alone = Alone(namespace=namespace, identity=identity, lease_seconds=lease_seconds, listen=options.listen)
-        process = SchedulerProcess(cluster, scheduling, alone)
-    return serve(process)
+    if scheduling is None or only != "scheduler":
+        return serve(Controller(cluster, options))
+    alone = Alone(
+        namespace=namespace, identity=lease.identity, lease_seconds=lease.lease_seconds, listen=options.listen
+    )
+    return serve(SchedulerProcess(cluster, scheduling, alone))
+
+
+def _check(
+    interval: float,
+    lease: LeaseFlags,
+    policies: PolicyFlags,
+    journal: JournalFlags,
+    *,
+    only_scheduler: bool,
+    dry_run: bool,
+) -> None:
+    """Raises UsageError where flags make no sense, by themselves or together."""
+    if interval <= 0:
+        raise unacceptable("--interval", interval, "seconds above 0")
+    if lease.lease_seconds < 2:
+        raise unacceptable("--lease-seconds", lease.lease_seconds, "seconds from 2 on")
+    if (policies.enforce or policies.set_) and not policies.policy:
+        raise UsageError(
+            "--enforce and --set are about the policies that --policy names; Policy objects have their own"
+        )
+    if journal.journal_listen is not None and journal.journal is None:
+        raise UsageError("--journal-listen is about a journal: --journal DIRECTORY keeps one")
+    if only_scheduler and dry_run:
+        raise UsageError("--dry-run is about the loop: what is not bound cannot be scheduled around")
 
 
 def serve(process: Controller | SchedulerProcess) -> int:
@@ -121,31 +151,6 @@ def serve(process: Controller | SchedulerProcess) -> int:
     except (OSError, LogInUseError) as error:
         raise UsageError(str(error)) from error
     return OK
-
-
-def _chosen(policy: tuple[str, ...], assignments: tuple[str, ...], *, enforce: bool) -> tuple[Setting, ...]:
-    mode = Mode.ENFORCE if enforce else Mode.RECOMMEND
-    return tuple(replace(each, mode=mode) for each in settings(POLICIES, policy, assignments))
-
-
-def _place(text: str, namespace: str, service: str, configuration: str) -> Place:
-    host, port = address("--webhook", text)
-    return Place(
-        namespace=namespace, service=service, secret=f"{service}-tls", configuration=configuration, host=host, port=port
-    )
-
-
-def _journal_place(text: str, namespace: str) -> JournalPlace:
-    host, port = address("--journal-listen", text)
-    return JournalPlace(namespace=namespace, host=host, port=port)
-
-
-def address(flag: str, text: str) -> tuple[str, int]:
-    """Host and port of `host:port`, every address where no host is said. Raises UsageError."""
-    match = _LISTEN.fullmatch(text)
-    if match is None or int(match["port"]) > 65535:
-        raise unacceptable(flag, text, "host:port, as :8080 or 127.0.0.1:8080")
-    return match["host"].strip("[]") or "0.0.0.0", int(match["port"])  # noqa: S104 - kubelets and Prometheus come from outside the pod
 
 
 async def _until_signalled(process: Controller | SchedulerProcess) -> None:

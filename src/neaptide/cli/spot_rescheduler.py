@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from neaptide.cli.connection import Connection
 from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import UsageError, unacceptable
+from neaptide.cli.listening import address
 from neaptide.cli.output import Output
 from neaptide.cli.plan import plan
-from neaptide.cli.run import address, serve
+from neaptide.cli.run import serve
 from neaptide.cli.settings import settings
 from neaptide.kube.controller import Controller, Options
 from neaptide.kubeapi.config import Cluster, load
@@ -68,7 +69,62 @@ class Glog:
     log_backtrace_at: Annotated[str | None, Parameter(name=("--log-backtrace-at", "--log_backtrace_at"))] = None
     """has no meaning."""
 
+    def say_ignored(self) -> None:
+        """Say of each that was given that it does nothing."""
+        for each in fields(self):
+            if getattr(self, each.name) is not None:
+                _say_ignored(f"--{each.name}", getattr(self, each.name))
 
+
+@dataclass(frozen=True)
+class PaceFlags:
+    """How long everything takes."""
+
+    housekeeping_interval: _Duration = 10.0
+    """from one pass to the next."""
+    node_drain_delay: _Duration = 600.0
+    """the pause after a drain, however it ended."""
+    pod_eviction_timeout: _Duration = 120.0
+    """for how long evictions are tried again."""
+    max_graceful_termination: _Duration = 120.0
+    """the grace period of each eviction."""
+
+    def fields(self) -> dict[str, object]:
+        """Of the policy. Raises UsageError."""
+        if self.housekeeping_interval == 0:
+            raise unacceptable("--housekeeping-interval", "0s", "a duration above 0")
+        return {
+            "nodeDrainDelaySeconds": self.node_drain_delay,
+            "podEvictionTimeoutSeconds": self.pod_eviction_timeout,
+            "maxGracefulTerminationSeconds": self.max_graceful_termination,
+        }
+
+
+@dataclass(frozen=True)
+class ChoiceFlags:
+    """Which nodes are drained, and of which pods."""
+
+    on_demand_node_label: str = CLASSIC_LABELS["on demand"]
+    """key or key=value of the nodes to drain."""
+    spot_node_label: str = CLASSIC_LABELS["spot"]
+    """key or key=value of the nodes that pods move to."""
+    delete_non_replicated_pods: bool = False
+    """evict pods, too, that no controller would start again."""
+
+    def fields(self) -> dict[str, object]:
+        """Of the policy. Raises UsageError."""
+        for kind, label in (("on demand", self.on_demand_node_label), ("spot", self.spot_node_label)):
+            problem = label_problem(kind, label)
+            if problem is not None:
+                raise UsageError(problem)
+        return {
+            "onDemandNodeLabel": self.on_demand_node_label,
+            "spotNodeLabel": self.spot_node_label,
+            "deleteNonReplicatedPods": self.delete_non_replicated_pods,
+        }
+
+
+_PACE, _CHOICE = PaceFlags(), ChoiceFlags()
 _SILENT = Glog()
 
 
@@ -79,14 +135,9 @@ def spot_rescheduler(
     running_in_cluster: bool = True,
     namespace: str = "kube-system",
     kube_api_content_type: str = _PROTOBUF,
-    housekeeping_interval: _Duration = 10.0,
-    node_drain_delay: _Duration = 600.0,
-    pod_eviction_timeout: _Duration = 120.0,
-    max_graceful_termination: _Duration = 120.0,
+    pace: Annotated[PaceFlags, Parameter(name="*")] = _PACE,
     listen_address: str = "localhost:9235",
-    on_demand_node_label: str = CLASSIC_LABELS["on demand"],
-    spot_node_label: str = CLASSIC_LABELS["spot"],
-    delete_non_replicated_pods: bool = False,
+    choice: Annotated[ChoiceFlags, Parameter(name="*")] = _CHOICE,
     glog: Annotated[Glog, Parameter(name="*")] = _SILENT,
     kubeconfig: Path | None = None,
     context: str | None = None,
@@ -102,14 +153,9 @@ def spot_rescheduler(
         running_in_cluster: false: connect as kubectl does, also in a pod.
         namespace: where the lease and the checkpoint are.
         kube_api_content_type: has no meaning: JSON is spoken.
-        housekeeping_interval: from one pass to the next.
-        node_drain_delay: the pause after a drain, however it ended.
-        pod_eviction_timeout: for how long evictions are tried again.
-        max_graceful_termination: the grace period of each eviction.
+        pace: how long everything takes.
         listen_address: host:port of /metrics, /healthz and /readyz.
-        on_demand_node_label: key or key=value of the nodes to drain.
-        spot_node_label: key or key=value of the nodes that pods move to.
-        delete_non_replicated_pods: evict pods, too, that no controller would start again.
+        choice: which nodes are drained, and of which pods.
         glog: flags of the old log.
         kubeconfig: by default as kubectl finds it; in a pod, its service account.
         context: of the kubeconfig; by default the current one.
@@ -118,26 +164,10 @@ def spot_rescheduler(
         set_: spot-rescheduler.field=value sets a further field of the policy, such as spot-rescheduler.profile=default.
         output: of a plan: table for people; json or yaml for programs.
     """
-    for kind, label in (("on demand", on_demand_node_label), ("spot", spot_node_label)):
-        problem = label_problem(kind, label)
-        if problem is not None:
-            raise UsageError(problem)
-    if housekeeping_interval == 0:
-        raise unacceptable("--housekeeping-interval", "0s", "a duration above 0")
+    given = {"profile": "classic"} | choice.fields() | pace.fields()
     if kube_api_content_type != _PROTOBUF:
         _say_ignored("--kube-api-content-type", kube_api_content_type)
-    for each in fields(glog):
-        if getattr(glog, each.name) is not None:
-            _say_ignored(f"--{each.name}", getattr(glog, each.name))
-    given = {
-        "profile": "classic",
-        "onDemandNodeLabel": on_demand_node_label,
-        "spotNodeLabel": spot_node_label,
-        "nodeDrainDelaySeconds": node_drain_delay,
-        "podEvictionTimeoutSeconds": pod_eviction_timeout,
-        "maxGracefulTerminationSeconds": max_graceful_termination,
-        "deleteNonReplicatedPods": delete_non_replicated_pods,
-    }
+    glog.say_ignored()
     assignments = (*(f"{NAME}.{field}={_json(value)}" for field, value in given.items()), *set_)
     if dry_run or dump is not None:
         connection = Connection(kubeconfig, context)
@@ -145,7 +175,7 @@ def spot_rescheduler(
     (setting,) = settings(POLICIES, (NAME,), assignments)
     options = Options(
         namespace=namespace,
-        interval=housekeeping_interval,
+        interval=pace.housekeeping_interval,
         listen=address("--listen-address", listen_address),
         catalogue=read_catalogue(prices)[0],
         settings=(replace(setting, mode=Mode.ENFORCE),),
