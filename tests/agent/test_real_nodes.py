@@ -3,12 +3,12 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.kube.live import eventually
 from tests.skips import MACHINE_CANNOT
 
 from neaptide.agent.evictions import REASON
@@ -105,13 +105,13 @@ def test_best_effort_gives_way_to_a_service_and_comes_back_and_nothing_of_it_is_
     before = scene.tree()
     service = {path: text for path, text in before.items() if scene.service.uid in path}
     agent = scene.start()
-    _until(lambda: scene.quota() >= 45_000, "the limit of an idle node, half for the tier, holds")
-    _until(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle")
+    eventually(lambda: scene.quota() >= 45_000, "the limit of an idle node, half for the tier, holds")
+    eventually(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle")
     assert scene.read(scene.labelled, "cpu.idle") == "1"
     scene.pods.execute("service", "touch", "/tmp/busy")  # noqa: S108 - of its own
-    _until(lambda: scene.quota() <= 40_000, "the service's use is taken from the limit")
+    eventually(lambda: scene.quota() <= 40_000, "the service's use is taken from the limit")
     scene.pods.execute("service", "rm", "/tmp/busy")  # noqa: S108 - of its own
-    _until(lambda: scene.quota() >= 45_000, "it comes back")
+    eventually(lambda: scene.quota() >= 45_000, "it comes back")
     assert {path: text for path, text in scene.tree().items() if path in service} == service
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN) == 0
@@ -130,7 +130,7 @@ def test_a_throttled_service_bursts_and_its_limit_is_its_own_again_afterwards(sc
     before = [file.read_bytes() for file in files]
     scene.rules("cpu_suppress: null\ngroup_priority: null\ncpu_burst: {policy: auto}\n")
     agent = scene.start()
-    _until(lambda: scene.read(small, "cpu.cfs_quota_us") == "15000", "three times its limit")
+    eventually(lambda: scene.read(small, "cpu.cfs_quota_us") == "15000", "three times its limit")
     assert scene.read(small, "cpu.cfs_burst_us") == "5000"
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN) == 0
@@ -141,7 +141,7 @@ def test_a_throttled_service_bursts_and_its_limit_is_its_own_again_afterwards(sc
 def test_killed_it_leaves_what_restore_undoes(scene: Scene) -> None:
     before = scene.tree()
     agent = scene.start()
-    _until(lambda: scene.quota() > 0 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
+    eventually(lambda: scene.quota() > 0 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
     agent.kill()
     agent.wait(WITHIN)
     assert scene.tree() != before
@@ -151,13 +151,13 @@ def test_killed_it_leaves_what_restore_undoes(scene: Scene) -> None:
 
 def test_the_node_stays_kept_while_the_api_server_is_away(real_nodes: RealNodes, scene: Scene) -> None:
     agent = scene.start()
-    _until(lambda: scene.quota() >= 45_000, "the limit of an idle node holds")
+    eventually(lambda: scene.quota() >= 45_000, "the limit of an idle node holds")
     real_nodes.testbed.freeze("kube-apiserver")
     try:
         kept = scene.quota()
         for _ in range(3):  # rounds of the agent, counted by what each puts right
             (scene.pods.cgroup(scene.loop, "cpu") / "cpu.idle").write_text("0")
-            _until(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle again")
+            eventually(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle again")
         assert agent.poll() is None
         assert scene.quota() == kept
     finally:
@@ -169,7 +169,7 @@ def test_the_node_stays_kept_while_the_api_server_is_away(real_nodes: RealNodes,
 def test_a_dry_run_says_what_it_would_write(scene: Scene) -> None:
     before = scene.tree()
     agent = scene.start("--dry-run")
-    _until(lambda: "would write '1' to" in scene.said(), "it says so")
+    eventually(lambda: "would write '1' to" in scene.said(), "it says so")
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN) == 0
     assert scene.tree() == before
@@ -186,17 +186,12 @@ def test_a_node_low_on_memory_evicts_through_the_api_and_tells_the_controller(
     command = [program, "--namespace", scene.pods.namespace, "get", "pods", "--watch", reasons]
     told = scene.directory / "told"
     with told.open("w") as output, subprocess.Popen(command, env=environment, stdout=output) as watching:  # noqa: S603
-        _until(lambda: told.read_text().count("\n") >= 3, "the pods are listed, so that no change of theirs is missed")
+        eventually(
+            lambda: told.read_text().count("\n") >= 3, "the pods are listed, so that no change of theirs is missed"
+        )
         scene.memory(71)
-        _until(lambda: "evicted " in scene.said(), "somebody was evicted")
-        _until(lambda: REASON in told.read_text(), "the pod's condition said by whom")
+        eventually(lambda: "evicted " in scene.said(), "somebody was evicted")
+        eventually(lambda: REASON in told.read_text(), "the pod's condition said by whom")
         watching.kill()
     assert "/service" not in scene.said()
     assert scene.pods.kubectl("get", "pod", "service", "--output=jsonpath={.metadata.deletionTimestamp}") == ""
-
-
-def _until(holds: Callable[[], bool], what: str) -> None:
-    due = time.monotonic() + WITHIN
-    while not holds():
-        assert time.monotonic() < due, f"not within {WITHIN:g} s: {what}"
-        time.sleep(0.1)

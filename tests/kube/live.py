@@ -44,11 +44,11 @@ def outcomes(testbed: Testbed, *actions: Action, dry_run: bool = False, **option
     return speaking(testbed, act)
 
 
-def eventually(holds: Callable[[], object], *, within: float = 90.0) -> None:
-    """Wait until something holds."""
+def eventually(holds: Callable[[], object], what: str = "it comes true", *, within: float = 90.0) -> None:
+    """Wait until something holds; `what` says it."""
     due = time.monotonic() + within
     while not holds():
-        assert time.monotonic() < due, "it does not come true"
+        assert time.monotonic() < due, f"not within {within:g} s: {what}"
         time.sleep(0.05)
 
 

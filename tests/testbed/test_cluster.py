@@ -5,10 +5,10 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.kube.live import eventually
 from tests.testbed.asking import deployment, done, items, refused, state_of
 
 from neaptide.testbed import cluster, errors, ports
@@ -111,8 +111,7 @@ def test_a_control_plane_on_a_leash_ends_when_its_holder_is_killed(tmp_path: Pat
         found.up()
         assert {each.state for each in found.status()} == {"running"}
         holder.kill()
-    while {each.state for each in found.status()} != {"ended"}:
-        time.sleep(0.05)
+    eventually(lambda: {each.state for each in found.status()} == {"ended"})
     found.down(purge=True)
 
 

@@ -1,12 +1,12 @@
 """Processes that are started, frozen, ended, and never mistaken for another."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.kube.live import eventually
 
 from neaptide.testbed import processes
 
@@ -49,8 +49,7 @@ def test_a_thawed_process_runs_again(sleeper: processes.Process) -> None:
 
 def test_one_that_does_not_hear_is_killed_after_the_grace(log: Path) -> None:
     deaf = processes.start([SHELL, "-c", DEAF], log=log, environment=dict(os.environ))
-    while not log.exists() or "deaf" not in log.read_text():
-        time.sleep(0.01)
+    eventually(lambda: log.exists() and "deaf" in log.read_text())
     processes.stop([deaf], grace=0.1)
     assert processes.state(deaf) == "ended"
 
@@ -66,7 +65,6 @@ def test_a_process_that_began_at_another_time_is_not_the_one_meant(sleeper: proc
 def test_what_a_process_prints_goes_to_its_log_which_only_the_owner_reads(log: Path) -> None:
     for word in ("one", "two"):
         found = processes.start([SHELL, "-c", f"echo {word}; echo {word} >&2"], log=log, environment={})
-        while processes.state(found) != "ended":
-            time.sleep(0.01)
+        eventually(lambda process=found: processes.state(process) == "ended")
     assert log.read_text().split() == ["one", "one", "two", "two"]
     assert log.stat().st_mode & 0o777 == 0o600

@@ -2,18 +2,16 @@
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kube.live import eventually
 
 from neaptide.testbed.realnodes.cluster import RealNodes
 from neaptide.testbed.realnodes.images import Image
 from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
 
-WITHIN = 60.0
 TELLS = "trap 'echo told >> /out/said; sleep 1; echo done >> /out/said; exit 0' TERM; while :; do sleep 0.1; done"
 
 
@@ -111,7 +109,7 @@ def test_pods_go_on_when_containerd_is_killed_and_started_again(real_nodes: Real
     before = _processes(pods.cgroup(pod, "cpu"))
     real_nodes.kill("real-2", "containerd")
     real_nodes.restart("real-2", "containerd")
-    _until(lambda: pods.execute("lasting", "echo", "here") == "here\n")
+    eventually(lambda: pods.execute("lasting", "echo", "here") == "here\n")
     assert _processes(pods.cgroup(pod, "cpu")) == before
 
 
@@ -122,7 +120,7 @@ def test_a_pod_that_is_resized_has_its_new_limit_without_a_restart(pods: Pods) -
     container = _container(pods, "elastic")
     patch = {"spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "350m"}}}]}}
     pods.kubectl("patch", "pod", "elastic", "--subresource=resize", f"--patch={json.dumps(patch)}")
-    _until(lambda: _quota(pods, pod) == 0.35)
+    eventually(lambda: _quota(pods, pod) == 0.35)
     assert _container(pods, "elastic") == container
 
 
@@ -147,7 +145,7 @@ def test_an_image_of_the_machines_own_files_brings_their_libraries(real_nodes: R
     perl = Image(name="testbed.neaptide.io/perl:1", host=["/usr/bin/perl"], entrypoint=["/usr/bin/perl"])
     real_nodes.load(perl)
     pods.run(manifest("perl", ["perl", "-e", "$| = 1; print 6 * 7, qq(\\n); sleep 1000"], image=perl.name))
-    _until(lambda: pods.logs("perl") == "42\n")
+    eventually(lambda: pods.logs("perl") == "42\n")
 
 
 @pytest.mark.slow
@@ -237,10 +235,3 @@ def _quota(pods: Pods, pod: Pod) -> float:
 
 def _states(nodes: RealNodes) -> dict[str, str]:
     return {each.component: each.state for each in nodes.status()}
-
-
-def _until(met: Callable[[], bool]) -> None:
-    due = time.monotonic() + WITHIN
-    while not met():
-        assert time.monotonic() < due
-        time.sleep(0.05)
