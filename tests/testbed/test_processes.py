@@ -64,7 +64,11 @@ def test_a_process_that_began_at_another_time_is_not_the_one_meant(sleeper: proc
 
 def test_what_a_process_prints_goes_to_its_log_which_only_the_owner_reads(log: Path) -> None:
     for word in ("one", "two"):
-        found = processes.start([SHELL, "-c", f"echo {word}; echo {word} >&2"], log=log, environment={})
-        eventually(lambda process=found: processes.state(process) == "ended")
+        _said_twice(word, log)
     assert log.read_text().split() == ["one", "one", "two", "two"]
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def _said_twice(word: str, log: Path) -> None:
+    found = processes.start([SHELL, "-c", f"echo {word}; echo {word} >&2"], log=log, environment={})
+    eventually(lambda: processes.state(found) == "ended")
