@@ -3,16 +3,25 @@
 from collections.abc import Iterable
 
 
+def parse_cpus(text: str) -> frozenset[int]:
+    """The CPUs of a list.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    found: set[int] = set()
+    for part in text.strip().split(",") if text.strip() else ():
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
 def cpus_of(text: str) -> frozenset[int]:
     """The CPUs of a list; none of one that nobody can read."""
-    found: set[int] = set()
     try:
-        for part in text.strip().split(",") if text.strip() else ():
-            first, _, last = part.partition("-")
-            found.update(range(int(first), int(last or first) + 1))
+        return parse_cpus(text)
     except ValueError:
         return frozenset()
-    return frozenset(found)
 
 
 def cpu_list(cpus: Iterable[int]) -> str:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neaptide.agent.cpulists import parse_cpus
 from neaptide.testbed.errors import TestbedError
 from neaptide.testbed.realnodes import cgroups
 
@@ -57,8 +58,8 @@ def test_pods_of_version_1_are_pinned_from_below_and_a_narrower_group_stays(tmp_
 
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_a_list_of_cpus_means_what_the_kernel_means(cpus: set[int]) -> None:
-    assert cgroups.parse_cpus(",".join(map(str, sorted(cpus)))) == cpus
-    assert cgroups.parse_cpus(f"{min(cpus)}-{max(cpus)}\n") == set(range(min(cpus), max(cpus) + 1))
+    assert parse_cpus(",".join(map(str, sorted(cpus)))) == cpus
+    assert parse_cpus(f"{min(cpus)}-{max(cpus)}\n") == set(range(min(cpus), max(cpus) + 1))
 
 
 def _version_2(root: Path, *, delegates: bool) -> tuple[cgroups.Hierarchy, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from neaptide.agent.cpulists import parse_cpus
 from neaptide.testbed.errors import TestbedError
 
 NEEDED = frozenset({"cpu", "cpuset", "memory", "pids"})
@@ -168,19 +169,6 @@ def destroy(trees: Iterable[Hierarchy], name: str) -> None:
     for top in tops:
         while not _removed(top):
             _pause(due, f"{top} cannot be removed: something is in it")
-
-
-def parse_cpus(text: str) -> frozenset[int]:
-    """The CPUs of a list as the kernel writes it, as in 0-3,8.
-
-    Raises:
-        ValueError: it is no such list.
-    """
-    found: set[int] = set()
-    for part in text.strip().split(",") if text.strip() else ():
-        first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
 
 
 def _enable(group: Path, controllers: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from neaptide.agent.cpulists import parse_cpus
 from neaptide.testbed import cluster, processes
 from neaptide.testbed.cluster import ComponentStatus
 from neaptide.testbed.errors import TestbedError
@@ -34,7 +35,7 @@ def even_shapes(count: int, cpus: Sequence[str] = ()) -> list[NodeShape]:
     made = []
     for own in cpus or [""] * count:
         try:
-            wanted = cgroups.parse_cpus(own)
+            wanted = parse_cpus(own)
         except ValueError as error:
             raise TestbedError(f"--node-cpus: {own!r} is not accepted; accepted: CPUs as in 0-1,3") from error
         if not wanted <= set(there):
