@@ -3,11 +3,18 @@
 import math
 
 import pytest
-from tests.builders import pod
+from tests.builders import node, pod
 
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import go_duration
-from neaptide.policies.protection import DO_NOT_DISRUPT, SAFE_TO_EVICT, annotated_protection, protection
+from neaptide.policies.protection import (
+    DO_NOT_DISRUPT,
+    SAFE_TO_EVICT,
+    annotated_protection,
+    come_with_node,
+    comes_with_node,
+    protection,
+)
 
 STARTED = 1000.0
 
@@ -70,3 +77,14 @@ def test_pods_that_would_not_come_back_elsewhere_are_protected(
     row = snapshot.set_pod(pod("p", node="n", owner=owner, annotations=annotations, spec={"priority": priority}))
     reason = protection(snapshot, row, 2e9)
     assert (reason.code if reason else None) == code
+
+
+def test_many_pods_come_with_their_nodes_where_each_of_them_does() -> None:
+    snapshot = ClusterSnapshot()
+    snapshot.set(node("n"))
+    owners = (("DaemonSet", "logs"), ("ReplicaSet", "web"), None)
+    snapshot.add_pods([pod(f"p{number}", node="n", owner=owner) for number, owner in enumerate(owners)])
+    snapshot.add_pods([pod("static-n", node="n", owner=("Node", "n"))])
+    pods = snapshot.pods.indices()
+    assert come_with_node(snapshot, pods).tolist() == [True, False, False, True]
+    assert [comes_with_node(snapshot, row) for row in pods.tolist()] == [True, False, False, True]

@@ -14,7 +14,7 @@ from neaptide.model.problems import LeftOut
 from neaptide.model.selectors import requirement_matches
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.nodes import Nodes
-from neaptide.policies.protection import comes_with_node
+from neaptide.policies.protection import come_with_node
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.cluster import price_nodes
 from neaptide.pricing.load import load, shipped
@@ -61,7 +61,7 @@ def bound_of(snapshot: ClusterSnapshot) -> float | None:
     nodes = snapshot.nodes.indices()
     if not len(nodes):
         return None
-    tied = np.array([comes_with_node(snapshot, int(pod)) for pod in pods], dtype=np.bool_)
+    tied = come_with_node(snapshot, pods)
     kind_of, price = _kinds(snapshot)
     classes, class_of, counts = np.unique(snapshot.pods.cls[pods[~tied]], return_inverse=True, return_counts=True)
     bought = [row for row, name in enumerate(snapshot.resources) if not name.startswith(_RECLAIMED)]

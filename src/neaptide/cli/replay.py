@@ -1,7 +1,7 @@
 """`neaptide replay openb`: the published GPU packing experiment, on its data or on other workloads of the same form."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,6 @@ def openb(
     """
     from neaptide.placement.gpu.policies import gpu_policy
     from neaptide.placement.kernels.jit import HAVE_NUMBA
-    from neaptide.simulator.replay import replay
     from neaptide.simulator.replay import workload as read_workload
     from neaptide.simulator.traces.openb import load_arrivals
     from neaptide.simulator.traces.rows import TraceError
@@ -61,14 +60,8 @@ def openb(
         left_out = [*read.left_out, *wrong]
         for problem in left_out:
             print(f"neaptide: left out: {problem}", file=sys.stderr)
-        runs = [(name, seed) for name in names for seed in numbers]
-        results = []
         with progress(f"replaying {workload}") as report:
-            for name, seed in runs:
-                results.append(
-                    replay(read.nodes, read.pods, name, seed, arrivals=order, migrations_per_100=migrations_per_100)
-                )
-                report(len(results) / len(runs))
+            results = _replayed(read, names, numbers, order, migrations_per_100, report)
     except (TraceError, ValueError) as error:
         raise UsageError(str(error)) from error
     rows = [{"workload": workload, **msgspec.structs.asdict(result)} for result in results]
@@ -100,6 +93,25 @@ def parse_seeds(text: str) -> list[int]:
             raise unacceptable("--seeds", text, f"ranges that go up, of {_MOST_SEEDS} seeds at most")
         numbers |= dict.fromkeys(chosen)
     return list(numbers)
+
+
+def _replayed(
+    read: "Workload",
+    names: Sequence[str],
+    seeds: Sequence[int],
+    order: "Ints | None",
+    migrations_per_100: float,
+    report: Callable[[float], None],
+) -> list["ReplayResult"]:
+    """One run for each policy and seed; `report` is told the share that is done."""
+    from neaptide.simulator.replay import replay
+
+    runs = [(name, seed) for name in names for seed in seeds]
+    results: list[ReplayResult] = []
+    for name, seed in runs:
+        results.append(replay(read.nodes, read.pods, name, seed, arrivals=order, migrations_per_100=migrations_per_100))
+        report(len(results) / len(runs))
+    return results
 
 
 def _bounds(read: "Workload", seed: int, order: "Ints | None", *, moving: bool) -> tuple[float, float]:

@@ -5,7 +5,6 @@ Either way the arbiter has its say, each action is checked again when its turn c
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -29,7 +28,7 @@ from neaptide.kube.statuses import Statuses
 from neaptide.kube.world import World
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import Forbidden, NotFound
-from neaptide.kubeapi.lease import Election
+from neaptide.kubeapi.lease import Election, this_process
 from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import LEASES, PLANS
 from neaptide.loop import Cycle
@@ -39,7 +38,6 @@ from neaptide.model.times import seconds, timestamp
 
 _AT_ONCE = 8
 _LOOK = 0.5
-_LEASE_SECONDS = 15
 
 
 class Step(Struct, frozen=True):
@@ -145,8 +143,8 @@ async def through_controller(client: Client, spec: PlanSpec) -> AsyncGenerator[S
 
 async def alone(client: Client, namespace: str, spec: PlanSpec) -> AsyncGenerator[Step, None]:
     """Carry a plan out from here, with the lease that a controller would hold, its memory and the Policies' limits. Raises ApiError."""
-    identity = f"{socket.gethostname()}-{os.getpid()}"
-    election = Election(client, LEASE, namespace, identity, duration=_LEASE_SECONDS)
+    identity = this_process()
+    election = Election(client, LEASE, namespace, identity)
     writer = client.guarded_by(election)
     events, metrics, hand = Events(writer, identity), Metrics(), _InHand(writer, spec)
     actuator = Actuator(

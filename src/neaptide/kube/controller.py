@@ -4,8 +4,6 @@ Everything that only looks runs in every replica, so that a successor is ready a
 """
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -35,7 +33,7 @@ from neaptide.kube.world import STALE_AFTER, World
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.errors import ApiError
-from neaptide.kubeapi.lease import Election
+from neaptide.kubeapi.lease import Election, this_process
 from neaptide.loop import Setting
 from neaptide.policies.arbiter import ArbiterMemory, Budgets
 from neaptide.pricing.catalogue import Catalogue
@@ -91,7 +89,7 @@ class Controller:
 
     def __init__(self, cluster: Cluster, options: Options) -> None:
         self._cluster, self._options = cluster, options
-        self._identity = options.identity or f"{socket.gethostname()}-{os.getpid()}"
+        self._identity = options.identity or this_process()
         self._log = structlog.get_logger()
         self._metrics, self._spot_metrics = Metrics(), SpotMetrics()
         self._stopping, self._wake = asyncio.Event(), asyncio.Event()
@@ -125,11 +123,8 @@ class Controller:
 
     async def _serve(self, client: Client, journal: Log | None) -> None:
         """Open every stream; lead whenever the lease is held."""
-        options, duration = self._options, self._options.lease_seconds
-        election = Election(
-            client, LEASE, options.namespace, self._identity,
-            duration=duration, renew=duration * 2 / 3, retry=duration * 2 / 15,
-        )  # fmt: skip
+        options = self._options
+        election = Election(client, LEASE, options.namespace, self._identity, duration=options.lease_seconds)
         writer = client.guarded_by(election)
         events = Events(writer, self._identity)
         self._actuator = Actuator(

@@ -7,6 +7,8 @@ machines need not agree. A leader counts from before it sent a renewal, a candid
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
 from datetime import UTC, datetime
 
@@ -42,6 +44,11 @@ class _Lease(Struct, frozen=True, rename="camel"):
     kind: str = "Lease"
 
 
+def this_process() -> str:
+    """An identity unlike that of any other process: its host and its number there."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 def clock() -> float:
     """Seconds that also pass while the machine sleeps, which the monotonic clock of Linux does not count."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -56,8 +63,9 @@ class Election:
         namespace: of the Lease.
         identity: of this candidate, unlike every other's.
         duration: seconds for which a renewal holds, in whole seconds.
-        renew: seconds after a renewal's start until which this process leads; what is left of the duration is for requests under way.
-        retry: seconds between attempts, with jitter.
+        renew: seconds after a renewal's start until which this process leads, two thirds of the duration by default; what is left of it is for
+            requests under way.
+        retry: seconds between attempts, with jitter; two fifteenths of the duration by default.
     """
 
     def __init__(
@@ -68,9 +76,11 @@ class Election:
         identity: str,
         *,
         duration: int = 15,
-        renew: float = 10,
-        retry: float = 2,
+        renew: float | None = None,
+        retry: float | None = None,
     ) -> None:
+        renew = duration * 2 / 3 if renew is None else renew
+        retry = duration * 2 / 15 if retry is None else retry
         if not duration > renew > retry > 0:
             raise ValueError(f"duration > renew > retry > 0 is accepted, not {duration}, {renew}, {retry}")
         self.identity, self.holder = identity, ""

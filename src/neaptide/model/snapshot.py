@@ -83,7 +83,7 @@ class ClusterSnapshot:
             self.workloads.set(item)
         else:
             known = self.others.setdefault(type(item).__name__, {})
-            self._undo.put(known, _key(item.metadata), item)
+            self._undo.put(known, object_key(item.metadata), item)
 
     def remove(self, kind: str, name: str, namespace: str = "") -> None:
         """Forget an object; one that is not known is no error."""
@@ -386,7 +386,8 @@ class ClusterSnapshot:
             self.changed_nodes.extend(self.changed_nodes[start:])
 
 
-def _key(meta: objects.Metadata) -> str:
+def object_key(meta: objects.Metadata) -> str:
+    """`namespace/name`, or `name` where there is no namespace: the key in `others`."""
     return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
 
 

@@ -13,9 +13,8 @@ from msgspec.structs import replace
 
 from neaptide.model.actions import AnyAction, DeleteNode, Evict, Outcome, Plan, Reason, Ref, Resume, Scale, Suspend
 from neaptide.model.objects import PodDisruptionBudget
-from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.protection import comes_with_node, is_over, protection
+from neaptide.policies.protection import comes_with_node, disruption_budgets, is_over, protection
 
 HOUR = 3600.0
 _PASSING = {"BudgetOfCycle", "BudgetOfNode", "BudgetOfWorkload", "DisruptionBudget", "JustStarted", "NotEmpty"}
@@ -230,12 +229,7 @@ class _Case:
     def _budgets_of(self, action: Evict) -> list[str]:
         """The keys of the PodDisruptionBudgets that select an action's pod."""
         pod = self.snapshot.pods.by_key[f"{action.target.namespace}/{action.target.name}"]
-        labels = self.snapshot.pod_labels(pod)
-        return [
-            key
-            for key, budget in self.snapshot.others.get("PodDisruptionBudget", {}).items()
-            if budget.metadata.namespace == action.target.namespace and labels_match(budget.spec.selector, labels)
-        ]
+        return disruption_budgets(self.snapshot, action.target.namespace, self.snapshot.pod_labels(pod))
 
     def _size(self, root: int) -> int:
         """How many pods on nodes a workload (its row) has."""

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from neaptide.model.actions import Reason
+from neaptide.model.columns import FAILED, SUCCEEDED
 from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.scope import Covers
-from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.protection import DO_NOT_DISRUPT, comes_with_node, is_over, protection
+from neaptide.policies.protection import DO_NOT_DISRUPT, come_with_node, disruption_budgets, protection
 
 OUT_OF_SCOPE = Reason("OutOfScope", "the Policy's scope does not cover it")
 TAINT = "neaptide.io/consolidating"
@@ -29,6 +29,8 @@ class Candidate(NamedTuple):
 
 class _Rules(NamedTuple):
     budgets: Mapping[int, list[str]]
+    moves: Sequence[bool]
+    """By pod (row), whether it has to go elsewhere: it is not terminating already, and does not come with its node."""
     covers: Covers
     after: float
     now: float
@@ -38,7 +40,7 @@ def candidates(
     snapshot: ClusterSnapshot, nodes: Sequence[int], covers: Covers, *, after: float, now: float
 ) -> list[Candidate]:
     """Nodes (rows), looked at in turn; `after` is for how many seconds a node must have been left in peace."""
-    rules = _Rules(_budgets_by_class(snapshot), covers, after, now)
+    rules = _Rules(_budgets_by_class(snapshot), _moves(snapshot), covers, after, now)
     return [_candidate(snapshot, node, rules) for node in nodes]
 
 
@@ -49,13 +51,10 @@ def is_marked(snapshot: ClusterSnapshot, node: int) -> bool:
 
 def _candidate(snapshot: ClusterSnapshot, node: int, rules: _Rules) -> Candidate:
     objection = _objection_to_node(snapshot, node, rules)
-    pods: list[int] = []
-    for pod in snapshot.pods_on(node):
-        if is_over(snapshot, pod) or comes_with_node(snapshot, pod) or not np.isnan(snapshot.pods.deleted[pod]):
-            continue
-        pods.append(pod)
-        if objection is None:
-            objection = _objection_to_pod(snapshot, pod, rules)
+    pods = [pod for pod in snapshot.pods_on(node) if rules.moves[pod]]
+    if objection is None:
+        objections = (_objection_to_pod(snapshot, pod, rules) for pod in pods)
+        objection = next((each for each in objections if each is not None), None)
     return Candidate(node, pods, objection)
 
 
@@ -99,16 +98,23 @@ def _objection_to_pod(snapshot: ClusterSnapshot, pod: int, rules: _Rules) -> Rea
     return None
 
 
+def _moves(snapshot: ClusterSnapshot) -> list[bool]:
+    pods = snapshot.pods
+    rows = pods.indices()
+    rows = rows[(pods.node[rows] >= 0) & np.isnan(pods.deleted[rows])]
+    found = np.zeros(pods.rows, dtype=np.bool_)
+    found[rows] = ~come_with_node(snapshot, rows) & ~np.isin(pods.phase[rows], (SUCCEEDED, FAILED))
+    moves: list[bool] = found.tolist()
+    return moves
+
+
 def _budgets_by_class(snapshot: ClusterSnapshot) -> dict[int, list[str]]:
     """By class of pods, the keys of the PodDisruptionBudgets that select them."""
     found: dict[int, list[str]] = {}
-    known = snapshot.others.get("PodDisruptionBudget", {})
-    for cls in np.unique(snapshot.pods.cls[snapshot.pods.indices()]).tolist() if known else ():
+    if not snapshot.others.get("PodDisruptionBudget"):
+        return found
+    for cls in np.unique(snapshot.pods.cls[snapshot.pods.indices()]).tolist():
         labels = snapshot.label_sets.values[int(snapshot.classes.labels[cls])]
         namespace = snapshot.namespaces.values[int(snapshot.classes.namespace[cls])]
-        found[cls] = [
-            key
-            for key, budget in known.items()
-            if (budget.metadata.namespace or "default") == namespace and labels_match(budget.spec.selector, labels)
-        ]
+        found[cls] = disruption_budgets(snapshot, namespace, labels)
     return found

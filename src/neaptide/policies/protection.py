@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from neaptide.model.actions import Reason
-from neaptide.model.columns import FAILED, SUCCEEDED
-from neaptide.model.objects import MIRROR
+from neaptide.model.columns import FAILED, SUCCEEDED, Bools, Longs
+from neaptide.model.objects import MIRROR, PodDisruptionBudget
+from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import go_duration
 
@@ -14,6 +15,8 @@ DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 SYSTEM_CRITICAL = 2_000_000_000
 """Priorities from here on are system-cluster-critical and system-node-critical."""
+_OF_NODES = "DaemonSet"
+"""The kind of owner whose pods are on a node because it is there; a static pod, which its Node owns, counts as bare."""
 
 
 def protection(snapshot: ClusterSnapshot, pod: int, now: float) -> Reason | None:
@@ -40,14 +43,35 @@ def comes_with_node(snapshot: ClusterSnapshot, pod: int) -> bool:
     """Whether a pod that is on a node is there because the node is (a DaemonSet's, a static one), and would not follow its other pods."""
     owner = int(snapshot.pods.owner[pod])
     if owner >= 0:
-        return snapshot.workloads.refs[owner].kind in ("DaemonSet", "Node")
+        return snapshot.workloads.refs[owner].kind == _OF_NODES
     node = snapshot.nodes.names[int(snapshot.pods.node[pod])]
     return MIRROR in snapshot.pod_annotations(pod) or snapshot.pods.keys[pod].endswith("-" + node)
+
+
+def come_with_node(snapshot: ClusterSnapshot, pods: Longs) -> Bools:
+    """bool[pods]: the same of many pods (rows) that are on nodes."""
+    of_nodes = np.array([ref.kind == _OF_NODES for ref in snapshot.workloads.refs], dtype=np.bool_)
+    owner = snapshot.pods.owner[pods]
+    owned = owner >= 0
+    found: Bools = np.zeros(len(pods), dtype=np.bool_)
+    found[owned] = of_nodes[owner[owned]]
+    found[~owned] = [comes_with_node(snapshot, pod) for pod in pods[~owned].tolist()]
+    return found
 
 
 def is_over(snapshot: ClusterSnapshot, pod: int) -> bool:
     """Whether a pod has ended, so that it holds nothing of its node any more."""
     return int(snapshot.pods.phase[pod]) in (SUCCEEDED, FAILED)
+
+
+def disruption_budgets(snapshot: ClusterSnapshot, namespace: str, labels: Mapping[str, str]) -> list[str]:
+    """The keys of the PodDisruptionBudgets that select pods of a namespace with these labels."""
+    known: Mapping[str, PodDisruptionBudget] = snapshot.others.get("PodDisruptionBudget", {})
+    return [
+        key
+        for key, budget in known.items()
+        if (budget.metadata.namespace or "default") == namespace and labels_match(budget.spec.selector, labels)
+    ]
 
 
 def annotated_protection(annotations: Mapping[str, str], started: float, now: float) -> Reason | None:

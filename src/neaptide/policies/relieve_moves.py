@@ -6,13 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from neaptide.model.columns import Bools, Floats
-from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.qos import Band
 from neaptide.model.scope import Covers
-from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
-from neaptide.policies.protection import protection
+from neaptide.policies.protection import disruption_budgets, protection
 from neaptide.policies.relieve_nodes import Gauge
 
 _WORTH_IT = 0.01
@@ -146,11 +144,6 @@ class Mover:
 
 def is_held(snapshot: ClusterSnapshot, pod: int) -> bool:
     """Whether PodDisruptionBudgets let a pod's eviction be refused now."""
-    labels, namespace = snapshot.pod_labels(pod), snapshot.pod_namespace(pod)
-    budgets: dict[str, PodDisruptionBudget] = snapshot.others.get("PodDisruptionBudget", {})
-    mine = [
-        each
-        for each in budgets.values()
-        if each.metadata.namespace == namespace and labels_match(each.spec.selector, labels)
-    ]
-    return len(mine) > 1 or any(each.status.disruptions_allowed <= 0 for each in mine)
+    known = snapshot.others.get("PodDisruptionBudget", {})
+    mine = disruption_budgets(snapshot, snapshot.pod_namespace(pod), snapshot.pod_labels(pod))
+    return len(mine) > 1 or any(known[key].status.disruptions_allowed <= 0 for key in mine)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from neaptide.model.columns import Bools
 from neaptide.model.problems import LeftOut
 from neaptide.placement.gpu.neap_migrations import MIGRATING, MigratingScheduler
 from neaptide.placement.gpu.policies import gpu_policy
@@ -133,20 +134,25 @@ def replay(
     placed = np.array([scheduler.place(pod) is not None for pod in class_of], dtype=np.bool_)
     seconds = time.perf_counter() - began
 
-    allocated = np.cumsum(pods.total_milli()[come] * placed)
-    total = nodes.gpu_milli()
-    full = until_full(nodes, pods, come)
+    at_full, final = _allocated(nodes, pods, come, placed)
     return ReplayResult(
         policy=chosen.name,
         seed=seed,
         arrivals=len(come),
         unscheduled=int((~placed).sum()),
-        gpu_milli_total=total,
-        at_full_percent=100 * float(allocated[full - 1]) / total if full else None,
-        final_percent=100 * float(allocated[-1]) / total if len(come) else 0.0,
+        gpu_milli_total=nodes.gpu_milli(),
+        at_full_percent=at_full,
+        final_percent=final,
         seconds=seconds,
         migrations=len(moving.moves),
     )
+
+
+def _allocated(nodes: GpuNodes, pods: GpuPods, arrivals: Ints, placed: Bools) -> tuple[float | None, float]:
+    """Per cent of all GPU that is allocated when arrivals first request all of it (None where they do not), and at the end."""
+    percent = 100 * np.cumsum(pods.total_milli()[arrivals] * placed).astype(np.float64) / nodes.gpu_milli()
+    full = until_full(nodes, pods, arrivals)
+    return float(percent[full - 1]) if full else None, float(percent[-1]) if len(arrivals) else 0.0
 
 
 def until_full(nodes: GpuNodes, pods: GpuPods, arrivals: Ints) -> int | None:

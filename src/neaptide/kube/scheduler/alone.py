@@ -1,8 +1,6 @@
 """`neaptide run --only scheduler`: the scheduler as a process of its own."""
 
 import asyncio
-import os
-import socket
 from contextlib import AsyncExitStack
 
 import structlog
@@ -14,7 +12,7 @@ from neaptide.kube.scheduler.opening import Scheduling, opened
 from neaptide.kube.scheduler.service import Scheduler
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster
-from neaptide.kubeapi.lease import Election
+from neaptide.kubeapi.lease import Election, this_process
 
 LEASE = "neaptide-scheduler"
 
@@ -33,7 +31,7 @@ class SchedulerProcess:
 
     def __init__(self, cluster: Cluster, scheduling: Scheduling, options: Alone) -> None:
         self._cluster, self._scheduling, self._options = cluster, scheduling, options
-        self._identity = options.identity or f"{socket.gethostname()}-{os.getpid()}"
+        self._identity = options.identity or this_process()
         self._metrics, self._stopping = Metrics(), asyncio.Event()
         self._scheduler: Scheduler | None = None
         self._log = structlog.get_logger()
@@ -62,12 +60,9 @@ class SchedulerProcess:
                 raise results[0]
 
     async def _serve(self, stack: AsyncExitStack) -> None:
-        duration = self._options.lease_seconds
+        options = self._options
         client = await stack.enter_async_context(Client(self._cluster))
-        election = Election(
-            client, LEASE, self._options.namespace, self._identity,
-            duration=duration, renew=duration * 2 / 3, retry=duration * 2 / 15,
-        )  # fmt: skip
+        election = Election(client, LEASE, options.namespace, self._identity, duration=options.lease_seconds)
         self._scheduler = await opened(self._cluster, self._scheduling, client, election, stack, metrics=self._metrics)
         async with asyncio.TaskGroup() as group:
             group.create_task(election.run())

@@ -85,7 +85,7 @@ class CreateReservation(CycleAction, frozen=True, tag="CreateReservation"):
 
 
 class DeleteReservation(CycleAction, frozen=True, tag="DeleteReservation"):
-    """Delete a reservation that has served, or expired, a day ago."""
+    """Delete a reservation that was made for a rolling update and has ended."""
 
     reservation: str
 

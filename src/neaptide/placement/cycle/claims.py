@@ -7,6 +7,7 @@ the binding waits until the volume controller and the provisioner have done the 
 from msgspec import Struct
 
 from neaptide.model.actions import Ref
+from neaptide.model.snapshot import object_key
 from neaptide.model.storage_objects import PersistentVolume, PersistentVolumeClaim
 from neaptide.placement.cycle.actions import AnyCycleAction, ClaimVolume, SelectNode
 from neaptide.placement.view import View
@@ -41,7 +42,7 @@ class Claims:
         """Note what a pod's unbound claims get on a node; None where it has none. What must be written, beside."""
         snapshot, cls = self._view.snapshot, self._view.pod(pod).cls
         claims = [each.object for each in self._view.volumes.claims(cls) if each.object is not None]
-        unbound = tuple(_key(each) for each in claims if not is_bound(each))
+        unbound = tuple(object_key(each.metadata) for each in claims if not is_bound(each))
         if not unbound:
             return None, []
         before = {(kind, key): item for kind in _KINDS for key, item in snapshot.others.get(kind, {}).items()}
@@ -56,7 +57,7 @@ class Claims:
         others = self._view.snapshot.others
         for before, assumed in held.replaced:
             kind = type(assumed).__name__
-            if others.get(kind, {}).get(_key(assumed)) is assumed:
+            if others.get(kind, {}).get(object_key(assumed.metadata)) is assumed:
                 self._view.snapshot.set(before)
 
     def is_ready(self, held: Held) -> bool:
@@ -94,8 +95,3 @@ class Claims:
 def _ref(claim: PersistentVolumeClaim) -> Ref:
     meta = claim.metadata
     return Ref("PersistentVolumeClaim", meta.name, meta.namespace, meta.uid)
-
-
-def _key(item: PersistentVolumeClaim | PersistentVolume) -> str:
-    meta = item.metadata
-    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name

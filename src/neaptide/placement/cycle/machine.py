@@ -18,7 +18,7 @@ from neaptide.model.manifests import describe
 from neaptide.model.pod_row import pod_key
 from neaptide.model.problems import FieldError
 from neaptide.model.scheduling_objects import Reservation
-from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.snapshot import ClusterSnapshot, object_key
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import (
     AnyCycleAction,
@@ -179,7 +179,7 @@ class SchedulingCycle:
                 self._apply_node(item, now)
             else:
                 self.snapshot.set(item)
-                self._saw_other(type(item).__name__, _key(item.metadata), now)
+                self._saw_other(type(item).__name__, object_key(item.metadata), now)
         except FieldError as error:
             self._leave_out(item, error)
         else:
@@ -432,7 +432,3 @@ class SchedulingCycle:
         for plugin in self._plugins:
             self._out.extend(plugin.report())
         self._out.extend(self._gangs.report(set(self._assumptions.pods)))
-
-
-def _key(meta: objects.Metadata) -> str:
-    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name

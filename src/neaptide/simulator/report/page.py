@@ -1,13 +1,14 @@
 """The report: one HTML file with everything in it, for phones and desks, in light and in dark."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from msgspec import Struct
 
+from neaptide.model.columns import Floats
 from neaptide.simulator.report import sections
-from neaptide.simulator.report.figure import figure
+from neaptide.simulator.report.figure import Draw, figure
 from neaptide.simulator.report.listing import by_hour, searchable
 from neaptide.simulator.report.markup import Markup, element
 from neaptide.simulator.report.scale import HOUR, amount
@@ -62,68 +63,58 @@ def _sections(report: Report) -> list[Markup]:
     set_ups = report.set_ups
     start, end = set_ups[0].result.start, set_ups[0].result.end
     fine, coarse = edges_of(start, end, most=SLOTS), edges_of(start, end, most=48, shortest=HOUR)
-    top = sections.most_cores(set_ups)
-    notes = [
-        element("li", element("b", each.name, class_=f"key {sections.colour(place, len(set_ups))}"), f": {each.note}")
-        for place, each in enumerate(set_ups)
-    ]
+    counts = (sections.contention(set_ups), sections.evictions(set_ups))
     pairs = {
         "Capacity": (sections.nodes(set_ups), sections.money(set_ups)),
         "Offline work": (sections.work(set_ups), sections.waiting(set_ups)),
     }
-    counts = (sections.contention(set_ups), sections.evictions(set_ups))
     return [
-        _section("Result", element("ul", *notes, class_="notes"), sections.comparison(set_ups)),
-        *(
-            _section(
-                title,
-                element(
-                    "div",
-                    *(
-                        figure(draw, f"{_slug(title)}-{place}", fine=fine, coarse=coarse)
-                        for place, draw in enumerate(draws)
-                    ),
-                    class_="pair",
-                ),
-            )
-            for title, draws in pairs.items()
-        ),
-        _section(
-            "Utilisation",
-            element("p", "What each band used, and what it had requested, on the same scale for every set-up."),
-            element(
-                "div",
-                *(
-                    figure(sections.utilisation(each, top=top), f"utilisation-{place}", fine=fine, coarse=coarse)
-                    for place, each in enumerate(set_ups)
-                ),
-                class_="trio",
-            ),
-        ),
-        _section(
-            "What it cost the work",
-            element(
-                "div",
-                *(figure(draw, f"harm-{place}", fine=coarse, coarse=coarse) for place, draw in enumerate(counts)),
-                class_="pair",
-            ),
-        ),
-        _section(
-            "Decisions, hour by hour",
-            *(
-                element(
-                    "details",
-                    element("summary", element("h3", each.name), f" {amount(len(each.decisions))} decisions"),
-                    by_hour(each, coarse),
-                    class_="setup",
-                    open="open" if place == len(set_ups) - 1 else None,
-                )
-                for place, each in enumerate(set_ups)
-            ),
-        ),
+        _section("Result", element("ul", *_notes(set_ups), class_="notes"), sections.comparison(set_ups)),
+        *(_section(title, _figures("pair", _slug(title), draws, fine, coarse)) for title, draws in pairs.items()),
+        _utilisation(set_ups, fine, coarse),
+        _section("What it cost the work", _figures("pair", "harm", counts, coarse, coarse)),
+        _decisions(set_ups, coarse),
         _section("Decisions, one by one", searchable(set_ups, most=DECISIONS)),
         _section("How to read this", element("ul", *(element("li", sentence) for sentence in report.assumptions))),
     ]
+
+
+def _notes(set_ups: list[SetUp]) -> list[Markup]:
+    return [
+        element("li", element("b", each.name, class_=f"key {sections.colour(place, len(set_ups))}"), f": {each.note}")
+        for place, each in enumerate(set_ups)
+    ]
+
+
+def _figures(class_: str, name: str, draws: Iterable[Draw], fine: Floats, coarse: Floats) -> Markup:
+    figures = (figure(draw, f"{name}-{place}", fine=fine, coarse=coarse) for place, draw in enumerate(draws))
+    return element("div", *figures, class_=class_)
+
+
+def _utilisation(set_ups: list[SetUp], fine: Floats, coarse: Floats) -> Markup:
+    top = sections.most_cores(set_ups)
+    draws = (sections.utilisation(each, top=top) for each in set_ups)
+    return _section(
+        "Utilisation",
+        element("p", "What each band used, and what it had requested, on the same scale for every set-up."),
+        _figures("trio", "utilisation", draws, fine, coarse),
+    )
+
+
+def _decisions(set_ups: list[SetUp], coarse: Floats) -> Markup:
+    return _section(
+        "Decisions, hour by hour",
+        *(
+            element(
+                "details",
+                element("summary", element("h3", each.name), f" {amount(len(each.decisions))} decisions"),
+                by_hour(each, coarse),
+                class_="setup",
+                open="open" if place == len(set_ups) - 1 else None,
+            )
+            for place, each in enumerate(set_ups)
+        ),
+    )
 
 
 def _section(title: str, *content: Markup) -> Markup:
