@@ -157,6 +157,16 @@ COMMANDS = (
         ),
     ),
     Command(
+        "bill",
+        "neaptide.cli.bill:bill",
+        "Print what virtual nodes cost, from their ledger: by namespace, workload or day, and as FOCUS.",
+        (
+            "neaptide bill --ledger /var/lib/neaptide/ledger",
+            "neaptide bill --ledger ledger/ --by workload --since 2026-11-01",
+            "neaptide bill --ledger ledger/ --focus november.csv",
+        ),
+    ),
+    Command(
         "prices check",
         "neaptide.cli.prices:check",
         "Read a price catalogue, print the prices that can be used and say what is wrong with the others.",

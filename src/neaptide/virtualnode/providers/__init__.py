@@ -1,1 +1,0 @@
-"""Pod providers, one file each."""
