@@ -24,6 +24,11 @@ V1 = {
     "cpuacct.usage": "0\n",
     "cpu.stat": "nr_periods 0\nnr_throttled 0\n",
     "memory.stat": "cache 9\ntotal_inactive_anon 0\ntotal_active_anon 0\ntotal_unevictable 0\n",
+    "blkio.throttle.read_bps_device": "",
+    "blkio.throttle.write_bps_device": "",
+    "blkio.throttle.read_iops_device": "",
+    "blkio.throttle.write_iops_device": "",
+    "blkio.bfq.weight": "100\n",
 }
 V2 = {
     "cpu.max": "max 100000\n",
@@ -34,6 +39,14 @@ V2 = {
     "cpuset.cpus.effective": "0-3\n",
     "cpu.stat": "usage_usec 0\nnr_throttled 0\n",
     "memory.stat": "anon 0\nfile 9\ninactive_anon 0\nactive_anon 0\nunevictable 0\n",
+    "memory.min": "0\n",
+    "memory.low": "0\n",
+    "memory.high": "max\n",
+    "io.max": "",
+    "io.weight": "default 100\n",
+    "io.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+    "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+    "memory.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
 }
 
 
@@ -80,6 +93,9 @@ class Node:
         online = directory / "sys/devices/system/cpu/online"
         online.parent.mkdir(parents=True)
         online.write_text("0-3\n")
+        disk = directory / "sys/block/vda/dev"
+        disk.parent.mkdir(parents=True)
+        disk.write_text("254:0\n")
         self.pods = NodePods()
         self.said: list[str] = []
         self.now = 0.0
@@ -134,6 +150,12 @@ class Node:
     def throttled(self, group: str, periods: int) -> None:
         self.path(group, "cpu.stat").write_text(f"usage_usec 0\nnr_throttled {periods}\n")
 
+    def waited(self, group: str, resource: str, seconds: float) -> None:
+        """For how long some process of a group has waited so far; so have all pods."""
+        for each in (group, self.layout.tier("")):
+            text = f"some avg10=0.00 avg60=0.00 avg300=0.00 total={round(seconds * 1e6)}\nfull avg10=0 total=0\n"
+            self.path(each, f"{resource}.pressure").write_text(text)
+
     def use(self, agent: Agent, node: float = 0.0, **milli: float) -> None:
         """A second passes, in which groups used so many milli-cores (by UID; `kubepods` is their sum unless it is given), then a tick."""
         self.now += 1.0
@@ -180,7 +202,9 @@ class Node:
 def pod(
     uid: str, *, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None, **spec: Any
 ) -> dict[str, Any]:
-    requests = spec.pop("requests", {})
+    """One container, main, whose group is c1 unless it is told otherwise."""
+    resources = {"requests": spec.pop("requests", {}), "limits": spec.pop("limits", {})}
+    status = {"containerStatuses": [{"name": "main", "containerID": "containerd://c1"}]}
     return {
         "metadata": {
             "name": f"pod-{uid}",
@@ -189,7 +213,8 @@ def pod(
             "labels": labels or {},
             "annotations": annotations or {},
         },
-        "spec": {"containers": [{"resources": {"requests": requests}}], **spec},
+        "spec": {"containers": [{"name": "main", "resources": resources}], **spec},
+        "status": status,
     }
 
 

@@ -14,9 +14,15 @@ NODES = ("live-1", "live-2")
 
 @pytest.fixture(scope="session")
 def nodes(control_plane: Testbed) -> Iterator[tuple[str, ...]]:
-    """The names of two nodes that kwok plays; other pods stay off them unless they are bound to one."""
+    """The names of two nodes that kwok plays, with no pods but those that are bound to one of them.
+
+    They stay until the worker ends. Were they free to take pods, what a later test makes would run on them, and kwok ends
+    a Job's pods at once: whether a Job is finished must not depend on which tests came before.
+    """
     labels = {"neaptide.io/price-per-hour": "0.5"}
     amounts = {"cpu": "16", "memory": "64Gi", "pods": "110"}
-    add_nodes(control_plane.site, [fake_node(name, labels, amounts) for name in NODES])
+    taint = {"key": "neaptide.io/test", "effect": "NoSchedule"}
+    manifests = [fake_node(name, labels, amounts) | {"spec": {"taints": [taint]}} for name in NODES]
+    add_nodes(control_plane.site, manifests)
     yield NODES
     done(control_plane, "delete", "node", *NODES, "--wait=false")

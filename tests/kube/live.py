@@ -88,8 +88,10 @@ def budget(name: str, labels: dict[str, str], *, minimum: int) -> dict[str, Any]
 
 
 def job(name: str, *, parallelism: int = 1, **spec: Any) -> dict[str, Any]:
+    """A Job that never ends: its pods stay pending, whatever nodes there are."""
     container = {"name": "main", "image": "web", "resources": {"requests": {"cpu": "100m"}}}
-    template = {"spec": {"containers": [container], "restartPolicy": "Never"}}
+    nowhere = {"neaptide.io/test": "nowhere"}
+    template = {"spec": {"containers": [container], "restartPolicy": "Never", "nodeSelector": nowhere}}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -13,9 +13,10 @@ from neaptide.agent.files import Files
 from neaptide.agent.groups import Groups
 from neaptide.agent.originals import Originals
 from neaptide.agent.pods import NodePods, Pod, reading
-from neaptide.agent.readings import CpuUse, Readings
+from neaptide.agent.pressure import Pressure, Pressures
+from neaptide.agent.readings import CpuUse, Look, NodePod, Readings
 from neaptide.agent.reconcile import Change, Reconciler
-from neaptide.agent.rules import NodePod, Rules
+from neaptide.agent.rules import Rules
 from neaptide.agent.settings import Settings
 from neaptide.noderules.evict import PodReading, Victim
 
@@ -74,9 +75,12 @@ class Agent:
         self._reconciler = Reconciler(self._files, self._originals, nests=found.version == 1, dry_run=dry_run)
         self._groups = Groups(found, self._files, self._reconciler)
         self._readings = Readings(self._groups, self._files, place.proc)
-        self._rules = Rules(_possible(settings, place, say), self._groups, topology.cpus(place.sysfs))
+        self._rules = Rules(_possible(settings, place, say), self._groups, topology.cpus(place.sysfs), place.sysfs)
+        self._pressures = Pressures(found, self._files)
         self._seen: set[str] = set()
         self._said: dict[str, str] = {}
+        if self._rules.missing_disks:
+            say(f"disk.devices: {', '.join(self._rules.missing_disks)} are not there; the others are limited")
         for line in self._originals.corrupt:
             say(f"the originals of an earlier run are damaged: {line}")
 
@@ -101,13 +105,14 @@ class Agent:
             return
         capacity = self._readings.cpus() * 1000
         there = [self._node_pod(group) for group in groups]
+        look = Look(there, use, capacity, self._readings.memory(), self._pods.by_uid, self._pressure(there, now))
         try:
-            self._told(self._reconciler.settle(self._rules.wanted(there, use, capacity)))
+            self._told(self._reconciler.settle(self._rules.wanted(look)))
         except OSError as error:
             self._once("originals", f"nothing is written, since what was there cannot be stored: {error}")
         if self._rules.news:
             self._say(f"best-effort pods: {self._rules.news}")
-        self._evict(there, use, capacity, now)
+        self._evict(look, now)
 
     def restore(self) -> int:
         """Give every file back what it said; how many could not be."""
@@ -126,8 +131,13 @@ class Agent:
             return NodePod(group, group.tier == "besteffort" and not self._pods.synced, known=False)
         return NodePod(group, pod.is_best_effort(group.tier), known=True, qos=pod.qos)
 
-    def _evict(self, there: Sequence[NodePod], use: CpuUse, capacity: int, now: float) -> None:
-        memory = self._readings.memory()
+    def _pressure(self, there: Sequence[NodePod], now: float) -> dict[str, Pressure]:
+        """Of services, where a rule wants to know."""
+        services = [pod.at.group for pod in there if not pod.best_effort]
+        return self._pressures.of(services, now) if self._rules.looks_at_pressure else {}
+
+    def _evict(self, look: Look, now: float) -> None:
+        there, use, capacity, memory = look.pods, look.use, look.capacity, look.memory
         low = self._rules.memory_is_low(memory)
         pods = {pod.at.uid: self._pods.by_uid[pod.at.uid] for pod in there if pod.known}
         readings = [self._reading(pod, pods[pod.at.uid], use, memory=low) for pod in there if pod.known]

@@ -34,6 +34,17 @@ def features(groups: Groups, *, sysfs: str, kubelet_root: str) -> list[Feature]:
         ),
         Feature("CPU sets", groups.has(tier, "cpuset.cpus"), "no limit by CPU set"),
         Feature("idle groups (cpu.idle)", groups.has(tier, "cpu.idle"), "best-effort pods get the least weight"),
+        Feature("memory QoS (memory.min, low, high)", groups.has(tier, "memory.low"), "no memory is protected"),
+        Feature(
+            "disk limits",
+            groups.has(tier, "blkio.throttle.read_bps_device" if one else "io.max"),
+            "best-effort pods use disks freely",
+        ),
+        Feature(
+            "disk weights",
+            any(groups.has(tier, file) for file in ("blkio.bfq.weight", "io.weight", "io.bfq.weight")),
+            "all wait for disks alike",
+        ),
         *([Feature(_STATIC, there=True)] if cpu_manager_policy(kubelet_root) == "static" else []),
         *(Feature(f"{name}, which is not managed", there) for name, there in _unmanaged(groups, tier, sysfs) if there),
     ]

@@ -1,9 +1,15 @@
-"""Files of the kernel: read through descriptors that are held, since a pread costs a tenth of an open; written whole."""
+"""Files of the kernel: read through descriptors that are held, since a pread costs a tenth of an open; written whole.
+
+Some hold a line for each device, and take one line a write. `FILE#KEY` names such a line; it says what stands after its key, or nothing
+where it is not there.
+"""
 
 import os
 from contextlib import suppress
 
 _LONGEST = 16_384
+_NO_LINE = {"io.max": "rbps=max wbps=max riops=max wiops=max"}
+"""What is written to have a line gone; 0 in all other files."""
 
 
 class Files:
@@ -14,6 +20,11 @@ class Files:
 
     def read(self, path: str) -> str | None:
         """What a file says; None where it cannot be read, as when its group is gone."""
+        file, _, key = path.partition("#")
+        text = self._whole(file)
+        return text if text is None or not key else _line(text, key)
+
+    def _whole(self, path: str) -> str | None:
         held = self._open.get(path)
         if held is not None:
             try:
@@ -34,6 +45,9 @@ class Files:
 
     def write(self, path: str, text: str) -> None:
         """Put `text` in the place of what a file says. Raises OSError: the file is gone, or the kernel refuses."""
+        path, _, key = path.partition("#")
+        if key:
+            text = f"{key} {text.strip() or _NO_LINE.get(path.rpartition('/')[2], '0')}\n"
         opened = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         try:
             os.write(opened, text.encode())
@@ -50,3 +64,11 @@ class Files:
             with suppress(OSError):
                 os.close(opened)
         self._open.clear()
+
+
+def _line(text: str, key: str) -> str:
+    for line in text.splitlines():
+        name, _, rest = line.partition(" ")
+        if name == key:
+            return rest
+    return ""

@@ -12,6 +12,7 @@ from neaptide.agent.files import Files
 from neaptide.agent.layout import Layout, Listing
 from neaptide.agent.reconcile import HELD, Reconciler
 from neaptide.noderules.group_priority import GroupPriority
+from neaptide.noderules.memory_qos import MemoryProtection
 from neaptide.noderules.weights import weight_of_shares
 
 Wanted = dict[str, str | None]
@@ -99,6 +100,13 @@ class Groups:
         if setting.idle:
             return {self.layout.path(group, "cpu.idle"): "1", weight: HELD}
         return {weight: str(setting.shares if self._one else weight_of_shares(setting.shares))}
+
+    def protection(self, group: str, memory: MemoryProtection) -> Wanted:
+        """The memory that a group keeps, and from where on it is slowed; files that a kernel lacks are left out."""
+        texts = {"memory.min": str(memory.min), "memory.low": str(memory.low)}
+        if memory.high is not None:
+            texts["memory.high"] = str(memory.high)
+        return {self.layout.path(group, file): text for file, text in texts.items() if self.has(group, file)}
 
     def _quota_before(self, group: str) -> tuple[int | None, int]:
         """(quota, period) in µs as Kubernetes set them; -1 for no quota, None and 0 where unknown."""

@@ -61,6 +61,14 @@ class Layout(NamedTuple):
                 if uid:
                     yield PodGroup(uid, tier, f"{above}/{name}")
 
+    def above(self, group: str) -> list[str]:
+        """The groups above a group, from the nearest up to where the kubelet's begin and those above that but the mount."""
+        found = []
+        while group.count("/") > 1:
+            group = group.rpartition("/")[0]
+            found.append(group)
+        return found
+
     def below(self, group: str, listing: "Listing") -> list[str]:
         """The groups right below a group."""
         return [f"{group}/{name}" for name in listing.below(self.directory(group))]

@@ -12,8 +12,10 @@ from neaptide.kubeapi.watch import Changed, Interrupted, Listed, Relisted, Remov
 from neaptide.model.qos import Band, QoS, band_of, explicit_band, explicit_qos
 from neaptide.model.quantity import QuantityError, value
 from neaptide.noderules.evict import PodReading
+from neaptide.noderules.memory_qos import MemoryClaim
 
 BATCH_CPU = "kubernetes.io/batch-cpu"
+BATCH_MEMORY = "kubernetes.io/batch-memory"
 
 _USERS_HIGHEST = 1_000_000_000
 """Priorities above are the system's."""
@@ -44,9 +46,11 @@ class _Metadata(_Object, frozen=True):
 
 class _Resources(_Object, frozen=True):
     requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
 
 
 class _Container(_Object, frozen=True):
+    name: str = ""
     resources: _Resources = _Resources()
 
 
@@ -55,9 +59,19 @@ class _Spec(_Object, frozen=True):
     containers: tuple[_Container, ...] = ()
 
 
+class _ContainerStatus(_Object, frozen=True):
+    name: str = ""
+    container_id: str = msgspec.field(default="", name="containerID")
+
+
+class _Status(_Object, frozen=True):
+    container_statuses: tuple[_ContainerStatus, ...] = ()
+
+
 class Pod(_Object, frozen=True):
     metadata: _Metadata = _Metadata()
     spec: _Spec = _Spec()
+    status: _Status = _Status()
 
     @property
     def name(self) -> str:
@@ -67,6 +81,24 @@ class Pod(_Object, frozen=True):
     def qos(self) -> QoS | None:
         """The class that its label names."""
         return explicit_qos(self.metadata.labels)
+
+    def container(self, group: str) -> _Container | None:
+        """The container whose group this is; None for the sandbox's, and for one that nobody told of."""
+        directory = group.rpartition("/")[2]
+        for status in self.status.container_statuses:
+            identity = status.container_id.rpartition("//")[2]
+            if identity and identity in directory:
+                return next((each for each in self.spec.containers if each.name == status.name), None)
+        return None
+
+    def memory_claim(self, group: str) -> MemoryClaim | None:
+        """What the container of a group requests: of reclaimed memory where it does, else of the node's."""
+        container = self.container(group)
+        if container is None:
+            return None
+        requests, limits = container.resources.requests, container.resources.limits
+        name = BATCH_MEMORY if BATCH_MEMORY in requests else "memory"
+        return MemoryClaim(_amount(requests.get(name, "0")), _amount(limits[name]) if name in limits else None)
 
     def is_best_effort(self, tier: str) -> bool:
         """Whether the pod gives way to services: its label says so, or, without a label, that it requests nothing.

@@ -1,12 +1,15 @@
 """What a node and its pods use, second by second."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from typing import NamedTuple
 
 from neaptide.agent.files import Files
 from neaptide.agent.groups import Groups
 from neaptide.agent.layout import PodGroup
+from neaptide.agent.pods import Pod
+from neaptide.agent.pressure import Pressure
+from neaptide.model.qos import QoS
 from neaptide.noderules.memory_evict import MemoryReading
 
 _TICKS = 100
@@ -14,6 +17,35 @@ _TICKS = 100
 _IDLE = (3, 4)
 """Of the numbers after `cpu` in /proc/stat: idle and waiting for a disk; those from the eighth on were used by others or are counted twice."""
 _OWN = 7
+
+
+class NodePod(NamedTuple):
+    """A pod that runs on the node; `known` where the API server told of it, `qos` the class that its label names."""
+
+    at: PodGroup
+    best_effort: bool
+    known: bool
+    qos: QoS | None = None
+
+
+class Look(NamedTuple):
+    """A node at one moment.
+
+    Attributes:
+        pods: those that run.
+        use: of CPU since the last look.
+        capacity: milli-cores.
+        memory: of the node.
+        objects: the pods that the API server told of, by UID.
+        pressure: by group; no entry where nobody looked.
+    """
+
+    pods: Sequence[NodePod]
+    use: "CpuUse"
+    capacity: int
+    memory: MemoryReading = MemoryReading(0, None)
+    objects: Mapping[str, Pod] = {}
+    pressure: Mapping[str, Pressure] = {}
 
 
 class _Sample(NamedTuple):

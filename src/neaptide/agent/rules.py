@@ -1,14 +1,15 @@
 """The rules of a node, asked each second: readings in, the files that shall be otherwise and the pods that shall go out."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf, isnan
 from typing import NamedTuple
 
 from neaptide.agent.bursts import Bursts
+from neaptide.agent.disks import Disks
 from neaptide.agent.groups import Groups, Wanted
-from neaptide.agent.layout import PodGroup
-from neaptide.agent.readings import CpuUse
+from neaptide.agent.memory import MemoryQos
+from neaptide.agent.readings import CpuUse, Look, NodePod
 from neaptide.agent.settings import Settings
 from neaptide.model.qos import QoS
 from neaptide.noderules.cpu_burst import SharePool
@@ -21,15 +22,6 @@ from neaptide.noderules.memory_evict import MemoryReading, memory_evict
 
 _OWN_CPUS = (QoS.LSE, QoS.LSR, QoS.SYSTEM)
 _NOTHING = BestEffortCpu(UNLIMITED, ())
-
-
-class NodePod(NamedTuple):
-    """A pod that runs on the node; `known` where the API server told of it, `qos` the class that its label names."""
-
-    at: PodGroup
-    best_effort: bool
-    known: bool
-    qos: QoS | None = None
 
 
 class _Use(NamedTuple):
@@ -46,32 +38,53 @@ class Rules:
         settings: of the rules.
         groups: the pods' control groups.
         topology: the node's CPUs.
+        sysfs: where it is mounted.
 
     Attributes:
         news: what best-effort pods may use and why, where that has changed by a tenth of the node since it was told; else empty.
     """
 
-    def __init__(self, settings: Settings, groups: Groups, topology: Sequence[Cpu]) -> None:
+    def __init__(self, settings: Settings, groups: Groups, topology: Sequence[Cpu], sysfs: str) -> None:
         self._settings, self._groups, self._topology = settings, groups, topology
         self._in_force = _NOTHING
         self._history: deque[_Use] = deque()
         self._last: dict[str, float] = {}
         self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
+        self._memory = None if settings.memory_qos is None else MemoryQos(settings.memory_qos, groups)
+        self._disks = None if settings.disk is None else Disks(settings.disk, groups, sysfs)
         self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
         self._told = inf
         self.news = ""
 
-    def wanted(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> Wanted:
+    @property
+    def missing_disks(self) -> list[str]:
+        """Disks that the settings name and that are not there."""
+        return [] if self._disks is None else self._disks.missing
+
+    @property
+    def looks_at_pressure(self) -> bool:
+        """Whether some rule asks how long services wait."""
+        disk = self._settings.disk
+        return disk is not None and disk.pressure_percent is not None
+
+    def wanted(self, look: Look) -> Wanted:
         """What files shall say; every file that is not named shall say what it said before the agent came."""
-        wanted = self._suppressed(pods, use, capacity)
+        pods = look.pods
+        wanted = self._suppressed(pods, look.use, look.capacity)
         priority = self._settings.group_priority
+        groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
         if priority is not None:
-            groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
             for uid, setting in group_priorities(priority, groups, kernel_has_idle=self._has_idle).items():
                 wanted |= self._groups.priority(groups[uid], setting)
         if self._bursts is not None:
             may = [pod.at for pod in pods if pod.known and not pod.best_effort and pod.qos not in _OWN_CPUS]
-            wanted |= self._bursts.wanted(may, self._share_pool(pods, use, capacity), use.seconds)
+            wanted |= self._bursts.wanted(may, self._share_pool(pods, look.use, look.capacity), look.use.seconds)
+        if self._memory is not None:
+            wanted |= self._memory.wanted(pods, look.objects, look.memory.capacity)
+        if self._disks is not None:
+            waits = [look.pressure[pod.at.group].io for pod in pods if pod.at.group in look.pressure]
+            known = [percent for percent in waits if percent is not None]
+            wanted |= self._disks.wanted(self._claims(pods), list(groups.values()), max(known, default=None))
         return wanted
 
     def by_memory(self, reading: MemoryReading, pods: Sequence[PodReading], now: float) -> tuple[Victim, ...]:
@@ -168,7 +181,7 @@ class Rules:
             wanted |= self._groups.only_on(group, self._in_force.cpus)
         return wanted
 
-    def _claims(self, pods: Sequence[NodePod]) -> Mapping[str, int]:
+    def _claims(self, pods: Sequence[NodePod]) -> dict[str, int]:
         """The groups that the limit is for, with the pods in each.
 
         The tier of pods that request nothing is one of them, so that they share, unless a service is in it; all other best-effort pods, and

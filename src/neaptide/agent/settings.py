@@ -8,8 +8,10 @@ import msgspec
 from neaptide.noderules.cpu_burst import BurstSettings
 from neaptide.noderules.cpu_evict import CpuEvictSettings
 from neaptide.noderules.cpu_suppress import SuppressSettings
+from neaptide.noderules.disk import DiskSettings
 from neaptide.noderules.group_priority import PrioritySettings
 from neaptide.noderules.memory_evict import MemoryEvictSettings
+from neaptide.noderules.memory_qos import MemoryQosSettings
 
 Rule = TypeVar("Rule", bound=NamedTuple)
 
@@ -26,6 +28,8 @@ class Settings(NamedTuple):
     memory_evict: MemoryEvictSettings | None = None
     cpu_evict: CpuEvictSettings | None = None
     cpu_burst: BurstSettings | None = None
+    memory_qos: MemoryQosSettings | None = None
+    disk: DiskSettings | None = None
     reserved_cpu: int = 0
 
 
@@ -35,6 +39,8 @@ _RULES: dict[str, type[Any]] = {
     "memory_evict": MemoryEvictSettings,
     "cpu_evict": CpuEvictSettings,
     "cpu_burst": BurstSettings,
+    "memory_qos": MemoryQosSettings,
+    "disk": DiskSettings,
 }
 _CHOICES = {
     "cpu_suppress.policy": ("cpuset", "cfsQuota"),
@@ -42,6 +48,17 @@ _CHOICES = {
     "cpu_burst.policy": ("none", "cpuBurstOnly", "cfsQuotaBurstOnly", "auto"),
     "cpu_evict.policy": ("evictByRealLimit", "evictByAllocatable"),
 }
+
+_ANY = (1.0, 2.0**63 - 1)
+_BOUNDS = {
+    "min_percent": (0.0, 100.0),
+    "low_percent": (0.0, 100.0),
+    "throttling_percent": (0.0, 100.0),
+    "pressure_percent": (0.0, 100.0),
+    "least_percent": (1.0, 100.0),
+    "weight": (1.0, 10_000.0),
+}
+"""Of numbers of the rules that have no order of their own to keep; all others of these are at least 1."""
 
 
 def settings(content: object) -> Settings:
@@ -67,11 +84,24 @@ def _rule(kind: type[Any], fields: Mapping[str, Any], where: str) -> Any:  # noq
     for name, value in fields.items():
         if name not in hints:
             raise SettingsError(f"{where}.{name} is not accepted; accepted: {', '.join(hints)}")
-        values[name] = _converted(value, hints[name], f"{where}.{name}")
+        values[name] = _value(value, hints[name], f"{where}.{name}")
         choices = _CHOICES.get(f"{where}.{name}")
         if choices and value not in choices:
             raise SettingsError(f"{where}.{name}: {value!r} is not accepted; accepted: {', '.join(choices)}")
     return kind(**values)
+
+
+def _value(value: object, kind: Any, where: str) -> Any:  # noqa: ANN401 - a type annotation and a value of it
+    """A value of a field; one that has fields itself, from a mapping."""
+    if isinstance(kind, type) and hasattr(kind, "_fields"):
+        return _rule(kind, _mapping(value, where), where)
+    found = _converted(value, kind, where)
+    if where.startswith(("memory_qos.", "disk.")):
+        low, high = _BOUNDS.get(where.rpartition(".")[2], _ANY)
+        for number in (found,) if isinstance(found, int | float) else ():
+            if not low <= number <= high:
+                raise SettingsError(f"{where}: {value!r} is not accepted; accepted: {low:g} to {high:g}")
+    return found
 
 
 def _mapping(content: object, where: str) -> Mapping[str, Any]:

@@ -124,12 +124,16 @@ def replay(
     def start() -> GpuScheduler:
         return GpuScheduler(in_order, classes, chosen, history=history or pods, seed=seed, compiled=compiled)
 
+    def migrating(scheduler: GpuScheduler) -> MigratingScheduler:
+        return MigratingScheduler(scheduler, classes, per_100=migrations_per_100, arrivals=len(come), compiled=compiled)
+
+    migrating(start()).rehearse()
     rehearsal = start()  # compiles what is not yet
     next((pod for pod in class_of if rehearsal.place(pod)), None)
 
     began = time.perf_counter()
     still = start()
-    moving = MigratingScheduler(still, classes, per_100=migrations_per_100, arrivals=len(come))
+    moving = migrating(still)
     scheduler = moving if migrations_per_100 > 0 else still
     placed = np.array([scheduler.place(pod) is not None for pod in class_of], dtype=np.bool_)
     seconds = time.perf_counter() - began

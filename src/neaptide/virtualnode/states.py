@@ -58,6 +58,7 @@ class PodState(Struct, frozen=True, gc=False):
 
     Attributes:
         uid, namespace, name: of the pod in the API.
+        node: the virtual node that it was created for (`spec.nodeName`), by which several nodes share a provider; empty where there is one.
         containers, init_containers: in the order of the pod's; ones not told yet count as waiting.
         created: when the provider took the pod.
         sandbox: when its sandbox (network and all) was there; None before.
@@ -78,6 +79,7 @@ class PodState(Struct, frozen=True, gc=False):
     reason: str = ""
     message: str = ""
     failed: bool = False
+    node: str = ""
 
     def every(self) -> Iterator[Container]:
         """Init containers, then containers."""

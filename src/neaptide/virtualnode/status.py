@@ -133,7 +133,7 @@ def _conditions(
     before: Mapping[str, Any],
     now: float,
 ) -> list[dict[str, Any]]:
-    """The five conditions of a kubelet, and what others have set, as PodGroup's or readiness gates' (a merge patch replaces the list)."""
+    """The five conditions of a kubelet; those of others, as of readiness gates, are theirs (a strategic merge patch leaves them)."""
     over = phase in TERMINAL
     initialized = all(_init_done(spec, each) for spec, each in inits) or phase == "Succeeded"
     ready = not over and all(isinstance(each.state, Running) and each.state.ready for _, each in containers)
@@ -148,8 +148,7 @@ def _conditions(
         "ContainersReady": (ready, why),
         "PodScheduled": (True, ""),
     }
-    own = [_condition(kind, holds, before, now, why) for kind, (holds, why) in values.items()]
-    return [*own, *others.values()]
+    return [_condition(kind, holds, before, now, why) for kind, (holds, why) in values.items()]
 
 
 def _condition(kind: str, holds: bool, before: Mapping[str, Any], now: float, why: str) -> dict[str, Any]:

@@ -150,6 +150,18 @@ def test_migrations_lose_no_pod_keep_to_their_number_and_never_overfill(
     assert all(move.source != move.target for move in run.moves)
 
 
+@settings(max_examples=60)
+@given(nodes=node_lists, pods=pod_lists)
+def test_compiled_kernels_move_the_same_pods_as_their_numpy_twins(nodes: GpuNodes, pods: GpuPods) -> None:
+    classes = classes_of(pods, models_of(nodes))
+    runs = []
+    for compiled in (True, False):
+        inner = GpuScheduler(nodes, classes, NEAP, history=pods, seed=7, compiled=compiled)
+        run = MigratingScheduler(inner, classes, per_100=100, arrivals=len(pods.names), compiled=compiled)
+        runs.append(([run.place(pod_class) for pod_class in classes.of_pod.tolist()], run.moves))
+    assert runs[0] == runs[1]
+
+
 def test_one_move_makes_room_for_a_pod_that_fits_nowhere() -> None:
     nodes = nodes_of(NodeOf(gpus=1, model="A"), NodeOf(gpus=1, model="B"))
     pods = pods_of(PodOf(), PodOf(spec="A"))

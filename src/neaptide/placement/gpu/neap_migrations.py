@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from neaptide.placement.gpu.scheduler import GpuScheduler, Placed
-from neaptide.placement.gpu.state import CPU, MEMORY, MILLI, NUM, Ints, PodClasses, Scores
+from neaptide.placement.gpu.state import CPU, MEMORY, MILLI, NUM, Bools, Ints, PodClasses, Scores
 from neaptide.placement.gpu.steps import REFUSED
+from neaptide.placement.kernels.jit import HAVE_NUMBA, Twins, kernel
 
 MIGRATING = ("neap", "FGD")  # policies in whose scores HARMLESS has its meaning
 PAUSE = 200  # arrivals, for a class that got no room by a move
@@ -31,7 +32,15 @@ class Move(NamedTuple):
 class MigratingScheduler:
     """A scheduler that may move pods it placed. `moves` are those made so far."""
 
-    def __init__(self, scheduler: GpuScheduler, classes: PodClasses, *, per_100: float, arrivals: int) -> None:
+    def __init__(
+        self,
+        scheduler: GpuScheduler,
+        classes: PodClasses,
+        *,
+        per_100: float,
+        arrivals: int,
+        compiled: bool = HAVE_NUMBA,
+    ) -> None:
         """Take over a scheduler that has placed nothing.
 
         Args:
@@ -39,19 +48,25 @@ class MigratingScheduler:
             classes: the same as the scheduler's.
             per_100: moves allowed per 100 arrivals.
             arrivals: how many pods will come at most.
+            compiled: numba's kernels; else their numpy twins.
         """
         self.moves: list[Move] = []
         self._scheduler = scheduler
         self._classes = classes
+        self._in_the_way, self._best_two = (twins.pick(compiled=compiled) for twins in (IN_THE_WAY, BEST_TWO))
         self._per_100 = per_100
         self._arrived = 0
         self._in_vain: dict[
             int, int
         ] = {}  # classes that got no room, and how many pods will have arrived when they are tried again
-        self._present: set[int] = set()  # classes of which there was a pod
         self._class = np.zeros(arrivals, np.int64)
         self._node = np.full(arrivals, REFUSED, np.int64)
         self._devices = np.zeros(arrivals, np.int64)
+
+    def rehearse(self) -> None:
+        """Compile what is not yet, before anything is placed."""
+        self._make_room(0)
+        self._best_two(self._scheduler.scores(0))
 
     def place(self, pod_class: int) -> Placed | None:
         """Place one pod of this class; None where it fits on no node, and no move that is allowed makes room."""
@@ -71,11 +86,14 @@ class MigratingScheduler:
         return len(self.moves) + 1 <= self._per_100 * self._arrived / 100
 
     def _make_room(self, pod_class: int) -> Placed | None:
-        rooms = np.full((len(self._classes.request), 3), REFUSED, np.int64)
-        for other in self._present:
-            rooms[other] = _best_two(self._scheduler.scores(other))
+        state, classes, placed = self._scheduler.state, self._classes, (self._class, self._node, self._devices)
+        pods = self._in_the_way(
+            *placed, self._arrived, *state[:5], classes.request, pod_class, classes.allowed[pod_class, state.model]
+        )
+        rooms = np.full((len(classes.request), 3), REFUSED, np.int64)
+        for other in np.unique(self._class[pods]).tolist():
+            rooms[other] = self._best_two(self._scheduler.scores(other))
         best, score, next_score = rooms.T
-        pods = self._in_the_way(pod_class, np.flatnonzero((self._node >= 0) & (score[self._class] >= HARMLESS)))
         moved = self._class[pods]
         suit = np.where(best[moved] == self._node[pods], next_score[moved], score[moved])
         pods, suit = pods[suit >= HARMLESS], suit[suit >= HARMLESS]
@@ -83,20 +101,6 @@ class MigratingScheduler:
         order = np.lexsort((pods, request[:, CPU], request[:, NUM] * request[:, MILLI], -suit))
         tried = (self._move(pod, pod_class) for pod in pods[order].tolist())
         return next((placed for placed in tried if placed), None)
-
-    def _in_the_way(self, pod_class: int, pods: Ints) -> Ints:
-        """Those of `pods` without which their node would take a pod of this class."""
-        state, wanted = self._scheduler.state, self._classes.request[pod_class]
-        node, request = self._node[pods], self._classes.request[self._class[pods]]
-        fits = self._classes.allowed[pod_class, state.model[node]]
-        fits &= state.cpu_free[node] + request[:, CPU] >= wanted[CPU]
-        fits &= state.memory_free[node] + request[:, MEMORY] >= wanted[MEMORY]
-        pods, node, request = pods[fits], node[fits], request[fits]
-        held = self._devices[pods, None] >> np.arange(state.gpu_free.shape[1]) & 1
-        able = state.gpu_free[node] + held * request[:, MILLI, None] >= wanted[MILLI]
-        able &= np.arange(state.gpu_free.shape[1]) < state.gpu_count[node, None]
-        found: Ints = pods[able.sum(axis=1) >= wanted[NUM]]
-        return found
 
     def _move(self, pod: int, newcomer: int) -> Placed | None:
         """Let a pod of class `newcomer` have the place of `pod`, and `pod` another; None where that would fragment the node."""
@@ -115,12 +119,88 @@ class MigratingScheduler:
         return placed
 
     def _note(self, pod: int, pod_class: int, placed: Placed) -> None:
-        self._present.add(pod_class)
         self._class[pod], self._node[pod], self._devices[pod] = pod_class, placed.node, placed.devices
 
 
+def _in_the_way(
+    class_of: Ints,
+    node_of: Ints,
+    devices: Ints,
+    arrived: int,
+    cpu: Ints,
+    memory: Ints,
+    gpu: Ints,
+    gpu_count: Ints,
+    _model: Ints,
+    requests: Ints,
+    newcomer: int,
+    allowed: Bools,
+) -> Ints:
+    wanted = requests[newcomer]
+    found = np.empty(arrived, np.int64)
+    count = 0
+    for pod in range(arrived):
+        node = node_of[pod]
+        if node < 0 or not allowed[node]:
+            continue
+        request = requests[class_of[pod]]
+        if cpu[node] + request[CPU] < wanted[CPU] or memory[node] + request[MEMORY] < wanted[MEMORY]:
+            continue
+        able = 0
+        for device in range(gpu_count[node]):
+            held = request[MILLI] if devices[pod] >> device & 1 else 0
+            able += gpu[node, device] + held >= wanted[MILLI]
+        if able >= wanted[NUM]:
+            found[count] = pod
+            count += 1
+    return found[:count]
+
+
+def _in_the_way_numpy(
+    class_of: Ints,
+    node_of: Ints,
+    devices: Ints,
+    arrived: int,
+    cpu: Ints,
+    memory: Ints,
+    gpu: Ints,
+    gpu_count: Ints,
+    _model: Ints,
+    requests: Ints,
+    newcomer: int,
+    allowed: Bools,
+) -> Ints:
+    wanted = requests[newcomer]
+    pods = np.flatnonzero(node_of[:arrived] >= 0)
+    pods = pods[allowed[node_of[pods]]]
+    for free, column in ((cpu, CPU), (memory, MEMORY)):
+        pods = pods[free[node_of[pods]] + requests[class_of[pods], column] >= wanted[column]]
+    node, request, device = node_of[pods], requests[class_of[pods]], np.arange(gpu.shape[1])
+    able = gpu[node] + (devices[pods, None] >> device & 1) * request[:, MILLI, None] >= wanted[MILLI]
+    able &= device < gpu_count[node, None]
+    found: Ints = pods[able.sum(axis=1) >= wanted[NUM]]
+    return found
+
+
 def _best_two(scores: Scores) -> tuple[int, int, int]:
-    """Where a class fits best, how well, and how well on the next best node."""
+    best, score, other = 0, scores[0], REFUSED
+    for node in range(1, scores.size):
+        if scores[node] > score:
+            best, score, other = node, scores[node], score
+        else:
+            other = max(other, scores[node])
+    return best, int(score), int(other)
+
+
+def _best_two_numpy(scores: Scores) -> tuple[int, int, int]:
     node = int(scores.argmax())
     others = max(scores[:node].max(initial=REFUSED), scores[node + 1 :].max(initial=REFUSED))
     return node, int(scores[node]), int(others)
+
+
+# (class, node and devices of the pods that arrived, their number, cpu, memory, gpu, devices and model of nodes, requests of classes, the newcomer's
+# class, nodes whose model it accepts) -> the pods without which their node would take the newcomer.
+IN_THE_WAY = Twins(kernel(_in_the_way), _in_the_way_numpy)
+
+# (scores) -> where a class fits best, how well, and how well on the next best node.
+BEST_TWO = Twins(kernel(_best_two), _best_two_numpy)

@@ -1,0 +1,105 @@
+"""Disk limits and weights on a node: `io.max` and `io.weight` of version 2, `blkio.throttle` and bfq's weight of version 1."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neaptide.agent.groups import Groups, Wanted
+from neaptide.noderules.disk import DiskLimits, DiskSettings, disk_limits, next_share
+
+_NO_DISKS = ("loop", "ram", "zram", "sr", "fd")
+_V1 = ("read_bps", "write_bps", "read_iops", "write_iops")
+_V1_WEIGHT, _V2_WEIGHTS = "blkio.bfq.weight", ("io.weight", "io.bfq.weight")
+_BFQ_MOST = 1000
+
+
+class Disks:
+    """The disks of a node, and what best-effort pods may do on them.
+
+    Args:
+        settings: of the rule.
+        groups: the pods' control groups.
+        sysfs: where it is mounted.
+
+    Attributes:
+        missing: devices that the settings name and that are not there.
+    """
+
+    def __init__(self, settings: DiskSettings, groups: Groups, sysfs: str) -> None:
+        self._settings, self._groups = settings, groups
+        there = disks(sysfs)
+        named = settings.devices or tuple(there)
+        self._devices = [there.get(name, name) for name in named if name in there or name in there.values()]
+        self.missing = [name for name in named if name not in there and name not in there.values()]
+        self._share = 1.0
+
+    def wanted(self, claims: dict[str, int], best_effort: Sequence[str], pressure: float | None) -> Wanted:
+        """What files shall say.
+
+        Args:
+            claims: the groups that share the limits, with the pods in each.
+            best_effort: the groups of single pods, which get the weight.
+            pressure: percentage of the last seconds for which services waited for disks; None where unknown.
+        """
+        self._share = next_share(self._settings, self._share, pressure)
+        wanted: Wanted = {}
+        for group, limits in disk_limits(self._settings, self._share, self._for_all(claims)).items():
+            for device in self._devices:
+                wanted |= self._limit(group, device, limits)
+        if self._settings.weight is not None:
+            for group in best_effort:
+                wanted |= self._weight(group, self._settings.weight)
+        return wanted
+
+    def _for_all(self, claims: dict[str, int]) -> dict[str, int]:
+        """The groups that a limit works on: version 1 heeds those of the processes alone, so the limit is shared out among the containers."""
+        layout, listing = self._groups.layout, self._groups.listing
+        if layout.version == 2:
+            return claims
+        found: dict[str, int] = {}
+        for group in claims:
+            below = layout.below(group, listing)
+            pods = below if group == layout.tier("besteffort") else [group]
+            found |= {container: 1 for pod in pods for container in layout.below(pod, listing)}
+        return found
+
+    def _limit(self, group: str, device: str, limits: DiskLimits) -> Wanted:
+        layout = self._groups.layout
+        if layout.version == 2:
+            words = (f"{name}={'max' if limit is None else limit}" for name, limit in _v2(limits))
+            return self._if_there(group, "io.max", f"#{device}", " ".join(words))
+        wanted: Wanted = {}
+        for name, limit in zip(_V1, limits, strict=True):
+            if limit is not None:
+                wanted |= self._if_there(group, f"blkio.throttle.{name}_device", f"#{device}", str(limit))
+        return wanted
+
+    def _weight(self, group: str, weight: int) -> Wanted:
+        if self._groups.layout.version == 1:
+            return self._if_there(group, _V1_WEIGHT, "", str(min(weight, _BFQ_MOST)))
+        wanted: Wanted = {}
+        for file in _V2_WEIGHTS:
+            most = weight if file == "io.weight" else min(weight, _BFQ_MOST)
+            wanted |= self._if_there(group, file, "#default", str(most))
+        return wanted
+
+    def _if_there(self, group: str, file: str, line: str, text: str) -> Wanted:
+        return {f"{self._groups.layout.path(group, file)}{line}": text} if self._groups.has(group, file) else {}
+
+
+def disks(sysfs: str) -> dict[str, str]:
+    """The whole disks of a machine: numbers as in 254:0 by name."""
+    found = {}
+    for device in sorted(Path(sysfs, "block").glob("*/dev")):
+        name = device.parent.name
+        if not name.startswith(_NO_DISKS):
+            found[name] = device.read_text().strip()
+    return found
+
+
+def _v2(limits: DiskLimits) -> list[tuple[str, int | None]]:
+    return [
+        ("rbps", limits.read_bps),
+        ("wbps", limits.write_bps),
+        ("riops", limits.read_iops),
+        ("wiops", limits.write_iops),
+    ]

@@ -1,0 +1,70 @@
+"""A virtual kubelet: one node, its pods, and the API of a kubelet, for as long as it runs."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from neaptide.kubeapi.client import Client
+from neaptide.virtualnode.events import Events
+from neaptide.virtualnode.node import NodeSettings
+from neaptide.virtualnode.pods import Patience, Pods
+from neaptide.virtualnode.provider import PodProvider
+from neaptide.virtualnode.registration import Registration, Rhythm
+from neaptide.virtualnode.starts import Starts
+
+
+class Timing(Struct, frozen=True):
+    """How often and how long, of all parts."""
+
+    rhythm: Rhythm = Rhythm()
+    patience: Patience = Patience()
+
+
+class VirtualKubelet:
+    """One virtual node.
+
+    Args:
+        client: the wire.
+        provider: who runs its pods. Several nodes may share one, and then share `starts`; each has pods of its own.
+        settings: the node; its provider and network are the provider's.
+        starts: turns to create pods.
+        clock: seconds since the epoch.
+
+    Attributes:
+        pods: what it knows of its pods; registration: the node in the API.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        provider: PodProvider,
+        settings: NodeSettings,
+        *,
+        starts: Starts | None = None,
+        timing: Timing = Timing(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        settings = msgspec.structs.replace(settings, provider=provider.name, network=provider.network)
+        self.events = Events(client, settings.name, clock=clock)
+        self.registration = Registration(client, provider, settings, rhythm=timing.rhythm, clock=clock)
+        self.pods = Pods(
+            client,
+            provider,
+            node=settings.name,
+            address=settings.address,
+            events=self.events,
+            starts=starts or Starts(provider.rate, provider.burst),
+            patience=timing.patience,
+            clock=clock,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled: pods go on at their provider. Raises NotOursError."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.events.run())
+            tasks.create_task(self.registration.run())
+            await self.registration.registered.wait()  # a node's name is ours before its pods are
+            tasks.create_task(self.pods.run())

@@ -1,0 +1,1 @@
+"""Pod providers, one file each."""
