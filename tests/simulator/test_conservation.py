@@ -104,7 +104,7 @@ def check(made: World) -> None:
         assert used[node] <= room + 1e-6
         assert used[node] + cluster.nodes.idle[node] == pytest.approx(room) or not cluster.nodes.up[node]
     assert (cluster.pods.given[rows] <= cluster.pods.demand[rows] + 1e-9).all()
-    assert sum(made.machines.sizes) == len(made.machines.by_name) + len(made.machines.coming)
+    assert sum(made.machines.sizes) == len(made.machines.by_name) + len(made.machines.on_the_way)
     assert set(made.machines.by_name) == set(snapshot.nodes.by_name)
 
 

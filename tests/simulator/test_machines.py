@@ -1,8 +1,12 @@
 """Nodes that are bought, billed, interrupted, crash and come back."""
 
 import pytest
+from msgspec.structs import replace
 from tests.simulator.worlds import START, job, offering, pods, pool, running, service, template, world
 
+from neaptide.model.actions import FOR_LABEL
+from neaptide.model.cloud import CloudError, Order, OutOfCapacityError, Shortage
+from neaptide.model.objects import Taint
 from neaptide.pricing.billing import PER_HOUR
 from neaptide.simulator.machines import CloudSettings
 from neaptide.simulator.world import World
@@ -15,7 +19,7 @@ def only_node(made: World) -> str:
 
 def test_a_bought_node_joins_after_its_provisioning_and_is_paid_for_from_the_start() -> None:
     made = world(nodes=0, cloud=CloudSettings(provision_seconds=100, provision_spread=0.0))
-    name = made.machines.create(made.machines.pools[0].offerings[0])
+    name = made.machines.buy(made.machines.pools[0].offerings[0])
     made.run_until(START + 99)
     assert made.machines.sizes == [1]
     assert name not in made.cluster.snapshot.nodes.by_name
@@ -31,7 +35,7 @@ def test_a_bought_node_joins_after_its_provisioning_and_is_paid_for_from_the_sta
 
 def test_a_node_that_is_given_back_before_it_came_never_comes() -> None:
     made = world()
-    name = made.machines.create(made.machines.pools[0].offerings[0])
+    name = made.machines.buy(made.machines.pools[0].offerings[0])
     made.run_until(START + 30)
     made.machines.delete(name)
     made.run_until(START + 600)
@@ -143,3 +147,49 @@ def test_a_node_that_hangs_is_replaced_by_the_autoscaler() -> None:
     assert hung not in made.machines.by_name
     assert len(running(made)) == 1
     assert len(pods(made)) == 1
+
+
+def ordered(made: World, name: str = "wanted") -> Order:
+    return Order(name=name, offering=made.machines.pools[0].offerings[0], taints=(Taint("starting", "", "NoSchedule"),))
+
+
+def test_an_order_is_on_its_way_until_its_node_joins_with_its_name_and_taints() -> None:
+    made = world(cloud=CloudSettings(provision_seconds=100, provision_spread=0.0))
+    made.machines.create(ordered(made))
+    assert [(each.order.name, each.since) for each in made.observe().coming] == [("wanted", START)]
+    made.run_until(START + 101)
+    snapshot = made.observe()
+    assert not snapshot.coming
+    (node,) = snapshot.nodes.indices().tolist()
+    assert snapshot.node_labels(node)[FOR_LABEL] == "wanted"
+    assert [each.key for each in snapshot.node_taints(node)] == ["starting"]
+
+
+def test_what_has_run_out_is_refused_and_not_offered_for_three_minutes() -> None:
+    made = world()
+    made.machines.shortages.append(Shortage(capacity_type="on-demand"))
+    with pytest.raises(OutOfCapacityError, match="there is no on-demand"):
+        made.machines.create(ordered(made))
+    assert not made.observe().offerings
+    made.run_until(START + 181)
+    assert made.observe().offerings
+
+
+def test_an_order_to_a_pool_that_there_is_none_of_is_refused_for_good() -> None:
+    made = world()
+    with pytest.raises(CloudError, match="there is no pool 'none'"):
+        made.machines.create(replace(ordered(made), node_pool="none"))
+
+
+def test_a_notice_is_heard_until_the_node_is_gone_and_its_kind_is_avoided() -> None:
+    spot = pool("spot", offering(capacity_type="spot", pool="spot"))
+    made = world(spot, nodes=1, cloud=CloudSettings(drain_on_notice=False))
+    name = only_node(made)
+    made.machines.interrupt(name)
+    snapshot = made.observe()
+    assert [(each.node, each.notice, each.ends) for each in snapshot.interruptions] == [
+        (name, "Interruption", START + 120)
+    ]
+    assert not snapshot.offerings
+    made.run_until(START + 300)
+    assert not made.observe().interruptions

@@ -13,6 +13,7 @@ from neaptide.cli.connection import DEFAULT, Connection
 from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, UsageError, unacceptable
 from neaptide.cli.listening import DEFAULT_JOURNAL, DEFAULT_WEBHOOK, JournalFlags, WebhookFlags, address
+from neaptide.cli.providing import DEFAULT_PROVIDER, ProviderFlags
 from neaptide.cli.scheduling import DEFAULT_SCHEDULER, SchedulerFlags
 from neaptide.cli.settings import settings
 from neaptide.kube.controller import Controller, Options
@@ -67,6 +68,7 @@ def run(
     listen: str | None = None,
     lease: Annotated[LeaseFlags, Parameter(name="*")] = _DEFAULT_LEASE,
     prices: str | None = None,
+    provider: Annotated[ProviderFlags, Parameter(name="*")] = DEFAULT_PROVIDER,
     prometheus: str = "",
     policies: Annotated[PolicyFlags, Parameter(name="*")] = _DEFAULT_POLICIES,
     dry_run: bool = False,
@@ -84,6 +86,7 @@ def run(
         listen: host:port of /healthz, /readyz and /metrics, as :8080.
         lease: which replica is the one that acts.
         prices: a price catalogue, until there are PriceCatalogue objects; by default the package's public list prices.
+        provider: who sells nodes; without one, none are bought or given back.
         prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
         policies: named here, in place of Policy objects.
         dry_run: ask the API server for everything, and have it change nothing.
@@ -110,6 +113,7 @@ def run(
         webhook=webhook.place(namespace),
         admission_policies=admission_policies,
         scheduling=scheduling,
+        providing=provider.providing(catalogue),
     )
     if scheduling is None or only != "scheduler":
         return serve(Controller(cluster, options))

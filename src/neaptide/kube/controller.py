@@ -26,6 +26,7 @@ from neaptide.kube.leader import Leader, NoLongerLeadingError, Writers
 from neaptide.kube.memory import MemoryStore
 from neaptide.kube.metrics import Metrics
 from neaptide.kube.plans import Plans
+from neaptide.kube.providers.registry import Provider, Providing
 from neaptide.kube.scheduler.opening import Scheduling, opened
 from neaptide.kube.spot_metrics import SpotMetrics
 from neaptide.kube.statuses import Statuses
@@ -37,6 +38,7 @@ from neaptide.kubeapi.lease import Election, this_process
 from neaptide.loop import Setting
 from neaptide.policies.arbiter import ArbiterMemory, Budgets
 from neaptide.pricing.catalogue import Catalogue
+from neaptide.pricing.load import shipped
 from neaptide.records.log import Log
 
 LEASE = "neaptide"
@@ -62,6 +64,7 @@ class Options(Struct, frozen=True, kw_only=True):
         dry_run: ask the API server for everything, and have it change nothing.
         webhook: where new pods are asked about; None asks about none.
         admission_policies: whether what CEL can say of Policies for new pods is written as MutatingAdmissionPolicies.
+        providing: who sells nodes; None for nobody.
         qps: requests per second.
         scheduling: which pods to schedule beside the loop, and how; None for none.
     """
@@ -80,6 +83,7 @@ class Options(Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     webhook: Place | None = None
     admission_policies: bool = False
+    providing: Providing | None = None
     qps: float = 100.0
     scheduling: Scheduling | None = None
 
@@ -127,8 +131,9 @@ class Controller:
         election = Election(client, LEASE, options.namespace, self._identity, duration=options.lease_seconds)
         writer = client.guarded_by(election)
         events = Events(writer, self._identity)
+        provider = self._provider(writer)
         self._actuator = Actuator(
-            Api(writer, time.time, options.dry_run),
+            Api(writer, time.time, options.dry_run, provider),
             may_act=lambda: election.leading,
             watchers=(self._metrics.outcome, self._spot_metrics.outcome, events.outcome),
         )
@@ -141,7 +146,9 @@ class Controller:
             journal,
         )
         async with AsyncExitStack() as stack:
-            world = await self._opened(client, stack)
+            if provider is not None:
+                stack.push_async_callback(provider.close)
+            world = await self._opened(client, provider, stack)
             if world is None:
                 return
             self._metrics.watch(world, events, lambda: election.leading)
@@ -203,12 +210,19 @@ class Controller:
             leading=lambda: self._ready and election.leading,
         )
 
-    async def _opened(self, client: Client, stack: AsyncExitStack) -> World | None:
+    def _provider(self, writer: Client) -> Provider | None:
+        """Who sells nodes: for it counts, too, that only the leader writes."""
+        options = self._options
+        if options.providing is None:
+            return None
+        return options.providing.opened(writer, options.catalogue or shipped(), dry_run=options.dry_run)
+
+    async def _opened(self, client: Client, provider: Provider | None, stack: AsyncExitStack) -> World | None:
         """The world, as soon as the API server answers; None where this process is stopped before."""
         while not self._stopping.is_set():
             world = World(
                 client, actuator=self._actuator, namespace=self._cluster.namespace,
-                prometheus=self._options.prometheus, catalogue=self._options.catalogue,
+                prometheus=self._options.prometheus, catalogue=self._options.catalogue, market=provider,
             )  # fmt: skip
             try:
                 return await stack.enter_async_context(world)

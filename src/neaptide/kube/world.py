@@ -25,6 +25,7 @@ from neaptide.kubeapi.resources import NODES
 from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.actions import AnyAction, Outcome, Ref
 from neaptide.model.problems import LeftOut
+from neaptide.model.protocols import Market
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.cluster import price_nodes
@@ -44,6 +45,7 @@ class World:
         namespace: where to look for what may not be seen in all namespaces.
         prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
         catalogue: what nodes cost; the public list prices by default.
+        market: who sells nodes; without one, none can be bought.
         clock: seconds since the epoch.
 
     Attributes:
@@ -59,13 +61,14 @@ class World:
         namespace: str = "",
         prometheus: str = "",
         catalogue: Catalogue | None = None,
+        market: Market | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = Cache(())
         self.meter = Meter(())
         self._client, self._actuator, self._namespace, self._prometheus = client, actuator, namespace, prometheus
         self._catalogue = shipped() if catalogue is None else catalogue
-        self._clock = clock
+        self._clock, self._market = clock, market
         self._all_prices_due = True
         self._applied, self._applied_at = self.meter.readings, -MAX_AGE
         self._misprized: dict[str, LeftOut] = {}
@@ -148,6 +151,10 @@ class World:
         snapshot = self.cache.snapshot
         self._measured(snapshot, self._clock())
         self._price(snapshot)
+        if self._market is not None:
+            snapshot.offerings, snapshot.coming = self._market.offerings(), self._market.coming()
+            notices = self._market.interruptions()
+            snapshot.interruptions = [each for each in notices if each.node in snapshot.nodes.by_name]
         return snapshot
 
     def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:

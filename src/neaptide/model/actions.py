@@ -6,6 +6,8 @@ which pods and nodes it takes hold of, for the arbiter's rule of one owner at a 
 
 from msgspec import Struct
 
+from neaptide.model import objects
+from neaptide.model.cloud import Order
 from neaptide.model.offerings import Offering
 from neaptide.model.problems import LeftOut
 
@@ -126,11 +128,16 @@ class Uncordon(Action, frozen=True, tag="Uncordon"):
 class CreateNode(Action, frozen=True, tag="CreateNode"):
     """Buy a node. `target` is what the plan calls it: the provider names it, and its label `FOR_LABEL` has that name.
 
-    `node_pool` is the pool that it belongs to; empty where the provider has no pools.
+    `node_pool` is the pool that it belongs to; empty where the provider has no pools. `taints` are the node's from its first moment.
     """
 
     offering: Offering
     node_pool: str = ""
+    taints: tuple[objects.Taint, ...] = ()
+
+    def order(self) -> Order:
+        """What a provider is asked for."""
+        return Order(name=self.target.name, offering=self.offering, node_pool=self.node_pool, taints=self.taints)
 
 
 class DeleteNode(Action, frozen=True, tag="DeleteNode"):

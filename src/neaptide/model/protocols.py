@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from neaptide.model.actions import AnyAction, Outcome, Plan, Ref
+from neaptide.model.cloud import Coming, Interruption, Order
 from neaptide.model.offerings import Offering
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
@@ -25,17 +26,37 @@ class World(Protocol):
         """The workloads of the pods that nodes evicted on their own since the last call, once per pod."""
 
 
-class CloudProvider(Protocol):
-    """Whoever makes and removes nodes."""
+class Market(Protocol):
+    """What is known of a cloud without asking it anew."""
 
     def offerings(self) -> Sequence[Offering]:
-        """What can be had now."""
+        """What can be had now, each with its price; what ran out is left out for a while."""
 
-    def create(self, offering: Offering) -> str:
-        """Ask for a node; its name, before it exists."""
+    def coming(self) -> Sequence[Coming]:
+        """What was ordered and has not joined yet. An order that is neither here nor a node has failed."""
+
+    def interruptions(self) -> Sequence[Interruption]:
+        """What the cloud has said of nodes that are still there."""
+
+
+class CloudProvider(Market, Protocol):
+    """Whoever makes and removes nodes, and answers at once."""
+
+    def create(self, order: Order) -> str:
+        """Ask for a node; its name, before it exists. Raises OutOfCapacityError and CloudError."""
 
     def delete(self, node: str) -> None:
-        """Give a node back."""
+        """Give a node back; one that is not there is no error."""
+
+
+class RemoteCloudProvider(Market, Protocol):
+    """The same over a wire."""
+
+    async def create(self, order: Order) -> str:
+        """Ask for a node; its name, before it exists. Raises OutOfCapacityError and CloudError."""
+
+    async def delete(self, node: str) -> None:
+        """Give a node back; one that is not there is no error."""
 
 
 class Policy(Protocol):

@@ -39,7 +39,7 @@ def renewed(old: ClusterSnapshot) -> ClusterSnapshot:
     new.nodes.annotations[nodes] = here.annotations[old.nodes.annotations[nodes]]
     new.nodes.taints[nodes] = here.taints[old.nodes.taints[nodes]]
     new.others = {kind: dict(items) for kind, items in old.others.items()}
-    new.offerings = old.offerings
+    new.offerings, new.coming, new.interruptions = old.offerings, old.coming, old.interruptions
     return new
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from neaptide.model import objects
 from neaptide.model.actions import Ref
 from neaptide.model.any_object import AnyObject
+from neaptide.model.cloud import Coming, Interruption
 from neaptide.model.collector import collector_paused
 from neaptide.model.columns import (
     FAILED,
@@ -51,7 +52,9 @@ class ClusterSnapshot:
         shape_facts: by row of `shapes`, what was parsed from the pods' specs.
         words: what is interned; label_sets, annotation_sets, taint_sets, namespaces are those of its values that columns number.
         others: every other object, by kind and then by `name` or `namespace/name`.
-        offerings: what nodes can be bought now, as far as the world knows; it is not part of the digest.
+        offerings: what nodes can be bought now, as far as the world knows; it is not part of the digest, nor are the next two.
+        coming: nodes that were ordered and have not joined yet.
+        interruptions: what the cloud has said of nodes.
         changed_nodes: rows of `nodes` in the order they changed, undone changes included; readers remember a position.
     """
 
@@ -68,6 +71,8 @@ class ClusterSnapshot:
         self.pods = PodColumns(self._undo)
         self.others: dict[str, dict[str, Any]] = {}
         self.offerings: Sequence[Offering] = ()
+        self.coming: Sequence[Coming] = ()
+        self.interruptions: Sequence[Interruption] = ()
         self._occupancy = Occupancy(self._undo, self.nodes, self.pods, words)
         self.changed_nodes = self._occupancy.changed_nodes
 

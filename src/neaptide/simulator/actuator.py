@@ -23,6 +23,7 @@ from neaptide.model.actions import (
     Uncordon,
     Untaint,
 )
+from neaptide.model.cloud import CloudError, OutOfCapacityError
 from neaptide.model.columns import PHASES
 from neaptide.policies.protection import comes_with_node, is_over
 from neaptide.simulator.budgets import DisruptionBudgets
@@ -63,7 +64,7 @@ class Actuator:
     def carry_out(self, action: AnyAction) -> Outcome:
         """Do one action, or say why not."""
         if isinstance(action, CreateNode):
-            return self._outcome(action, self._machines.order(action.target.name, action.offering, action.node_pool))
+            return self._outcome(action, self._buy(action))
         uid = self._uid(action.target)
         if uid is None:
             return Outcome(action, "Refused", Reason("NotFound", f"404: {action.target} is not there"))
@@ -103,6 +104,15 @@ class Actuator:
                 machines.untaint(name, action.key, action.effect)
             case Cordon() | Uncordon():
                 machines.cordon(name, unschedulable=isinstance(action, Cordon))
+
+    def _buy(self, action: CreateNode) -> Reason | None:
+        try:
+            self._machines.create(action.order())
+        except OutOfCapacityError as error:
+            return Reason("OutOfCapacity", str(error))
+        except CloudError as error:
+            return Reason("NotSold", str(error))
+        return None
 
     def _delete(self, action: DeleteNode) -> Reason | None:
         snapshot = self._cluster.snapshot

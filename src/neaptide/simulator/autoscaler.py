@@ -83,7 +83,7 @@ class Autoscaler:
         options, left = self._options(waiting) if waiting else ([], [])
         for option in options:
             for _ in range(option.nodes):
-                self._machines.create(option.offering)
+                self._machines.buy(option.offering)
         known = np.unique(self._cluster.snapshot.pods.cls[left]).tolist() if left else []
         self._hopeless |= dict.fromkeys(known, tuple(self._machines.sizes))
 
@@ -112,7 +112,7 @@ class Autoscaler:
         chosen: list[Option] = []
         bought = np.zeros(len(self._machines.pools), dtype=np.int64)
         with snapshot.what_if():
-            for machine in self._machines.coming.values():
+            for machine in self._machines.on_the_way.values():
                 snapshot.set_node(machine.node)
             left = self._unplaced(waiting)
             for _ in range(MAX_ROUNDS):
@@ -128,7 +128,7 @@ class Autoscaler:
         return chosen, []
 
     def _unplaced(self, pods: list[int]) -> list[int]:
-        if not self._machines.coming:
+        if not self._machines.on_the_way:
             return pods
         return [placed.pod for placed in self._placer.schedule(pods) if placed.node is None]
 

@@ -11,7 +11,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from neaptide.model import objects
-from neaptide.model.actions import FOR_LABEL, Reason
+from neaptide.model.actions import FOR_LABEL
+from neaptide.model.cloud import CloudError, Coming, Interruption, Order, OutOfCapacityError, Shortage, Stock, no_more
 from neaptide.model.offerings import Offering
 from neaptide.model.times import timestamp
 from neaptide.pricing.billing import PER_SECOND, Billing, cost
@@ -78,8 +79,9 @@ class Machine(Struct):
     launched: float
     node: objects.Node
     extended: dict[str, int | None] = field(default_factory=dict)
-    doomed: bool = False
-    """The cloud has given notice."""
+    order: Order | None = None
+    ends: float | None = None
+    """When the cloud takes it back, once it has given notice."""
     billed: bool = False
 
     def current(self) -> objects.Node:
@@ -99,8 +101,13 @@ class Machines:
     def __init__(self, cluster: Cluster, pools: Sequence[Pool], settings: CloudSettings) -> None:
         self.cluster, self.pools, self.settings = cluster, tuple(pools), settings
         self.by_name: dict[str, Machine] = {}
-        self.coming: dict[str, Machine] = {}
+        self.on_the_way: dict[str, Machine] = {}
         """Bought and not yet a node."""
+        self.shortages: list[Shortage] = []
+        """What cannot be had, until it is taken off."""
+        self.stillborn = 0
+        """So many of the next machines never become nodes."""
+        self.stock = Stock()
         self.taken: set[str] = set()
         """Nodes whose machine the cloud has taken back, and of which the API has not learnt yet."""
         self.sizes = [0] * len(self.pools)
@@ -111,39 +118,56 @@ class Machines:
     # -- the provider --------------------------------------------------------------------------------------------------
 
     def offerings(self) -> Sequence[Offering]:
-        """What can be had now: of the pools that are not full."""
-        return [
+        """What can be had now: of the pools that are not full, without what has run out."""
+        sold = [
             offering
             for row, pool in enumerate(self.pools)
             if self.sizes[row] < pool.maximum
             for offering in pool.offerings
         ]
+        return self.stock.available(sold, self.cluster.clock.now)
 
-    def create(self, offering: Offering) -> str:
-        """Buy a node for the pool that its labels name; it is paid for from now on."""
-        machine = self._machine(offering)
-        self.coming[machine.name] = machine
+    def coming(self) -> Sequence[Coming]:
+        """What a plan has ordered and has not joined yet."""
+        return [Coming(each.order, each.launched) for each in self.on_the_way.values() if each.order is not None]
+
+    def interruptions(self) -> Sequence[Interruption]:
+        """The notices of nodes that are still there."""
+        return [
+            Interruption(each.name, ends=each.ends, source="cloud")
+            for each in self.by_name.values()
+            if each.ends is not None
+        ]
+
+    def create(self, order: Order) -> str:
+        """Buy a node under the name that a plan gave it; it is paid for from now on."""
+        wanted = order.node_pool or order.offering.labels.get(POOL_LABEL, "")
+        row = self._pool_rows.get(wanted)
+        if row is None:
+            raise CloudError(f"there is no pool {wanted!r}")
+        pool, offering = self.pools[row], order.offering
+        if self.sizes[row] >= pool.maximum:
+            raise OutOfCapacityError(f"the pool {pool.name} has {self.sizes[row]} nodes and may have no more")
+        if any(each.covers(offering) for each in self.shortages):
+            self.stock.ran_out(offering, self.cluster.clock.now)
+            raise OutOfCapacityError(no_more(offering))
+        labels = offering.labels | {POOL_LABEL: pool.name, FOR_LABEL: order.name}
+        return self.buy(replace(offering, labels=labels), order)
+
+    def buy(self, offering: Offering, order: Order | None = None) -> str:
+        """Buy a node for the pool that its labels name, whatever is short."""
+        machine = self._machine(offering, order)
+        self.on_the_way[machine.name] = machine
+        if self.stillborn > 0:
+            self.stillborn -= 1
+            return machine.name
         spread = self.settings.provision_spread * self.cluster.random.uniform(-1, 1)
         self.cluster.clock.after(self.settings.provision_seconds * (1 + spread), lambda: self._arrived(machine))
         return machine.name
 
-    def order(self, wanted_as: str, offering: Offering, pool: str) -> Reason | None:
-        """Buy a node under the name that a plan gave it, or say why it cannot be had."""
-        row = self._pool_rows.get(pool or offering.labels.get(POOL_LABEL, ""))
-        if row is None:
-            return Reason("NoPool", f"there is no pool {pool or offering.labels.get(POOL_LABEL, '')!r}")
-        if self.sizes[row] >= self.pools[row].maximum:
-            return Reason(
-                "OutOfCapacity", f"the pool {self.pools[row].name} has {self.sizes[row]} nodes and may have no more"
-            )
-        self.create(
-            replace(offering, labels=offering.labels | {POOL_LABEL: self.pools[row].name, FOR_LABEL: wanted_as})
-        )
-        return None
-
     def delete(self, node: str) -> None:
         """Give a node back; pods that are still there are lost."""
-        machine = self.by_name.get(node) or self.coming.pop(node, None)
+        machine = self.by_name.get(node) or self.on_the_way.pop(node, None)
         if machine is None:
             return
         if node in self.by_name:
@@ -174,12 +198,13 @@ class Machines:
     def interrupt(self, name: str) -> None:
         """The cloud takes a spot node back: a notice, then its end."""
         machine = self.by_name.get(name)
-        if machine is None or machine.doomed:
+        if machine is None or machine.ends is not None:
             return
-        machine.doomed = True
-        machine.node = self._with(machine.node, unschedulable=True, taints=(*machine.node.spec.taints, INTERRUPTED))
-        self.cluster.snapshot.set_node(machine.current())
+        machine.ends = self.cluster.clock.now + self.settings.notice_seconds
+        self.stock.ran_out(machine.offering, self.cluster.clock.now)
         if self.settings.drain_on_notice:
+            machine.node = self._with(machine.node, unschedulable=True, taints=(*machine.node.spec.taints, INTERRUPTED))
+            self.cluster.snapshot.set_node(machine.current())
             cause = Cause("cloud", "SpotInterruption", f"node {name} ends in {self.settings.notice_seconds:g} s")
             self._stop_pods(machine, cause)
         self.cluster.clock.after(self.settings.notice_seconds, lambda: self._taken(machine))
@@ -206,7 +231,7 @@ class Machines:
 
     def close(self) -> None:
         """Bill what still runs."""
-        for machine in (*self.by_name.values(), *self.coming.values()):
+        for machine in (*self.by_name.values(), *self.on_the_way.values()):
             self._bill(machine)
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -224,15 +249,16 @@ class Machines:
             snapshot.set_node(machine.current())
             self.cluster.room_grew()
 
-    def _machine(self, offering: Offering) -> Machine:
+    def _machine(self, offering: Offering, order: Order | None = None) -> Machine:
         row = self._pool_rows[offering.labels[POOL_LABEL]]
         name = f"{self.pools[row].name}-{self.cluster.suffix(8)}"
         now = self.cluster.clock.now
         self.sizes[row] += 1
-        return Machine(name, row, offering, now, node_of(self.pools[row], offering, name, self.cluster.uid(), now))
+        node = node_of(self.pools[row], offering, name, self.cluster.uid(), now, order.taints if order else ())
+        return Machine(name, row, offering, now, node, order=order)
 
     def _arrived(self, machine: Machine) -> None:
-        if self.coming.pop(machine.name, None) is not None:
+        if self.on_the_way.pop(machine.name, None) is not None:
             self._join(machine)
 
     def _join(self, machine: Machine) -> None:
@@ -360,8 +386,10 @@ class Machines:
         )
 
 
-def node_of(pool: Pool, offering: Offering, name: str, uid: str, now: float) -> objects.Node:
-    """The object of a new node."""
+def node_of(
+    pool: Pool, offering: Offering, name: str, uid: str, now: float, taints: tuple[objects.Taint, ...] = ()
+) -> objects.Node:
+    """The object of a new node; `taints` come besides the pool's."""
     labels = offering.labels | {
         HOSTNAME_LABEL: name,
         INSTANCE_TYPE_LABEL: offering.instance_type,
@@ -378,7 +406,8 @@ def node_of(pool: Pool, offering: Offering, name: str, uid: str, now: float) -> 
         capacity=capacity,
         conditions=(objects.NodeCondition(type="Ready", status="True"),),
     )
-    return objects.Node(meta, objects.NodeSpec(taints=pool.taints), status)
+    added = tuple(each for each in taints if each not in pool.taints)
+    return objects.Node(meta, objects.NodeSpec(taints=(*pool.taints, *added)), status)
 
 
 def quantity(resource: str, amount: int) -> str:

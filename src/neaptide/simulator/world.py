@@ -93,8 +93,10 @@ class World:
         for controller in changed:
             controller.publish()
         self._budgets.publish()
-        self.cluster.snapshot.offerings = self.machines.offerings()
-        return self.cluster.snapshot
+        snapshot, machines = self.cluster.snapshot, self.machines
+        snapshot.offerings, snapshot.coming = machines.offerings(), machines.coming()
+        snapshot.interruptions = machines.interruptions()
+        return snapshot
 
     def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:
         """Carry actions out in order, each after its preconditions; one outcome for every action."""
@@ -248,6 +250,6 @@ class World:
         """What is paid for now: the nodes there are, less those that the cloud has taken, and those that are coming."""
         taken = [self.cluster.snapshot.nodes.by_name[name] for name in self.machines.taken]
         paid = nodes[~np.isin(nodes, taken)] if taken else nodes
-        coming = (each.offering.price_per_hour for each in self.machines.coming.values())
+        coming = (each.offering.price_per_hour for each in self.machines.on_the_way.values())
         there = float(self.cluster.snapshot.nodes.price[paid].sum())
         return there + sum(np.nan if price is None else price for price in coming)

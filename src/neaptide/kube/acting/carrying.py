@@ -11,6 +11,7 @@ from neaptide.kubeapi import resources
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.resources import Resource
 from neaptide.model.actions import Action, Reason
+from neaptide.model.protocols import RemoteCloudProvider
 
 WORKLOADS: dict[str, Resource] = {
     resource.kind: resource
@@ -44,11 +45,12 @@ class AlreadyError(RefusedError):
 
 
 class Api(Struct, frozen=True):
-    """What carrying out takes: the wire, whether to do it for real, and the time (seconds since the epoch)."""
+    """What carrying out takes: the wire, whether to do it for real, the time (seconds since the epoch), and who sells nodes."""
 
     client: Client
     now: Callable[[], float]
     dry_run: bool = False
+    provider: RemoteCloudProvider | None = None
 
 
 async def fresh(action: Action, api: Api) -> bytes:

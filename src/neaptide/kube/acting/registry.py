@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from neaptide.kube.acting.carrying import Api, RefusedError
+from neaptide.kube.acting.carrying import Api
 from neaptide.kube.acting.evict import evict
 from neaptide.kube.acting.node_resources import set_node_resources
 from neaptide.kube.acting.node_spec import cordon, taint, uncordon, untaint
+from neaptide.kube.acting.nodes import create_node, delete_node
 from neaptide.kube.acting.scale import scale
 from neaptide.kube.acting.switch import resume, suspend
 from neaptide.model.actions import (
@@ -39,12 +40,6 @@ class Method(NamedTuple):
     gone_is_done: bool = False
 
 
-async def without_provider(action: CreateNode | DeleteNode, api: Api) -> None:
-    """Nobody sells nodes here."""
-    del action, api
-    raise RefusedError("NoProvider", "no provider of nodes is configured")
-
-
 METHODS: dict[type[Action], Method] = {
     Evict: Method(evict, "Evicted", gone_is_done=True),
     Suspend: Method(suspend, "Suspended"),
@@ -55,6 +50,6 @@ METHODS: dict[type[Action], Method] = {
     Untaint: Method(untaint, "Untainted"),
     Cordon: Method(cordon, "Cordoned"),
     Uncordon: Method(uncordon, "Uncordoned"),
-    CreateNode: Method(without_provider, "Bought"),
-    DeleteNode: Method(without_provider, "GivenBack", gone_is_done=True),
+    CreateNode: Method(create_node, "Bought"),
+    DeleteNode: Method(delete_node, "GivenBack", gone_is_done=True),
 }

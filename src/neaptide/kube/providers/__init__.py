@@ -1,0 +1,1 @@
+"""Clouds that make nodes on a real cluster, one file each; `registry` names them all."""
