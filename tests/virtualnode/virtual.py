@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from neaptide.virtualnode.pods import Patience
 from neaptide.virtualnode.provider import PodProvider
 from neaptide.virtualnode.providers.simulated import Simulated, SimulatedSpec
 from neaptide.virtualnode.registration import Rhythm
+from neaptide.virtualnode.serving.server import KubeletServer
 
 AT_ONCE = SimulatedSpec(start_seconds=0.0, seconds_per_mb=0.0)
 QUICK = Timing(Rhythm(ping=0.5, ping_within=0.5, status=5.0), Patience(call=2.0, look=1.0))
@@ -51,7 +52,6 @@ class Outside:
         provider: PodProvider,
         *,
         timing: Timing = QUICK,
-        server: str = "",
         **settings: Any,
     ) -> Iterator[VirtualKubelet]:
         """A virtual kubelet that runs until the end of the block, and then is gone as after SIGKILL: nothing is said to anybody."""
@@ -60,24 +60,26 @@ class Outside:
 
         async def run(ready: asyncio.Event) -> None:
             async with Client(cluster, qps=500, burst=1000) as client:
-                kubelet = VirtualKubelet(
-                    client, provider, NodeSettings(name=name, provider="", **settings), timing=timing
-                )
-                made.append(kubelet)
-                ready.set()
-                await kubelet.run()
+                address = settings.setdefault("address", "127.0.0.1")
+                async with KubeletServer(host=address, port=0, names=(address, name)) as server:
+                    node = NodeSettings(name=name, provider="", **settings)
+                    made.append(VirtualKubelet(client, provider, node, server=server, timing=timing))
+                    ready.set()
+                    await made[0].run()
 
         async def start() -> "asyncio.Task[None]":
             ready = asyncio.Event()
             task = asyncio.create_task(run(ready))
-            await ready.wait()
+            waiting = asyncio.create_task(ready.wait())
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
             return task
 
         async def kill(task: "asyncio.Task[None]") -> None:
             task.cancel()
             await asyncio.wait({task})
 
-        del server
         task = self.do(start())
         try:
             yield made[0]
@@ -117,6 +119,3 @@ def on(node: str, name: str, *, annotations: dict[str, str] | None = None, **spe
 
 def simulated(spec: SimulatedSpec = AT_ONCE) -> Simulated:
     return Simulated(spec)
-
-
-Check = Callable[[], object]

@@ -13,6 +13,8 @@ from neaptide.virtualnode.node import NodeSettings
 from neaptide.virtualnode.pods import Patience, Pods
 from neaptide.virtualnode.provider import PodProvider
 from neaptide.virtualnode.registration import Registration, Rhythm
+from neaptide.virtualnode.serving.routes import Routes
+from neaptide.virtualnode.serving.server import KubeletServer
 from neaptide.virtualnode.starts import Starts
 
 
@@ -29,7 +31,8 @@ class VirtualKubelet:
     Args:
         client: the wire.
         provider: who runs its pods. Several nodes may share one, and then share `starts`; each has pods of its own.
-        settings: the node; its provider and network are the provider's.
+        settings: the node; its provider and network are the provider's, its port the server's.
+        server: where the API of a kubelet is served, entered already; None for nowhere, and then `kubectl logs` and the like do not work.
         starts: turns to create pods.
         clock: seconds since the epoch.
 
@@ -43,11 +46,14 @@ class VirtualKubelet:
         provider: PodProvider,
         settings: NodeSettings,
         *,
+        server: KubeletServer | None = None,
         starts: Starts | None = None,
         timing: Timing = Timing(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
     ) -> None:
-        settings = msgspec.structs.replace(settings, provider=provider.name, network=provider.network)
+        port = server.port if server else 0
+        settings = msgspec.structs.replace(settings, provider=provider.name, network=provider.network, port=port)
+        self._client, self._server, self._provider, self._settings = client, server, provider, settings
         self.events = Events(client, settings.name, clock=clock)
         self.registration = Registration(client, provider, settings, rhythm=timing.rhythm, clock=clock)
         self.pods = Pods(
@@ -68,3 +74,6 @@ class VirtualKubelet:
             tasks.create_task(self.registration.run())
             await self.registration.registered.wait()  # a node's name is ours before its pods are
             tasks.create_task(self.pods.run())
+            if self._server is not None:
+                routes = Routes(self._provider, self.pods, self._settings.name)
+                tasks.create_task(self._server.run(self._client, routes, self._settings.name))
