@@ -10,6 +10,7 @@ from neaptide.agent import layout, topology
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.features import Feature, cpu_manager_policy, features
 from neaptide.agent.files import Files
+from neaptide.agent.glance import Glance
 from neaptide.agent.groups import Groups
 from neaptide.agent.originals import Originals
 from neaptide.agent.pods import NodePods, Pod, reading
@@ -20,6 +21,8 @@ from neaptide.agent.rules import Rules
 from neaptide.agent.settings import Settings
 from neaptide.noderules.evict import PodReading, Victim
 
+_GLANCES = 4
+"""In a round."""
 _BOOT = "sys/kernel/random/boot_id"
 
 
@@ -76,6 +79,7 @@ class Agent:
         self._groups = Groups(found, self._files, self._reconciler)
         self._readings = Readings(self._groups, self._files, place.proc)
         self._rules = Rules(_possible(settings, place, say), self._groups, topology.cpus(place.sysfs), place.sysfs)
+        self._glance = Glance(self._groups)
         self._pressures = Pressures(found, self._files)
         self._seen: set[str] = set()
         self._said: dict[str, str] = {}
@@ -89,12 +93,18 @@ class Agent:
         return features(self._groups, sysfs=self._place.sysfs, kubelet_root=self._place.kubelet_root)
 
     async def run(self, period: float) -> None:
-        """Go round each `period` seconds until cancelled."""
+        """Go round each `period` seconds until cancelled, and sooner where services use much more at once."""
         due = time.monotonic()
         while True:
             self.tick(time.monotonic())
             due = max(due + period, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+            while (left := due - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, period / _GLANCES))
+                if self._glance.jumped(time.monotonic(), self._readings.cpus() * 1000):
+                    # What was used before would be averaged with what is used now.
+                    self._readings.cpu(self._groups.layout.pods(self._groups.listing), time.monotonic())
+                    await asyncio.sleep(period / _GLANCES)
+                    due = time.monotonic()
 
     def tick(self, now: float) -> None:
         """Go round once; `now` is in monotonic seconds."""

@@ -75,9 +75,8 @@ class Readings:
         self._last: _Sample | None = None
 
     def cpus(self) -> int:
-        """How many CPUs the node has; 0 where that is unknown."""
-        lines = (self._files.read(self._stat) or "").splitlines()
-        return sum(line.startswith("cpu") and line[3:4].isdigit() for line in lines)
+        """How many CPUs the node's pods may use; 0 where that is unknown."""
+        return len(self._own()) or len(self._lines())
 
     def cpu(self, pods: Iterable[PodGroup], now: float) -> CpuUse | None:
         """What was used since the last call; None at the first one, and where no time has passed."""
@@ -106,12 +105,36 @@ class Readings:
             return MemoryReading(0, None)
         return MemoryReading(whole, whole - available)
 
+    def _lines(self) -> dict[str, str]:
+        """What /proc/stat tells of each CPU, by its name; of all together it has the name cpu, which is left out."""
+        lines = (self._files.read(self._stat) or "").splitlines()
+        return {
+            name: rest
+            for name, _, rest in (line.partition(" ") for line in lines if line.startswith("cpu"))
+            if name != "cpu"
+        }
+
+    def _own(self) -> list[str]:
+        """The CPUs of a node that has only some of its machine's: those of the group of all pods. None where it has them all."""
+        allowed = {f"cpu{cpu}" for cpu in self._groups.cpus(self._groups.layout.tier(""))}
+        there = self._lines()
+        return [name for name in there if name in allowed] if allowed and not allowed >= there.keys() else []
+
     def _node_seconds(self) -> float:
-        words = (self._files.read(self._stat) or "").partition("\n")[0].split()[1 : _OWN + 1]
-        try:
-            return sum(int(word) for index, word in enumerate(words) if index not in _IDLE) / _TICKS if words else nan
-        except ValueError:
-            return nan
+        """CPU time that was used on the node's CPUs."""
+        own = self._own()
+        if not own:
+            return _busy((self._files.read(self._stat) or "").partition("\n")[0].partition(" ")[2])
+        there = self._lines()
+        return sum(_busy(there[name]) for name in own)
+
+
+def _busy(numbers: str) -> float:
+    words = numbers.split()[:_OWN]
+    try:
+        return sum(int(word) for index, word in enumerate(words) if index not in _IDLE) / _TICKS if words else nan
+    except ValueError:
+        return nan
 
 
 def _rate(before: float, now: float, passed: float) -> float:
