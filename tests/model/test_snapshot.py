@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import node, pod
 
+from neaptide.model import derived
 from neaptide.model.columns import NO_NODE, ORPHAN, Longs
 from neaptide.model.objects import Metadata, Node, OwnerReference, PriorityClass, Taint, Toleration, Workload
 from neaptide.model.problems import FieldError
@@ -30,7 +32,7 @@ def state(snapshot: ClusterSnapshot) -> dict[str, Any]:
     ]
     interned = [snapshot.label_sets.values, snapshot.annotation_sets.values, snapshot.taint_sets.values]
     return {
-        "columns": [table.bytes() for table in tables],
+        "columns": [table.contents() for table in tables],
         "plain": copy.deepcopy(plain),
         "interned": copy.deepcopy(interned),
         "resources": list(snapshot.resources),
@@ -149,6 +151,59 @@ def test_what_if_leaves_every_byte_as_it_was(
                 apply(snapshot, change)
         assert state(snapshot) == second
     assert state(snapshot) == first
+
+
+BUILT: dict[str, Callable[[ClusterSnapshot], Any]] = {
+    derived.NODES: lambda snapshot: (
+        snapshot.nodes.names[:],
+        snapshot.nodes.uids[:],
+        {
+            name: content
+            for name, content in snapshot.nodes.contents().items()
+            if not name.startswith("usage_") and name not in ("used", "scoring", "first_pod")
+        },
+    ),
+    derived.PODS: lambda snapshot: (
+        snapshot.pods.keys[:],
+        snapshot.pods.uids[:],
+        {name: content for name, content in snapshot.pods.contents().items() if not name.startswith("usage_")},
+        [snapshot.nodes.contents()[name] for name in ("used", "scoring", "first_pod")],
+    ),
+    derived.CLASSES: lambda snapshot: (snapshot.classes.contents(), len(snapshot.shape_facts)),
+    derived.USAGE: lambda snapshot: [
+        column[: table.rows][table.alive[: table.rows]].tobytes()
+        for table in (snapshot.nodes, snapshot.pods)
+        for column in (table.usage_cpu, table.usage_memory)
+    ],
+    derived.OBJECTS: lambda snapshot: (
+        {kind: dict(known) for kind, known in snapshot.others.items() if known},
+        snapshot.workloads.refs[:],
+        snapshot.workloads.columns.contents(),
+    ),
+}
+"""What each table of a snapshot says, as far as it could be derived from."""
+
+
+@given(changes, changes)
+def test_what_was_derived_from_a_table_is_never_that_of_an_earlier_state(
+    sequence: list[tuple[str, Any]], tried: list[tuple[str, Any]]
+) -> None:
+    snapshot = ClusterSnapshot()
+
+    def holds() -> None:
+        for table, build in BUILT.items():
+            tables = (derived.PODS, table) if table == derived.USAGE else (table,)
+            assert snapshot.derived.of(table, tables, partial(build, snapshot)) == build(snapshot)
+
+    for change in sequence:
+        holds()
+        apply(snapshot, change)
+        holds()
+        with snapshot.what_if():
+            for each in tried[:3]:
+                apply(snapshot, each)
+                holds()
+        holds()
 
 
 @given(changes)

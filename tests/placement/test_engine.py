@@ -94,8 +94,8 @@ def test_schedule_says_of_a_batch_what_it_says_of_its_pods_one_by_one(scene: Sce
     placement = Placement(twin)
     placement.view.topology.classes.meet_all(set(twin.pods.cls[rows].tolist()))
     assert batched == [placement.schedule([row])[0] for row in rows]
-    assert snapshot.nodes.bytes()["used"] == twin.nodes.bytes()["used"]
-    assert snapshot.nodes.bytes()["scoring"] == twin.nodes.bytes()["scoring"]
+    assert snapshot.nodes.contents()["used"] == twin.nodes.contents()["used"]
+    assert snapshot.nodes.contents()["scoring"] == twin.nodes.contents()["scoring"]
     assert [set(snapshot.pods_on(node)) for node in range(snapshot.nodes.rows)] == [
         set(twin.pods_on(node)) for node in range(twin.nodes.rows)
     ]

@@ -52,10 +52,10 @@ def test_a_cluster_without_nodes_says_so() -> None:
 
 def test_a_pod_on_a_node_is_judged_as_if_it_had_none() -> None:
     snapshot, placement = cluster(node("a", cpu="2"), node("b", cpu="1"), pod("here", node="a", cpu="2"))
-    before = snapshot.nodes.bytes()
+    before = snapshot.nodes.contents()
     assert placement.feasible(0).tolist() == [True, False]
     assert placement.why_not(0, 1) == Refusal("NodeResourcesFit", ("Insufficient cpu",))
-    assert snapshot.nodes.bytes() == before
+    assert snapshot.nodes.contents() == before
 
 
 def test_equal_nodes_are_taken_in_order_and_filled_evenly() -> None:

@@ -8,6 +8,7 @@ them; the first four are always cpu (milli), memory, ephemeral-storage (bytes) a
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from neaptide.model.columns import (
     NodeColumns,
     PodColumns,
 )
+from neaptide.model.derived import CLASSES, NODES, OBJECTS, PODS, TABLES, USAGE, Derived
 from neaptide.model.occupancy import Occupancy
 from neaptide.model.offerings import Offering
 from neaptide.model.pod_row import CLS, DELETED, PHASE, POD_VALUES, pod_key, pod_texts, pod_values
@@ -56,6 +58,7 @@ class ClusterSnapshot:
         coming: nodes that were ordered and have not joined yet.
         interruptions: what the cloud has said of nodes.
         changed_nodes: rows of `nodes` in the order they changed, undone changes included; readers remember a position.
+        derived: what was made of the tables and is kept until they change, see model/derived.py.
     """
 
     def __init__(self) -> None:
@@ -75,6 +78,7 @@ class ClusterSnapshot:
         self.interruptions: Sequence[Interruption] = ()
         self._occupancy = Occupancy(self._undo, self.nodes, self.pods, words)
         self.changed_nodes = self._occupancy.changed_nodes
+        self.derived = Derived()
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -85,8 +89,10 @@ class ClusterSnapshot:
         elif isinstance(item, objects.Node):
             self.set_node(item)
         elif isinstance(item, objects.Workload):
+            self.derived.changed(OBJECTS)
             self.workloads.set(item)
         else:
+            self.derived.changed(OBJECTS)
             known = self.others.setdefault(type(item).__name__, {})
             self._undo.put(known, object_key(item.metadata), item)
 
@@ -98,8 +104,10 @@ class ClusterSnapshot:
         elif kind == "Node":
             self.remove_node(name)
         elif key in self.others.get(kind, {}):
+            self.derived.changed(OBJECTS)
             self._undo.drop(self.others[kind], key)
         else:
+            self.derived.changed(OBJECTS)
             self.workloads.remove(kind, namespace, name)
 
     def set_node(self, node: objects.Node) -> int:
@@ -112,6 +120,7 @@ class ClusterSnapshot:
             if taint.effect not in TAINT_EFFECTS:
                 raise FieldError("spec.taints.effect", taint.effect, "one of " + ", ".join(TAINT_EFFECTS))
         created = seconds(node.metadata.creation_timestamp)
+        self.derived.changed(NODES, PODS, USAGE)
         nodes, put, name = self.nodes, self._undo.put, node.metadata.name
         row = nodes.by_name.get(name)
         if row is None:
@@ -128,10 +137,12 @@ class ClusterSnapshot:
         put(nodes.taints, row, self.words.taints(node.spec.taints))
         put(nodes.created, row, created)
         put(nodes.images, row, {name: each.size_bytes for each in node.status.images for name in each.names})
+        resources = len(self.resources)
         vector = self.words.vector(allocatable)
         put(nodes.allocatable, (slice(None), row), vector)
         vector = self.words.vector(capacity)
         put(nodes.capacity, (slice(None), row), vector)
+        self._noted(resources)
         for pod in tuple(self.pods.orphans.get(name, ())):
             self._occupancy.adopt(pod)
             self._occupancy.attach(pod, row)
@@ -143,6 +154,7 @@ class ClusterSnapshot:
         row = self.nodes.by_name.get(name)
         if row is None:
             return
+        self.derived.changed(NODES, PODS, USAGE)
         for pod in tuple(self.pods_on(row)):
             self._occupancy.detach(pod)
             self._occupancy.make_orphan(pod, name)
@@ -155,6 +167,7 @@ class ClusterSnapshot:
     def set_pod(self, pod: objects.Pod) -> int:
         """Add or replace a pod; its row. Raises FieldError for what cannot be counted."""
         values = self._pod_values(pod)
+        self.derived.changed(PODS, OBJECTS)
         pods, key = self.pods, pod_key(pod.metadata)
         row, stays = pods.by_key.get(key), False
         if row is None:
@@ -187,6 +200,7 @@ class ClusterSnapshot:
         """Add pods that are not there yet, all at once (a first list); those that cannot be counted, and why."""
         refused: list[tuple[objects.Pod, FieldError]] = []
         rows: list[tuple[objects.Pod, str, tuple[Any, ...]]] = []
+        self.derived.changed(PODS, OBJECTS)
         fresh = set(self.pods.by_key)
         with collector_paused():
             for pod in pods:
@@ -210,6 +224,7 @@ class ClusterSnapshot:
         row = self.pods.by_key.get(key)
         if row is None:
             return
+        self.derived.changed(PODS)
         self._occupancy.leave(row)
         self._undo.drop(self.pods.by_key, key)
         self._undo.put(self.pods.keys, row, "")
@@ -218,27 +233,33 @@ class ClusterSnapshot:
 
     def assign(self, pod: int, node: int) -> None:
         """Put an unassigned pod on a node (rows), as a binding does."""
+        self.derived.changed(PODS)
         self._occupancy.attach(pod, node)
 
     def assign_all(self, pods: Longs, nodes: Longs) -> None:
         """Put unassigned pods on nodes (rows), all at once."""
+        self.derived.changed(PODS)
         self._occupancy.attach_block(pods, nodes.astype(np.int32))
 
     def unassign(self, pod: int) -> None:
         """Take a pod off its node (row), as an eviction does; it is pending then."""
+        self.derived.changed(PODS)
         self._occupancy.leave(pod)
 
     def set_price(self, node: int, price_per_hour: float) -> None:
         """What a node costs in US dollars per hour; nan where unknown."""
+        self.derived.changed(NODES)
         self._undo.put(self.nodes.price, node, price_per_hour)
 
     def set_cordon(self, node: int, *, unschedulable: bool) -> None:
         """Cordon or uncordon a node."""
+        self.derived.changed(NODES)
         self._undo.put(self.nodes.unschedulable, node, unschedulable)
         self.changed_nodes.append(node)
 
     def set_node_usage(self, node: Rows, cpu: Amount, memory: Amount, time: Amount) -> None:
         """What a node, or many at once, were measured to use (milli-CPU, bytes), and when; nan where unknown."""
+        self.derived.changed(USAGE)
         for column, amount in (
             (self.nodes.usage_cpu, cpu),
             (self.nodes.usage_memory, memory),
@@ -248,24 +269,29 @@ class ClusterSnapshot:
 
     def set_pod_usage(self, pod: Rows, cpu: Amount, memory: Amount) -> None:
         """What a pod, or many at once, were measured to use (milli-CPU, bytes); nan where unknown."""
+        self.derived.changed(USAGE)
         self._undo.put(self.pods.usage_cpu, pod, cpu)
         self._undo.put(self.pods.usage_memory, pod, memory)
 
     def set_pod_status(self, pod: int, *, phase: int, ready: bool, started: float) -> None:
         """What a kubelet reports of an unfinished pod: its phase (a row of PHASES), readiness, and when it started."""
+        self.derived.changed(PODS)
         self.pods.fill(pod, ("phase", "ready", "started"), (phase, ready, started))
 
     def set_pod_deleted(self, pod: int, time: float) -> None:
         """When a pod's deletion was asked for; it stays until it is removed."""
+        self.derived.changed(PODS)
         self._undo.put(self.pods.deleted, pod, time)
         if self.pods.node[pod] >= 0:
             self.changed_nodes.append(int(self.pods.node[pod]))
 
     def set_node_resources(self, node: int, resources: Mapping[str, int | None]) -> None:
         """Set resources in a node's capacity and allocatable, as a patch of its status does; None removes one."""
+        self.derived.changed(NODES)
         known = self.words.resource_rows
         if not known.keys() >= resources.keys():
             self.words.vector(dict.fromkeys(resources, 0))  # rows for those that were not seen before
+            self.derived.changed(*TABLES)
         rows = [known[name] for name in resources]
         amounts = [amount or 0 for amount in resources.values()]
         for matrix in (self.nodes.allocatable, self.nodes.capacity):
@@ -339,19 +365,42 @@ class ClusterSnapshot:
 
     def digest(self) -> str:
         """A fingerprint of nodes, pods and what runs where; equal for equal clusters that were built alike."""
+        parts = [
+            self.derived.of("digest of names", (NODES, PODS), self._digest_of_names),
+            self.derived.of("digest of columns", (NODES, PODS), partial(self._digest_of_columns, measured=False)),
+            self.derived.of("digest of usage", TABLES, partial(self._digest_of_columns, measured=True)),
+        ]
+        return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+    def _digest_of_names(self) -> bytes:
+        return hashlib.blake2b("\0".join(self.nodes.names + self.pods.keys).encode(), digest_size=16).digest()
+
+    def _digest_of_columns(self, *, measured: bool) -> bytes:
+        """Of what is measured, which changes all the time, or of everything else."""
         total = hashlib.blake2b(digest_size=16)
         for table in (self.nodes, self.pods):
-            for name, content in table.bytes().items():
-                total.update(name.encode())
-                total.update(content)
-        total.update("\0".join(self.nodes.names + self.pods.keys).encode())
-        return total.hexdigest()
+            for name in table.column_names():
+                if name.startswith("usage_") is measured:
+                    total.update(name.encode())
+                    total.update(table.bytes_of(name))
+        return total.digest()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _pod_values(self, pod: objects.Pod) -> tuple[Any, ...]:
         """A pod's values in the order of POD_VALUES. Raises FieldError before anything but interned values has changed."""
-        return pod_values(pod, self.words, self.workloads, self.others.get("PriorityClass", {}))
+        classes, resources = self.classes.rows, len(self.resources)
+        try:
+            return pod_values(pod, self.words, self.workloads, self.others.get("PriorityClass", {}))
+        finally:
+            if self.classes.rows != classes:
+                self.derived.changed(CLASSES)
+            self._noted(resources)
+
+    def _noted(self, resources: int) -> None:
+        """Where there are more resources than there were, all matrices have grown."""
+        if len(self.resources) != resources:
+            self.derived.changed(*TABLES)
 
     def _add_rows(self, rows: list[tuple[objects.Pod, str, tuple[Any, ...]]]) -> None:
         """New pods as one block of rows."""
@@ -385,7 +434,7 @@ class ClusterSnapshot:
     def _rolled_back(self) -> Iterator[None]:
         start = len(self.changed_nodes)
         try:
-            with self._undo.mark():
+            with self._undo.mark(), self.derived.taken_back():
                 yield
         finally:
             self.changed_nodes.extend(self.changed_nodes[start:])

@@ -144,7 +144,15 @@ class Columns:
             self._undo.put(vars(self), name, np.pad(array, ((0, width - len(array)), (0, 0))))
             self._undo.put(self._wide, name, width)
 
-    def bytes(self) -> dict[str, bytes]:
+    def column_names(self) -> list[str]:
+        """The names of the columns, matrices last."""
+        return [*self._empty, *self._wide]
+
+    def bytes_of(self, name: str) -> bytes:
+        """A column's bytes."""
+        content: bytes = vars(self)[name][..., : self.rows].tobytes()
+        return content
+
+    def contents(self) -> dict[str, bytes]:
         """Every column's bytes, for comparing two states exactly."""
-        names = [*self._empty, *self._wide]
-        return {name: vars(self)[name][..., : self.rows].tobytes() for name in names}
+        return {name: self.bytes_of(name) for name in self.column_names()}

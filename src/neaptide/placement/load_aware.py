@@ -5,12 +5,14 @@ the interval of reports. It counts at its estimate, or at its usage where that i
 pkg/scheduler/plugins/loadaware.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
 
 from neaptide.model.columns import Bools, Floats, Longs
+from neaptide.model.derived import CLASSES
 from neaptide.model.node_info import Percentiles
 from neaptide.model.qos import Band
 from neaptide.model.shapes import Shape
@@ -29,6 +31,8 @@ _UNNAMED = (250, 200 << 20)
 """What a pod counts that names neither request nor limit: milli-CPU, bytes."""
 
 _NONE = Percentiles()
+_MANY = 4096
+"""From so many pods on, all shapes are estimated and the estimates kept."""
 
 
 class ScalingFactors(Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,9 +147,19 @@ def _amounts(snapshot: ClusterSnapshot, estimation: Estimation) -> Amounts:
 
 
 def _estimates(snapshot: ClusterSnapshot, pods: Longs, factors: ScalingFactors) -> Floats:
-    shapes, which = np.unique(snapshot.classes.shape[snapshot.pods.cls[pods]], return_inverse=True)
-    found = [estimate(snapshot.shape_facts.values[shape], factors) for shape in shapes.tolist()]
-    return np.array(found, dtype=np.float64).reshape(len(found), 2).T[:, which]
+    """[2, pods]: of each, by its shape."""
+    of_pod = snapshot.classes.shape[snapshot.pods.cls[pods]]
+    if len(pods) > _MANY:
+        return snapshot.derived.of(
+            ("estimates", factors), (CLASSES,), lambda: _by_shape(snapshot, range(snapshot.shapes.rows), factors)
+        )[:, of_pod]
+    shapes, which = np.unique(of_pod, return_inverse=True)
+    return _by_shape(snapshot, shapes.tolist(), factors)[:, which]
+
+
+def _by_shape(snapshot: ClusterSnapshot, shapes: Sequence[int], factors: ScalingFactors) -> Floats:
+    found = [estimate(snapshot.shape_facts.values[shape], factors) for shape in shapes]
+    return np.array(found, dtype=np.float64).reshape(len(found), 2).T
 
 
 def _percentiles(view: Measured, aggregated: Aggregated) -> Floats:

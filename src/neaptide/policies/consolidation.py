@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from neaptide.model.actions import FOR_LABEL, Declined, Plan
+from neaptide.model.derived import NODES, PODS
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.consolidation_candidates import OUT_OF_SCOPE, is_marked
@@ -119,6 +120,14 @@ def _fingerprint(
     snapshot: ClusterSnapshot, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...], now: float
 ) -> str:
     """What a decision depends on, in short."""
+    offered = [(each.instance_type, each.capacity_type, each.zone, each.price_per_hour) for each in snapshot.offerings]
+    cluster = snapshot.derived.of("consolidation fingerprint", (NODES, PODS), lambda: _of_cluster(snapshot))
+    words = cluster, offered, spec, spent, now // _LOOK_AGAIN_SECONDS
+    return blake2b(msgspec.msgpack.encode(words), digest_size=16).hexdigest()
+
+
+def _of_cluster(snapshot: ClusterSnapshot) -> bytes:
+    """The part of it that is the cluster's."""
     nodes, pods = snapshot.nodes, snapshot.pods
     alive, there = nodes.indices(), pods.indices()
     total = blake2b(digest_size=16)
@@ -126,12 +135,6 @@ def _fingerprint(
         total.update(column.tobytes())
     for column in (there, pods.node[there], pods.phase[there]):
         total.update(column.tobytes())
-    words = (
-        [(nodes.names[row], snapshot.node_taints(row)) for row in alive.tolist()],
-        pods.keys,
-        pods.uids,
-        [(each.instance_type, each.capacity_type, each.zone, each.price_per_hour) for each in snapshot.offerings],
-        (spec, spent, now // _LOOK_AGAIN_SECONDS),
-    )
-    total.update(msgspec.msgpack.encode(words))
-    return total.hexdigest()
+    taints = [(nodes.names[row], snapshot.node_taints(row)) for row in alive.tolist()]
+    total.update(msgspec.msgpack.encode((taints, pods.keys, pods.uids)))
+    return total.digest()

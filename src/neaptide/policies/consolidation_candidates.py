@@ -49,6 +49,16 @@ def is_marked(snapshot: ClusterSnapshot, node: int) -> bool:
     return any(taint.key == TAINT for taint in snapshot.node_taints(node))
 
 
+def marked(snapshot: ClusterSnapshot) -> list[int]:
+    """The nodes (rows) that carry it."""
+    sets = [
+        number for number, taints in enumerate(snapshot.taint_sets.values) if any(each.key == TAINT for each in taints)
+    ]
+    nodes = snapshot.nodes.indices()
+    found: list[int] = nodes[np.isin(snapshot.nodes.taints[nodes], sets)].tolist()
+    return found
+
+
 def _candidate(snapshot: ClusterSnapshot, node: int, rules: _Rules) -> Candidate:
     objection = _objection_to_node(snapshot, node, rules)
     pods = [pod for pod in snapshot.pods_on(node) if rules.moves[pod]]

@@ -20,7 +20,7 @@ from neaptide.model.actions import (
 )
 from neaptide.model.scope import Covers
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.consolidation_candidates import TAINT, Candidate, candidates, is_marked
+from neaptide.policies.consolidation_candidates import TAINT, Candidate, candidates, is_marked, marked
 from neaptide.policies.consolidation_choice import Order, Source
 from neaptide.policies.consolidation_rooms import Rooms, waiting
 from neaptide.policies.consolidation_spec import ConsolidationSpec
@@ -226,8 +226,8 @@ class Run:
 
     def _untaint_others(self) -> None:
         """Take the taint off nodes that stay, whoever left it there."""
-        for node in self.snapshot.nodes.indices().tolist():
+        for node in marked(self.snapshot):
             target = self.snapshot.node_ref(node)
-            if target.name not in self.sources and is_marked(self.snapshot, node) and self._covers(target):
+            if target.name not in self.sources and self._covers(target):
                 reason = Reason("Stays", "it is not given back")
                 self.actions.append(Untaint(policy=NAME, target=target, reason=reason, key=TAINT))

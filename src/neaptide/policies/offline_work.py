@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from neaptide.model.actions import Ref
 from neaptide.model.columns import FAILED, PENDING, RUNNING, SUCCEEDED
+from neaptide.model.derived import CLASSES, OBJECTS, PODS
 from neaptide.model.objects import PriorityClass, TemplateSpec, Workload
 from neaptide.model.problems import FieldError
 from neaptide.model.qos import Band, QoS, band_of, explicit_qos
@@ -86,7 +87,11 @@ class Census(NamedTuple):
 
 
 def census(snapshot: ClusterSnapshot, kinds: frozenset[str]) -> Census:
-    """The workloads of these kinds that have not finished and are not to be left as they are."""
+    """The workloads of these kinds that have not finished and are not to be left as they are; to be read only."""
+    return snapshot.derived.of(("census", kinds), (PODS, OBJECTS), lambda: _census(snapshot, kinds))
+
+
+def _census(snapshot: ClusterSnapshot, kinds: frozenset[str]) -> Census:
     items = {
         row: item
         for row, item in enumerate(snapshot.workloads.objects)
@@ -178,13 +183,7 @@ def load(snapshot: ClusterSnapshot, valley: Valley, offline: NDArray[np.bool_], 
 def offline_pods(snapshot: ClusterSnapshot, found: Census, chosen: Sequence[int]) -> NDArray[np.bool_]:
     """By row of the snapshot's pods: those of the chosen workloads (rows), and all that give way to services."""
     table, classes = snapshot.pods, snapshot.classes
-    labelled = np.array(
-        [
-            explicit_qos(snapshot.label_sets.values[number]) is QoS.BE
-            for number in classes.labels[: classes.rows].tolist()
-        ],
-        dtype=np.bool_,
-    )
+    labelled = snapshot.derived.of("classes labelled BE", (CLASSES,), lambda: _labelled_be(snapshot))
     offline = table.band[: table.rows] <= Band.BATCH
     if classes.rows:
         offline |= labelled[table.cls[: table.rows]]
@@ -192,6 +191,12 @@ def offline_pods(snapshot: ClusterSnapshot, found: Census, chosen: Sequence[int]
     managed[list(chosen)] = True
     offline[found.pods[managed[found.unit]]] = True
     return offline
+
+
+def _labelled_be(snapshot: ClusterSnapshot) -> NDArray[np.bool_]:
+    """By class of pods (row)."""
+    labels = snapshot.classes.labels[: snapshot.classes.rows].tolist()
+    return np.array([explicit_qos(snapshot.label_sets.values[each]) is QoS.BE for each in labels], dtype=np.bool_)
 
 
 def _pods_by_unit(snapshot: ClusterSnapshot, rows: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

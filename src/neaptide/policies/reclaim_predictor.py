@@ -20,6 +20,7 @@ from neaptide.forecast.peaks import (
     warm,
     with_margin,
 )
+from neaptide.model.derived import NODES, OBJECTS, PODS
 from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.reclaim_formulas import BoolArray, FloatArray, IntArray
@@ -130,11 +131,20 @@ class Predictor:
 
 def _series(snapshot: ClusterSnapshot, pods: IntArray) -> tuple[list[str], IntArray]:
     """The series that pods (rows) add to, their workloads and the bare pods among them, and the number of each pod's."""
-    owner, roots = snapshot.pods.owner[pods], snapshot.workloads.roots()
-    top = -1 - pods
+    every, number = snapshot.derived.of("usage series", (PODS, OBJECTS), lambda: _all_series(snapshot))
+    mine = number[pods]
+    marked = np.zeros(len(every), dtype=np.bool_)
+    marked[mine] = True
+    return [every[each] for each in np.flatnonzero(marked).tolist()], (np.cumsum(marked) - 1)[mine]
+
+
+def _all_series(snapshot: ClusterSnapshot) -> tuple[list[str], IntArray]:
+    """The series of all pods, and the number of each pod's by its row."""
+    slots = snapshot.pods.rows
+    owner, roots = snapshot.pods.owner[:slots], snapshot.workloads.roots()
+    top = -1 - np.arange(slots, dtype=np.int64)
     top[owner >= 0] = roots[owner[owner >= 0]]
-    slots = snapshot.pods.rows  # counted by marking them: there are many pods, and sorting takes longer
-    marked = np.zeros(slots + len(roots), dtype=np.bool_)
+    marked = np.zeros(slots + len(roots), dtype=np.bool_)  # there are many pods, and sorting takes longer
     marked[top + slots] = True
     found, number = np.flatnonzero(marked) - slots, (np.cumsum(marked) - 1)[top + slots]
     refs, names = snapshot.workloads.refs, snapshot.pods.keys
@@ -143,8 +153,13 @@ def _series(snapshot: ClusterSnapshot, pods: IntArray) -> tuple[list[str], IntAr
 
 def _node_keys(snapshot: ClusterSnapshot, nodes: IntArray) -> tuple[list[str], list[str]]:
     """The series of what is used beside pods on each node (rows), and of what its prod pods use."""
-    names = [snapshot.nodes.names[node] for node in nodes.tolist()]
-    return [f"node/{name}/system" for name in names], [f"node/{name}/prod" for name in names]
+    every = snapshot.derived.of(
+        "node series",
+        (NODES,),
+        lambda: [[f"node/{name}/{what}" for name in snapshot.nodes.names] for what in ("system", "prod")],
+    )
+    system, prod = ([names[node] for node in nodes.tolist()] for names in every)
+    return system, prod
 
 
 def _rows(history: UsageHistory, keys: list[str]) -> IntArray:

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from neaptide.model.columns import PENDING, RUNNING
+from neaptide.model.derived import NODES, PODS
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.qos import Band, QoS
 from neaptide.model.quantity import ACCEPTED, for_resource
@@ -84,7 +85,11 @@ class Readings(NamedTuple):
 
 
 def pods_on_nodes(snapshot: ClusterSnapshot) -> Pods:
-    """The pods that take something from a node."""
+    """The pods that take something from a node; to be read only."""
+    return snapshot.derived.of("reclaim pods", (NODES, PODS), lambda: _pods_on_nodes(snapshot))
+
+
+def _pods_on_nodes(snapshot: ClusterSnapshot) -> Pods:
     table, classes = snapshot.pods, snapshot.classes
     row = np.flatnonzero(table.node[: table.rows] >= 0)
     cls, phase, band = table.cls[row], table.phase[row], table.band[row]

@@ -7,10 +7,12 @@ import re
 from collections.abc import Container, Mapping
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from neaptide.model.actions import Effect, Evict, Reason, Taint, Untaint
 from neaptide.model.columns import Bools
+from neaptide.model.derived import NODES
 from neaptide.model.scope import Covers
 from neaptide.model.selectors import labels_match
 from neaptide.model.snapshot import ClusterSnapshot
@@ -79,7 +81,12 @@ def _by_itself(labels: Mapping[str, str], unstated: Container[str], spec: SpotRe
 
 
 def labelled(snapshot: ClusterSnapshot, spec: SpotReschedulerSpec) -> Kinds:
-    """Which nodes are what by their labels, whatever state they are in."""
+    """Which nodes are what by their labels, whatever state they are in; to be read only."""
+    what = ("spot-rescheduler kinds", msgspec.msgpack.encode(spec))
+    return snapshot.derived.of(what, (NODES,), lambda: _labelled(snapshot, spec))
+
+
+def _labelled(snapshot: ClusterSnapshot, spec: SpotReschedulerSpec) -> Kinds:
     rows = snapshot.nodes.rows
     found = Kinds(np.zeros(rows, dtype=np.bool_), np.zeros(rows, dtype=np.bool_))
     for row in snapshot.nodes.indices().tolist():

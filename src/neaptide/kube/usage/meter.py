@@ -57,6 +57,7 @@ class Meter:
         for source in sorted(self._sources, key=lambda each: each.name != self.source):
             try:
                 readings = await source.read()
+                await asyncio.to_thread(getattr, readings, "columns")
             except (
                 ApiError,
                 OSError,
