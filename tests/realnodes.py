@@ -15,6 +15,7 @@ from tests.skips import MACHINE_CANNOT
 
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.realnodes.cluster import RealNodes, even_shapes
+from neaptide.testbed.realnodes.container_host import ContainerHost
 from neaptide.testbed.realnodes.host import Host, lacking, survey
 from neaptide.testbed.realnodes.pods import Pods
 
@@ -25,6 +26,14 @@ _numbers = count(1)
 def real_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNodes]:
     """Two nodes, real-1 and real-2, that run; a test that breaks one mends it."""
     yield from running_nodes(tmp_path_factory.mktemp("real-nodes"), 2)
+
+
+@pytest.fixture(scope="session")
+def container_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerHost]:
+    """A host with containerd and no kubelet, up until the tests end; its user names a folder and an owner of his own."""
+    _require()
+    with ContainerHost(tmp_path_factory.mktemp("container-host")) as host:
+        yield host
 
 
 @pytest.fixture
@@ -39,11 +48,7 @@ def pods(real_nodes: RealNodes) -> Iterator[Pods]:
 
 def running_nodes(directory: Path, count: int) -> Iterator[RealNodes]:
     """A control plane and nodes in a directory, up until the fixture ends; if the tests are killed, they end with them."""
-    host = survey()
-    if problems := lacking(host):
-        pytest.skip(f"real nodes cannot run here: {'; '.join(problems)}")
-    if refusal := _refusal(host):
-        pytest.skip(f"{MACHINE_CANNOT} run real nodes: {refusal}")
+    _require()
     testbed = Testbed(directory, leash=os.getpid())
     nodes = RealNodes(testbed, leash=os.getpid())
     try:
@@ -53,6 +58,14 @@ def running_nodes(directory: Path, count: int) -> Iterator[RealNodes]:
     finally:
         nodes.down()
         testbed.down(purge=True)
+
+
+def _require() -> None:
+    host = survey()
+    if problems := lacking(host):
+        pytest.skip(f"real nodes cannot run here: {'; '.join(problems)}")
+    if refusal := _refusal(host):
+        pytest.skip(f"{MACHINE_CANNOT} run real nodes: {refusal}")
 
 
 def _refusal(host: Host) -> str:

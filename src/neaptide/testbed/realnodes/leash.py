@@ -1,4 +1,4 @@
-"""Takes a testbed's real nodes down when a process ends, however it ends: `python -m neaptide.testbed.realnodes.leash DIRECTORY PID`."""
+"""Takes a testbed's real nodes down when a process ends, however it ends: `python -m neaptide.testbed.realnodes.leash [--host] DIRECTORY PID`."""
 
 import os
 import select
@@ -20,13 +20,29 @@ def start(directory: Path, pid: int) -> Process:
 
 def wait_and_take_down(directory: Path, pid: int) -> None:
     """Wait until a process has ended; then nobody is left to want the nodes."""
-    with suppress(ProcessLookupError):
-        select.select([os.pidfd_open(pid)], [], [])
+    _wait(pid)
     from neaptide.testbed.cluster import Testbed  # noqa: PLC0415 - the cluster knows this module
     from neaptide.testbed.realnodes.cluster import RealNodes  # noqa: PLC0415 - as above
 
     RealNodes(Testbed(directory)).down()
 
 
+def wait_and_take_host_down(folder: Path, pid: int) -> None:
+    """The same for a host of containers, which may have gone by then."""
+    _wait(pid)
+    from neaptide.testbed.realnodes.container_host import ContainerHost  # noqa: PLC0415 - as above
+
+    if folder.exists():
+        ContainerHost(folder).down()
+
+
+def _wait(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        select.select([os.pidfd_open(pid)], [], [])
+
+
 if __name__ == "__main__":
-    wait_and_take_down(Path(sys.argv[1]), int(sys.argv[2]))
+    if sys.argv[1] == "--host":
+        wait_and_take_host_down(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        wait_and_take_down(Path(sys.argv[1]), int(sys.argv[2]))
