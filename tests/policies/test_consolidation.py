@@ -33,10 +33,10 @@ SMALL = Offering("small", "on-demand", "a", 0.3, {"cpu": 2000, "memory": 8 << 30
 class Cluster:
     """A cluster that does what it is told at once, and whose scheduler fills the fullest node first; time passes by 30 s a cycle."""
 
-    def __init__(self, snapshot: ClusterSnapshot, **spec: Any) -> None:
+    def __init__(self, snapshot: ClusterSnapshot, profile: Profile = MOST, **spec: Any) -> None:
         self.snapshot, self.memory, self.policy, self.now = snapshot, ConsolidationMemory(), Consolidation(), NOW
         self.spec = msgspec.convert({"budgets": [{"nodes": "100%"}]} | spec, ConsolidationSpec)
-        self.placement = Placement(snapshot, MOST)
+        self.placement = Placement(snapshot, profile)
         self.evicted: list[str] = []
         self.nodes_come = True
         self.pending: list[int] = []
@@ -71,11 +71,10 @@ class Cluster:
         snapshot = self.snapshot
         match action:
             case Taint():
-                self.set_taints(
-                    action.target.name, (o.Taint(key=action.key, value=action.value, effect=action.effect),)
-                )
+                new = o.Taint(key=action.key, value=action.value, effect=action.effect)
+                self.set_taints(action.target.name, (*self.taints_without(action.target.name, action.key), new))
             case Untaint():
-                self.set_taints(action.target.name, ())
+                self.set_taints(action.target.name, self.taints_without(action.target.name, action.key))
             case CreateNode() if self.nodes_come:
                 self.join(action.target.name, action.offering)
             case Evict():
@@ -95,6 +94,10 @@ class Cluster:
             o.Node(o.Metadata(name=name, labels=labels), status=o.NodeStatus(allocatable=amounts))
         )
         self.snapshot.set_price(row, offering.price_per_hour or 0.0)
+
+    def taints_without(self, name: str, key: str) -> tuple[o.Taint, ...]:
+        taints = self.snapshot.node_taints(self.snapshot.nodes.by_name[name])
+        return tuple(each for each in taints if each.key != key)
 
     def set_taints(self, name: str, taints: tuple[o.Taint, ...]) -> None:
         row = self.snapshot.nodes.by_name[name]

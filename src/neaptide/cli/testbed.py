@@ -22,7 +22,7 @@ from neaptide.testbed.load import add_nodes, add_pods
 from neaptide.testbed.nodes import DEFAULT_TYPES, DEFAULT_ZONES, Mix, draw
 from neaptide.testbed.realnodes.cluster import RealNodes, even_shapes
 from neaptide.testbed.realnodes.host import require, survey
-from neaptide.testbed.tools import helm
+from neaptide.testbed.tools import helm, karpenter
 
 if TYPE_CHECKING:
     from neaptide.model.offerings import Offering
@@ -215,7 +215,9 @@ def down(*, name: str = "default", directory: Path | None = None, purge: bool = 
     return OK
 
 
-def build(*, with_: Annotated[tuple[Literal["helm"], ...], Parameter("--with", consume_multiple=True)] = ()) -> int:
+def build(
+    *, with_: Annotated[tuple[Literal["helm", "karpenter"], ...], Parameter("--with", consume_multiple=True)] = ()
+) -> int:
     """Build the programs, if they are not built yet, and print where they are.
 
     Args:
@@ -226,6 +228,9 @@ def build(*, with_: Annotated[tuple[Literal["helm"], ...], Parameter("--with", c
         if "helm" in with_:
             with progress("building helm (once; about 2 minutes on 2 cores)") as report:
                 print(helm(report))
+        if "karpenter" in with_:
+            with progress("building Karpenter (once; about 5 minutes on 2 cores)") as report:
+                print(karpenter(report) / "karpenter")
     return OK
 
 

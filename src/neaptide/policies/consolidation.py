@@ -20,9 +20,12 @@ from neaptide.policies.consolidation_choice import Order, Source, decide
 from neaptide.policies.consolidation_run import NAME, Run, staying
 from neaptide.policies.consolidation_spec import ConsolidationSpec
 from neaptide.policies.consolidation_survey import Survey, survey
+from neaptide.policies.consolidation_waves import Waves
 
 _LOOK_AGAIN_SECONDS = 300.0
 """A cluster in which there was nothing to do is looked at again after that time even if nothing has changed."""
+_FOLLOW_UPS = 3
+"""Plans that follow at once on one that some nodes' pods found no room for."""
 
 
 class ConsolidationMemory(Struct):
@@ -33,12 +36,18 @@ class ConsolidationMemory(Struct):
         orders: nodes that are bought, by what the plan calls them.
         spent: when pods were moved, and how many.
         settled: a fingerprint of the cluster in which there was nothing to do.
+        waves: which nodes were opened for pods that move.
+        cut: how many pods of the last plan stayed for want of room: so many may move in another plan that follows at once.
+        follow_ups: how many plans in a row have followed at once.
     """
 
     sources: dict[str, Source] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
     spent: tuple[tuple[float, int], ...] = ()
     settled: str = ""
+    waves: Waves = field(default_factory=Waves)
+    cut: int = 0
+    follow_ups: int = 0
 
 
 class Consolidation:
@@ -62,18 +71,22 @@ class Consolidation:
         spent = tuple(each for each in memory.spent if now - each[0] < spec.eviction_window_seconds)
         spent = (*spent, (now, moved)) if moved else spent
         declined: list[Declined] = []
-        settled = memory.settled
+        settled, follow_ups, cut = memory.settled, memory.follow_ups, memory.cut
         if not sources and not orders:
             fingerprint = _fingerprint(snapshot, spec, spent, now)
             if fingerprint != settled:
                 found = survey(snapshot, spec, now, covers)
                 declined = _declined(snapshot, found)
-                sources, orders = decide(snapshot, found, spec, _evictions_left(found, spec, spent, now), now)
+                again = cut if follow_ups < _FOLLOW_UPS else 0
+                follow_ups, cut = follow_ups + 1 if again else 0, 0
+                left = _evictions_left(found, spec, spent, again, now)
+                sources, orders = decide(snapshot, found, spec, left, now)
                 settled = "" if sources else fingerprint
-        run = Run(snapshot, spec, sources, orders, now, covers)
+        waves = msgspec.structs.replace(memory.waves, opened=dict(memory.waves.opened)) if sources else Waves()
+        run = Run(snapshot, spec, sources, orders, now, covers, waves)
         run.advance()
         plan = Plan(NAME, tuple(run.actions), (*declined, *run.declined), tuple(run.later))
-        return plan, ConsolidationMemory(run.sources, run.orders, spent, settled)
+        return plan, ConsolidationMemory(run.sources, run.orders, spent, settled, run.waves, cut + run.cut, follow_ups)
 
 
 def _seen(snapshot: ClusterSnapshot, memory: ConsolidationMemory) -> tuple[dict[str, Source], int]:
@@ -107,13 +120,16 @@ def _declined(snapshot: ClusterSnapshot, found: Survey) -> list[Declined]:
     ]
 
 
-def _evictions_left(found: Survey, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...], now: float) -> int:
-    """How many pods may be moved."""
+def _evictions_left(
+    found: Survey, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...], again: int, now: float
+) -> int:
+    """How many pods may be moved; within the cool-down, so many as the plan before could not move."""
+    limit = int(found.problem.pods.sum())
     if spent and now - spent[-1][0] < spec.cool_down_seconds:
-        return 0
+        limit = again
     if spec.max_evictions is None:
-        return int(found.problem.pods.sum())
-    return max(spec.max_evictions - sum(count for _, count in spent), 0)
+        return limit
+    return max(min(spec.max_evictions - sum(count for _, count in spent), limit), 0)
 
 
 def _fingerprint(

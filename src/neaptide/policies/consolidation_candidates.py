@@ -49,10 +49,10 @@ def is_marked(snapshot: ClusterSnapshot, node: int) -> bool:
     return any(taint.key == TAINT for taint in snapshot.node_taints(node))
 
 
-def marked(snapshot: ClusterSnapshot) -> list[int]:
-    """The nodes (rows) that carry it."""
+def marked(snapshot: ClusterSnapshot, key: str = TAINT) -> list[int]:
+    """The nodes (rows) that carry it, or another taint of that key."""
     sets = [
-        number for number, taints in enumerate(snapshot.taint_sets.values) if any(each.key == TAINT for each in taints)
+        number for number, taints in enumerate(snapshot.taint_sets.values) if any(each.key == key for each in taints)
     ]
     nodes = snapshot.nodes.indices()
     found: list[int] = nodes[np.isin(snapshot.nodes.taints[nodes], sets)].tolist()

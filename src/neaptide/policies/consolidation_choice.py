@@ -25,12 +25,14 @@ class Source(Struct, frozen=True):
         since: when that was decided.
         awaits: the bought nodes (as the plan calls them) that some of its pods go to.
         pods: how many pods it had when it was last seen.
+        places: by the names of its pods, where they are to go: a node, or what the plan calls one that is bought.
     """
 
     reason: ReasonName
     since: float
     awaits: tuple[str, ...] = ()
     pods: int = 0
+    places: dict[str, str] = {}
 
 
 class Order(Struct, frozen=True):
@@ -130,7 +132,11 @@ def _decision(
     for each in moves:
         awaits = tuple(dict.fromkeys(names[to] for to in each.moves.values() if to >= nodes))
         reason: ReasonName = "Underutilized" if each.moves else "Empty"
-        sources[_name(snapshot, found, each.node)] = Source(reason, now, awaits, len(each.moves))
+        places = {
+            snapshot.pods.keys[pod]: names[to] if to >= nodes else _name(snapshot, found, to)
+            for pod, to in each.moves.items()
+        }
+        sources[_name(snapshot, found, each.node)] = Source(reason, now, awaits, len(each.moves), places)
     return Decision(sources, orders)
 
 

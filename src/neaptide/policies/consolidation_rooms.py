@@ -62,52 +62,76 @@ class Rooms:
         self.free: Longs = snapshot.free()
         self._spread: Longs = self.free.copy()
         self.promised: set[int] = set()
+        self._requests: dict[int, Longs] = {}
+        self._ease: dict[int, tuple[int, float]] = {}
+        self._largest = np.maximum(snapshot.nodes.allocatable[:, np.flatnonzero(self.usable)].max(axis=1, initial=1), 1)
 
-    def take(self, pods: Sequence[int], *, sure: bool = True) -> bool:
-        """Find room for all pods (rows) or for none; whether there was. `sure`: both ways, else with the fullest node first."""
-        if not sure:
-            return self._take(pods, self.free, np.argmin) is not None
+    def take(self, pods: Sequence[int]) -> bool:
+        """Find room for all pods (rows) or for none; whether there was."""
         tight, loose = self._take(pods, self.free, np.argmin), self._take(pods, self._spread, np.argmax)
         for nodes, free, other in ((tight, self.free, loose), (loose, self._spread, tight)):
             if nodes is not None and other is None:
                 for pod, node in zip(pods, nodes, strict=True):
-                    free[:, node] += self._request(pod)
+                    free[:, node] += self.request(pod)
         if tight is None or loose is None:
             return False
         self.promised.update(tight)
         return True
 
-    def ease(self, pod: int) -> tuple[int, int]:
+    def ease(self, pod: int) -> tuple[int, float]:
         """How easily a pod (row) finds a node, for sorting: by the nodes that may take it, the larger pod first."""
-        ask = self._asking.of(int(self.snapshot.pods.cls[pod]))
-        return int(np.count_nonzero(self.usable & ask.allowed)), -int(self._request(pod)[0])
+        cls = int(self.snapshot.pods.cls[pod])
+        if cls not in self._ease:
+            share = float((self.request(pod) / self._largest).max(initial=0.0))
+            self._ease[cls] = int(np.count_nonzero(self.usable & self.allowed(pod))), -share
+        return self._ease[cls]
+
+    def allowed(self, pod: int) -> Bools:
+        """bool[rows]: the nodes on which a pod (row) may ever be."""
+        return self._asking.of(int(self.snapshot.pods.cls[pod])).allowed
+
+    def is_bound(self, pod: int) -> bool:
+        """Whether other pods or volumes have a say in where a pod (row) may be."""
+        return self._asking.of(int(self.snapshot.pods.cls[pod])).bound
+
+    def may(self, pod: int, node: int) -> bool:
+        """Whether a pod (row) may ever be on a node (row) that counts."""
+        return bool(self.usable[node] and self.allowed(pod)[node])
+
+    def admits(self, pod: int, node: int) -> bool:
+        """Whether a node (row) admits a pod (row) now, its room aside, as far as other pods and volumes have a say."""
+        return not self.is_bound(pod) or bool(self._placement.feasible(pod)[node])
+
+    def request(self, pod: int) -> Longs:
+        """What a pod (row) asks for, int64[resources]."""
+        cls = int(self.snapshot.pods.cls[pod])
+        if cls not in self._requests:
+            self._requests[cls] = self.snapshot.pod_requests([pod])[:, 0]
+        return self._requests[cls]
 
     def _take(self, pods: Sequence[int], free: Longs, choose: Callable[[Longs], np.intp]) -> list[int] | None:
         """The node (row) of each pod, whose room is taken; None, and nothing is taken, where one has none."""
         found: list[int] = []
         for pod in pods:
-            rows = self._able(pod, free)
+            rows = self.able(pod, free)
             if not len(rows):
                 for earlier, node in zip(pods, found, strict=False):
-                    free[:, node] += self._request(earlier)
+                    free[:, node] += self.request(earlier)
                 return None
             node = int(rows[choose(free[0, rows])])
-            free[:, node] -= self._request(pod)
+            free[:, node] -= self.request(pod)
             found.append(node)
         return found
 
-    def _able(self, pod: int, free: Longs) -> Longs:
-        """The usable nodes (rows) that can take a pod."""
-        request = self._request(pod)
+    def able(self, pod: int, free: Longs) -> Longs:
+        """The usable nodes (rows) that can take a pod (row), of whose room so much is `free`."""
+        request = self.request(pod)
         asked = np.flatnonzero(request)
         ask = self._asking.of(int(self.snapshot.pods.cls[pod]))
         able = self.usable & ask.allowed
         if ask.bound:
             able = able & self._placement.feasible(pod)
         return np.flatnonzero(able & (free[asked] >= request[asked, None]).all(axis=0))
-
-    def _request(self, pod: int) -> Longs:
-        return self.snapshot.pod_requests([pod])[:, 0]
 
 
 def waiting(snapshot: ClusterSnapshot) -> Iterator[int]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from msgspec.structs import replace
 
+from neaptide.model import objects
 from neaptide.model.actions import (
     AnyAction,
     CreateNode,
@@ -22,14 +23,18 @@ from neaptide.model.scope import Covers
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.consolidation_candidates import TAINT, Candidate, candidates, is_marked, marked
 from neaptide.policies.consolidation_choice import Order, Source
-from neaptide.policies.consolidation_rooms import Rooms, waiting
+from neaptide.policies.consolidation_places import COMING, Guest, Places
+from neaptide.policies.consolidation_rooms import Rooms
 from neaptide.policies.consolidation_spec import ConsolidationSpec
+from neaptide.policies.consolidation_waves import LONGEST, ROOM, Waves, chosen
 from neaptide.policies.protection import comes_with_node, is_over
 
 NAME = "consolidation"
 _NO_ROOM = Reason("NoRoom", "its pods fit nowhere any more")
 _PASSING = "DisruptionBudget"
 """An objection that a node on its way out waits for: other pods of the budget are coming back."""
+_JOINING = 60.0
+"""Seconds for which no wave begins after nodes were bought, unless they come before."""
 
 
 def staying(snapshot: ClusterSnapshot, node: int) -> Iterator[int]:
@@ -48,14 +53,17 @@ class Run:
         orders: dict[str, Order],
         now: float,
         covers: Covers,
+        waves: Waves,
     ) -> None:
         self.snapshot, self.spec, self.now, self._covers = snapshot, spec, now, covers
         self.sources, self.orders = dict(sources), dict(orders)
         self.actions: list[AnyAction] = []
         self.later: list[AnyAction] = []
         self.declined: list[Declined] = []
+        self.waves = waves
+        self.cut = 0
+        """How many pods stay because they, or others of their node, find no room."""
         self._shown: set[str] = set()
-        self._waiting: list[str] = []
 
     def advance(self) -> None:
         """Every node one step further, as far as budgets and room go."""
@@ -70,11 +78,12 @@ class Run:
             reason = self._reason_to_stay(source, looked[name])
             if reason is not None:
                 self._keep(name, looked[name], reason)
+        rooms = Rooms(snapshot, [looked[name].node for name in self.sources])
+        places = self._placed(rooms, looked)
         nodes = snapshot.nodes.indices()
         leaving = int(np.count_nonzero(~snapshot.nodes.ready[nodes]))
         leaving += sum(is_marked(snapshot, looked[name].node) for name in self.sources)
-        rooms = Rooms(snapshot, [looked[name].node for name in self.sources])
-        homeless = self._lacks_room(rooms, [candidate.node for candidate in looked.values()])
+        ready: list[str] = []
         for name, source in tuple(self.sources.items()):
             candidate = looked[name]
             allowed = is_marked(snapshot, candidate.node) or leaving < spec.allowed(source.reason, len(nodes), self.now)
@@ -83,26 +92,139 @@ class Run:
                 self._delete(candidate, source, now=allowed)
             elif not is_marked(snapshot, candidate.node):
                 self._announce(candidate, source, now=allowed)
-            else:
-                self._empty(name, candidate, source, rooms, short=homeless)
-        self._try_harder(looked, rooms)
+            elif self._is_ready(source, candidate, places.guests.get(name, ())):
+                ready.append(name)
+        self._move(ready, looked, rooms, places)
         self.orders = {name: order for name, order in self.orders.items() if order.since or name in self._shown}
         self._untaint_others()
-        self._hardest_first(rooms)
 
-    def _hardest_first(self, rooms: Rooms) -> None:
-        """Evict first what may go to the fewest nodes, so that no other pod is there before it."""
-        by_key = self.snapshot.pods.by_key
-        evictions = [each for each in self.actions if isinstance(each, Evict)]
-        others = [each for each in self.actions if not isinstance(each, Evict)]
-        evictions.sort(key=lambda each: rooms.ease(by_key[f"{each.target.namespace}/{each.target.name}"]))
-        self.actions = [*others, *evictions]
+    def _placed(self, rooms: Rooms, looked: Mapping[str, Candidate]) -> Places:
+        """The places of all pods that are to move; nodes one of whose pods has none stay."""
+        places = Places(self.snapshot, rooms, self.orders, self.waves.current())
+        for name in places.settle({name: (looked[name].pods, each.places) for name, each in self.sources.items()}):
+            self._keep(name, looked[name], _NO_ROOM)
+        if self._is_needed([looked[name].node for name in self.sources], places.lacking):
+            for name in tuple(self.sources):
+                if is_marked(self.snapshot, looked[name].node) and places.guests.get(name):
+                    self._keep(name, looked[name], _NO_ROOM)
+                    places.give_up(name)
+        return places
 
-    def _lacks_room(self, rooms: Rooms, going: Sequence[int]) -> bool:
+    def _is_needed(self, going: Sequence[int], lacking: Sequence[int]) -> bool:
         """Whether some pod waits for a node in vain that would have room on the nodes (rows) that are to go."""
-        lacking = [pod for pod in waiting(self.snapshot) if not rooms.take([pod])] if going else []
         free = self.snapshot.free()[:, list(going)]
-        return any((free >= self.snapshot.pod_requests([pod])).all(axis=0).any() for pod in lacking)
+        return any((free >= self.snapshot.pod_requests([pod])).all(axis=0).any() for pod in lacking) if going else False
+
+    def _is_ready(self, source: Source, candidate: Candidate, guests: Sequence[Guest]) -> bool:
+        """Whether a tainted node's pods may leave: what they go to is bought first, and awaited."""
+        for order in self._unsent(source):
+            self.actions.append(self._purchase(order))
+            self.orders[order] = replace(self.orders[order], since=self.now)
+        self._delete(candidate, source, now=False)
+        return not any(guest.node == COMING for guest in guests) and candidate.objection is None
+
+    def _move(self, ready: Sequence[str], looked: Mapping[str, Candidate], rooms: Rooms, places: Places) -> None:
+        """Evict the pods of a wave, and keep the scheduler off the nodes whose pods come later."""
+        guests = [guest for name in ready for guest in places.guests.get(name, ())]
+        wave = self._wave(guests, rooms, places)
+        self._steer(rooms, places, wave)
+        moved = {guest.pod for guest in wave}
+        marked = [name for name in self.sources if is_marked(self.snapshot, looked[name].node)]
+        self.actions += [self._eviction(guest.pod, looked[guest.source].node) for guest in wave]
+        for name in marked:
+            left = [pod for pod in looked[name].pods if pod not in moved]
+            self.later += [self._eviction(pod, looked[name].node) for pod in left]
+        if guests and not wave and self.waves.since < self.now and self._is_stuck(places):
+            self._keep(guests[0].source, looked[guests[0].source], _NO_ROOM)
+
+    def _is_stuck(self, places: Places) -> bool:
+        """Whether nothing is awaited that would let the next wave begin."""
+        return not self._awaits_nodes() and not self._on_their_way(places) and self.now - self.waves.since > LONGEST
+
+    def _wave(self, guests: Sequence[Guest], rooms: Rooms, places: Places) -> list[Guest]:
+        """Whom to evict now: what is left of the last wave, or, when nobody is on the way any more, the next one."""
+        pods = self.snapshot.pods
+        most = self.spec.at_once(len(pods.indices())) - self._on_their_way(places)
+        admitted = [guest for each in guests if (guest := self._admitted(each, rooms, places)) is not None]
+        current = set(self.waves.current())
+        left = sorted((each for each in admitted if each.place in current), key=lambda each: rooms.ease(each.pod))
+        late = self.now - self.waves.since > LONGEST
+        if left and not late:
+            return left[: max(most, 0)]
+        if most <= 0 or not admitted or self._awaits_nodes():
+            return []
+        if not late and (places.expected or (self.waves.opened and self._is_unsteered(places))):
+            return []
+        by_place: dict[str, list[Guest]] = {}
+        for guest in admitted:
+            by_place.setdefault(guest.place, []).append(guest)
+        expected = places.by_place()
+        partial = {place for place, found in by_place.items() if len(found) < len(expected.get(place, found))}
+        opened, wave = chosen(rooms, places.free, by_place, partial, self.waves.opened, most)
+        self.waves.since = self.now
+        self.waves.opened |= dict.fromkeys(opened, self.now)
+        return wave
+
+    def _awaits_nodes(self) -> bool:
+        """Whether bought nodes are likely to join soon: until the soft taint is on them, pods of others would come to them."""
+        sent = [order.since for order in self.orders.values() if order.since is not None]
+        return bool(sent) and self.now - max(sent) < _JOINING
+
+    def _is_unsteered(self, places: Places) -> bool:
+        """Whether the scheduler is not kept yet off nodes whose pods come later, as it is not off nodes that have just joined."""
+        expected = {place: guests[0].node for place, guests in places.by_place().items()}
+        now_open = set(expected.values()).difference(marked(self.snapshot, ROOM))
+        return len(now_open) > 1 and bool(
+            now_open - {expected[each] for each in self.waves.current() if each in expected}
+        )
+
+    def _admitted(self, guest: Guest, rooms: Rooms, places: Places) -> Guest | None:
+        """A guest at a place whose filters admit it now; None where there is none."""
+        return guest if rooms.admits(guest.pod, guest.node) else places.another(guest)
+
+    def _on_their_way(self, places: Places) -> int:
+        """How many pods are not ready now that were when the waves began."""
+        pods = self.snapshot.pods
+        rows = pods.indices()
+        ready = int(np.count_nonzero(pods.ready[rows] & (pods.node[rows] >= 0) & np.isnan(pods.deleted[rows])))
+        late = self.now - self.waves.since > LONGEST
+        self.waves.ready = ready if late else max(self.waves.ready, ready)
+        return max(self.waves.ready - ready, places.expected)
+
+    def _is_one_wave(self, rooms: Rooms, places: Places) -> bool:
+        """Whether all pods may move at once, so that there is nobody to be kept off anything."""
+        expected = places.by_place()
+        most = self.spec.at_once(len(self.snapshot.pods.indices()))
+        _, guests = chosen(rooms, places.free, expected, set(), {}, most)
+        return not self.waves.opened and len(guests) == sum(map(len, places.guests.values()))
+
+    def _steer(self, rooms: Rooms, places: Places, wave: Sequence[Guest]) -> None:
+        """Put the soft taint on the nodes whose pods come later, and take it off the others."""
+        self.waves.steering = not self._is_one_wave(rooms, places)
+        expected = places.by_place() if self.waves.steering else {}
+        self.waves.opened = {
+            place: time for place, time in self.waves.opened.items() if time == self.waves.since or place in expected
+        }
+        open_ = set(self.waves.current())
+        moving = {guest.pod for guest in wave}
+        later = {
+            guests[0].node
+            for place, guests in expected.items()
+            if place not in open_ and any(guest.pod not in moving for guest in guests)
+        }
+        tainted = set(marked(self.snapshot, ROOM))
+        for node in sorted(tainted ^ later):
+            target = self.snapshot.node_ref(node)
+            if not self._covers(target):
+                continue
+            if node in later:
+                reason = Reason("Steering", "pods of nodes that go are expected here later")
+                self.actions.append(
+                    Taint(policy=NAME, target=target, reason=reason, key=ROOM, value=NAME, effect="PreferNoSchedule")
+                )
+            else:
+                reason = Reason("Steering", "the pods that were expected here may come")
+                self.actions.append(Untaint(policy=NAME, target=target, reason=reason, key=ROOM))
 
     def _drop_late_orders(self) -> None:
         for name, order in tuple(self.orders.items()):
@@ -126,6 +248,7 @@ class Run:
 
     def _keep(self, name: str, candidate: Candidate, reason: Reason) -> None:
         if self.sources.pop(name, None) is not None:
+            self.cut += len(candidate.pods) if reason is _NO_ROOM else 0
             self.declined.append(Declined(self.snapshot.node_ref(candidate.node), reason))
 
     def _delete(self, candidate: Candidate, source: Source, *, now: bool) -> None:
@@ -153,41 +276,6 @@ class Run:
         self.later += [self._eviction(pod, candidate.node) for pod in candidate.pods]
         self._delete(candidate, source, now=False)
 
-    def _empty(self, name: str, candidate: Candidate, source: Source, rooms: Rooms, *, short: bool) -> None:
-        """Buy what a tainted node's pods wait for, and evict them when there is room for all of them."""
-        for order in self._unsent(source):
-            self.actions.append(self._purchase(order))
-            self.orders[order] = replace(self.orders[order], since=self.now)
-        coming = any(order in self.orders for order in source.awaits)
-        if not coming and not short and rooms.take(candidate.pods):
-            self.actions += self._evictions(candidate)
-        elif coming or not short:
-            self._waiting += [] if coming else [name]
-            self.later += self._evictions(candidate)
-        else:
-            self._keep(name, candidate, _NO_ROOM)
-            return
-        self._delete(candidate, source, now=False)
-
-    def _try_harder(self, looked: Mapping[str, Candidate], rooms: Rooms) -> None:
-        """Where nothing moves, the first node whose pods may find room after all is emptied alone; those before it stay."""
-        moving = any(isinstance(each, Evict | CreateNode | DeleteNode) for each in self.actions)
-        if moving or any(order.since for order in self.orders.values()):
-            return
-        for name in self._waiting:
-            candidate = looked[name]
-            evictions = self._evictions(candidate)
-            self.later = [each for each in self.later if each not in evictions]
-            if rooms.take(candidate.pods, sure=False):
-                self.actions += evictions
-                return
-            self._keep(name, candidate, _NO_ROOM)
-            target = self.snapshot.node_ref(candidate.node)
-            self.later = [each for each in self.later if each.target != target]
-
-    def _evictions(self, candidate: Candidate) -> list[Evict]:
-        return [self._eviction(pod, candidate.node) for pod in candidate.pods]
-
     def _unsent(self, source: Source) -> list[str]:
         """The purchases that a node needs, that have not been made, and that no node before it has named."""
         found = [
@@ -211,6 +299,7 @@ class Run:
             expected=Effect(price),
             offering=offering,
             node_pool=order.pool,
+            taints=(objects.Taint(key=ROOM, value=NAME, effect="PreferNoSchedule"),) if self.waves.steering else (),
         )
 
     def _eviction(self, pod: int, node: int) -> Evict:
@@ -225,9 +314,13 @@ class Run:
         )
 
     def _untaint_others(self) -> None:
-        """Take the taint off nodes that stay, whoever left it there."""
+        """Take taints off nodes that stay, whoever left them there."""
         for node in marked(self.snapshot):
-            target = self.snapshot.node_ref(node)
-            if target.name not in self.sources and self._covers(target):
-                reason = Reason("Stays", "it is not given back")
-                self.actions.append(Untaint(policy=NAME, target=target, reason=reason, key=TAINT))
+            self._untaint(node, TAINT, Reason("Stays", "it is not given back"))
+        for node in marked(self.snapshot, ROOM) if not self.sources else ():
+            self._untaint(node, ROOM, Reason("Steering", "no pod is expected here any more"))
+
+    def _untaint(self, node: int, key: str, reason: Reason) -> None:
+        target = self.snapshot.node_ref(node)
+        if target.name not in self.sources and self._covers(target):
+            self.actions.append(Untaint(policy=NAME, target=target, reason=reason, key=key))

@@ -16,6 +16,11 @@ _Count = Annotated[int, Meta(ge=0, le=10**9, description="an integer from 0 to 1
 _Percentage = Annotated[
     str, Meta(pattern="^((100|[0-9]{1,2})%|[0-9]+)$", description="a number of nodes, or a percentage such as 10%")
 ]
+_Pods = Annotated[
+    str, Meta(pattern="^((100|[0-9]{1,2})%|[0-9]+)$", description="a number of pods, or a percentage such as 4%")
+]
+_LEAST_AT_ONCE = 4
+"""Of a percentage of few pods nothing might be left."""
 
 
 class Budget(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -47,8 +52,7 @@ class Budget(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 
     def allowed(self, nodes: int) -> int:
         """Of so many nodes."""
-        number = int(self.nodes.removesuffix("%"))
-        return -(-number * nodes // 100) if self.nodes.endswith("%") else number
+        return _part(self.nodes, nodes)
 
 
 class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -63,6 +67,7 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
         consolidate_after_seconds: a node is left alone for so long after a pod came to it, and after it was made.
         cool_down_seconds: after the last eviction of a plan, no other plan with evictions is made for so long.
         budgets: all that hold now apply.
+        moves_at_once: how many pods may be on their way at once: a number, or a percentage of all pods, rounded up, then at least 4.
         replace: whether nodes may be bought for those that go.
         capacity_types: what may be bought; where none is named, those that the pool has nodes of.
         start_seconds: how long a bought node may take to become ready; then those that wait for it stay.
@@ -78,6 +83,7 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
     consolidate_after_seconds: _Seconds = 0.0
     cool_down_seconds: _Seconds = 600.0
     budgets: tuple[Budget, ...] = (Budget(),)
+    moves_at_once: _Pods = "4%"
     replace: bool = True
     capacity_types: tuple[str, ...] = ()
     start_seconds: _Positive = 900.0
@@ -88,6 +94,11 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
         if self.goal == "FewestEvictions" and self.target_money_per_hour is None:
             raise FieldError("targetMoneyPerHour", "", "US dollars per hour, for the goal FewestEvictions")
 
+    def at_once(self, pods: int) -> int:
+        """How many of so many pods may be on their way at once."""
+        number = _part(self.moves_at_once, pods)
+        return max(number, _LEAST_AT_ONCE) if self.moves_at_once.endswith("%") else number
+
     def allowed(self, reason: ReasonName, nodes: int, now: float) -> int:
         """How many of so many nodes may be on their way out now; as many as there are where no budget holds."""
         holding = (
@@ -97,3 +108,9 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
             and ((window := each.window()) is None or is_open([window], now))
         )
         return min((each.allowed(nodes) for each in holding), default=nodes)
+
+
+def _part(text: str, whole: int) -> int:
+    """A number as it is, a percentage of the whole, rounded up."""
+    number = int(text.removesuffix("%"))
+    return -(-number * whole // 100) if text.endswith("%") else number

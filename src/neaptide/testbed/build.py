@@ -25,6 +25,7 @@ class Recipe(NamedTuple):
         module: the folder of the Go module, from the testbed's own.
         package: of the module's packages, or of those it requires, the one to build.
         links: names by which the one binary is several programs.
+        copies: folders of modules that are wanted beside the binary, each at its path in the module.
         stamps: variables of the program that tell its version, by the versions that the module requires.
     """
 
@@ -33,6 +34,7 @@ class Recipe(NamedTuple):
     package: str
     stamps: Callable[[Mapping[str, str]], dict[str, str]]
     links: tuple[str, ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
 
 
 def _kubernetes_stamps(versions: Mapping[str, str]) -> dict[str, str]:
@@ -49,6 +51,11 @@ def _helm_stamps(versions: Mapping[str, str]) -> dict[str, str]:
     return {"helm.sh/helm/v4/internal/version.version": versions["helm.sh/helm/v4"]}
 
 
+def _no_stamps(versions: Mapping[str, str]) -> dict[str, str]:
+    del versions
+    return {}
+
+
 _STAGES = "testbed-stages"
 
 CONTROL_PLANE = Recipe(
@@ -57,6 +64,14 @@ CONTROL_PLANE = Recipe(
      "testbed-pki", _STAGES, "neaptide-oracle"),
 )  # fmt: skip
 """Every component, and helpers; beside it the folder `stages`."""
+
+_KARPENTER = "sigs.k8s.io/karpenter"
+
+KARPENTER = Recipe(
+    "karpenter", "karpenter", f"{_KARPENTER}/kwok", _no_stamps,
+    copies=((_KARPENTER, "pkg/apis/crds"), (_KARPENTER, "kwok/apis/crds"), (_KARPENTER, "kwok/examples")),
+)  # fmt: skip
+"""Its core with its own kwok provider; beside it its CRDs and its examples of instance types."""
 
 HELM = Recipe("helm", "helm", "helm.sh/helm/v4/cmd/helm", _helm_stamps)
 
@@ -146,6 +161,10 @@ def _build(go: Go, recipe: Recipe, sources: Path, folder: Path, report: Callable
         report(min(1.0, done / packages))
     for link in recipe.links:
         (folder / link).symlink_to(recipe.binary)
+    for module, path in recipe.copies:
+        where = [go.command, "list", "-m", "-f", "{{.Dir}}", module]
+        root = subprocess.run(where, cwd=sources, env=environment, check=True, capture_output=True, text=True)
+        shutil.copytree(Path(root.stdout.strip()) / path, folder / path, copy_function=shutil.copyfile)
     if _STAGES in recipe.links:
         subprocess.run([folder / _STAGES, folder / "stages"], check=True)
 

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from neaptide.testbed.build import HELM, ensure_built
+from neaptide.testbed.build import HELM, KARPENTER, ensure_built
 from neaptide.testbed.errors import TestbedError
 
 
@@ -18,6 +18,20 @@ def helm(report: Callable[[float], None] = lambda _: None) -> Path:
         TestbedError: it cannot be built.
     """
     return ensure_built(report, HELM) / HELM.binary
+
+
+def karpenter(report: Callable[[float], None] = lambda _: None) -> Path:
+    """The folder with Karpenter (`karpenter`, with its kwok provider), `pkg/apis/crds`, `kwok/apis/crds` and `kwok/examples`.
+
+    Built from its Go module where it is not in the cache (5 minutes on two cores).
+
+    Args:
+        report: is told the part of the build that is done, 0 to 1, if there is something to build.
+
+    Raises:
+        TestbedError: it cannot be built.
+    """
+    return ensure_built(report, KARPENTER)
 
 
 def prometheus() -> Path:
