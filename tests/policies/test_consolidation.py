@@ -16,7 +16,7 @@ from neaptide.model.offerings import Offering
 from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
-from neaptide.placement.profile import Profile
+from neaptide.placement.profile import DEFAULT, Profile
 from neaptide.placement.scores.most_allocated import MostAllocated
 from neaptide.policies.consolidation import Consolidation, ConsolidationMemory
 from neaptide.policies.consolidation_candidates import TAINT
@@ -76,7 +76,7 @@ class Cluster:
             case Untaint():
                 self.set_taints(action.target.name, self.taints_without(action.target.name, action.key))
             case CreateNode() if self.nodes_come:
-                self.join(action.target.name, action.offering)
+                self.join(action.target.name, action.offering, action.taints)
             case Evict():
                 row = snapshot.pods.by_key[f"{action.target.namespace}/{action.target.name}"]
                 assert snapshot.nodes.names[snapshot.pods.node[row]] == action.node
@@ -87,11 +87,11 @@ class Cluster:
                 assert not list(snapshot.pods_on(row))
                 snapshot.remove_node(action.target.name)
 
-    def join(self, name: str, offering: Offering) -> None:
+    def join(self, name: str, offering: Offering, taints: tuple[o.Taint, ...] = ()) -> None:
         amounts = {key: f"{amount}m" if key == "cpu" else str(amount) for key, amount in offering.allocatable.items()}
         labels = {**offering.labels, "kubernetes.io/hostname": name, FOR_LABEL: name}
         row = self.snapshot.set_node(
-            o.Node(o.Metadata(name=name, labels=labels), status=o.NodeStatus(allocatable=amounts))
+            o.Node(o.Metadata(name=name, labels=labels), o.NodeSpec(taints=taints), o.NodeStatus(allocatable=amounts))
         )
         self.snapshot.set_price(row, offering.price_per_hour or 0.0)
 
@@ -346,6 +346,25 @@ def test_a_restart_between_any_two_cycles_gives_the_same_next_plan() -> None:
         kept = restore(checkpoint(LoopMemory({"consolidation": world.memory})), {"consolidation": world.policy})
         other, _ = world.policy.plan(world.snapshot, world.spec, kept.policies["consolidation"], world.now)
         assert world.cycle(evictions=40) == other
+
+
+@pytest.mark.parametrize("limit", [100, None])
+def test_what_is_carried_out_under_kube_schedulers_scores_comes_close_to_what_was_planned(limit: int | None) -> None:
+    world = Cluster(bought_cluster(12, 6, count=60), DEFAULT, maxEvictions=limit, movesAtOnce="5%")
+    before = world.money()
+    promised = before + money_change(world.plan())
+    world.memory = ConsolidationMemory()
+    world.finish()
+    assert world.money() - promised <= 0.1 * (before - promised)
+    assert len(world.evicted) <= (limit or len(world.snapshot.pods.indices()))
+    assert not any(world.snapshot.node_taints(row) for row in world.snapshot.nodes.indices().tolist())
+
+
+def test_no_more_pods_move_at_once_than_are_allowed() -> None:
+    world = Cluster(bought_cluster(12, 6, count=20), movesAtOnce="7")
+    for _ in range(30):
+        plan = world.cycle()
+        assert sum(isinstance(action, Evict) for action in plan.actions) <= 7
 
 
 def test_a_cluster_bought_for_twice_the_pods_becomes_much_cheaper_and_all_pods_run() -> None:
