@@ -24,6 +24,8 @@ from neaptide.noderules.evict import PodReading, Victim
 _GLANCES = 4
 """In a round."""
 _BOOT = "sys/kernel/random/boot_id"
+Watcher = Callable[[float, Look, Groups], object]
+"""Is told what a round saw, and when (monotonic seconds)."""
 
 
 class Place(NamedTuple):
@@ -56,6 +58,9 @@ class Agent:
         say: takes a sentence for the log.
         dry_run: write nothing, and say what would be written.
 
+    Attributes:
+        watchers: are told what each round saw.
+
     Raises:
         LayoutError: there is no kubelet's control group.
         LogInUseError: another agent keeps the node.
@@ -83,6 +88,7 @@ class Agent:
         self._pressures = Pressures(found, self._files)
         self._seen: set[str] = set()
         self._said: dict[str, str] = {}
+        self.watchers: list[Watcher] = []
         if self._rules.missing_disks:
             say(f"disk.devices: {', '.join(self._rules.missing_disks)} are not there; the others are limited")
         for line in self._originals.corrupt:
@@ -123,6 +129,8 @@ class Agent:
         if self._rules.news:
             self._say(f"best-effort pods: {self._rules.news}")
         self._evict(look, now)
+        for watcher in self.watchers:
+            watcher(now, look, self._groups)
 
     def restore(self) -> int:
         """Give every file back what it said; how many could not be."""

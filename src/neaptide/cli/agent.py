@@ -5,7 +5,9 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import yaml
@@ -13,6 +15,7 @@ from msgspec import yaml
 from neaptide.agent.agent import Agent, Place
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.layout import LayoutError
+from neaptide.agent.node_metric import NodeReport, Reporting
 from neaptide.agent.pods import NodePods
 from neaptide.agent.settings import Settings, SettingsError, settings
 from neaptide.cli.exits import OK, PARTIAL, UsageError, unacceptable
@@ -37,6 +40,7 @@ def agent(
     sysfs: str = _DEFAULT.sysfs,
     state: Path = _DEFAULT.state,
     interval: float = 1.0,
+    report_interval: float = 60.0,
     dry_run: bool = False,
     restore: bool = False,
 ) -> int:
@@ -54,11 +58,14 @@ def agent(
         sysfs: the mount of sysfs.
         state: where the originals are kept.
         interval: seconds from one round to the next.
+        report_interval: seconds from one NodeMetric, which tells the controller what pods use, to the next; 0 writes none.
         dry_run: write and evict nothing, and say what would be.
         restore: undo what an agent that was killed has left, and end.
     """
     if interval <= 0:
         raise unacceptable("--interval", interval, "seconds above 0")
+    if report_interval < 0:
+        raise unacceptable("--report-interval", report_interval, "seconds, or 0 for none")
     if not node and not restore:
         raise UsageError("--node: the name of this node is needed, so that its pods can be asked for")
     chosen = _settings(rules)
@@ -68,13 +75,21 @@ def agent(
             return _restore(place)
         cluster = find() if kubeconfig is None and context is None else load(kubeconfig, context)
         _hold_many_files()
-        asyncio.run(_keep(place, chosen, cluster, node, interval, dry_run=dry_run))
+        pace = _Pace(interval, 0.0 if dry_run else report_interval)
+        asyncio.run(_keep(place, chosen, cluster, node, pace, dry_run=dry_run))
     except (ConfigError, LayoutError, LogInUseError, OSError) as error:
         raise UsageError(str(error)) from error
     return OK
 
 
-async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, interval: float, *, dry_run: bool) -> None:
+class _Pace(NamedTuple):
+    """Seconds from round to round, and from report to report (0 for none)."""
+
+    interval: float
+    report: float
+
+
+async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, pace: _Pace, *, dry_run: bool) -> None:
     pods = NodePods()
     async with Client(cluster) as client:
         evictions = Evictions(None if dry_run else client, _say, time.monotonic)
@@ -82,7 +97,7 @@ async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, int
         try:
             for feature in keeper.features():
                 _say(str(feature))
-            await _until_signalled(pods, client, node, keeper, interval)
+            await _until_signalled(pods, client, node, keeper, pace)
         finally:
             await evictions.close()
             if not dry_run:
@@ -90,14 +105,20 @@ async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, int
             keeper.close()
 
 
-async def _until_signalled(pods: NodePods, client: Client, node: str, keeper: Agent, interval: float) -> None:
+async def _until_signalled(pods: NodePods, client: Client, node: str, keeper: Agent, pace: _Pace) -> None:
     signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled.set)
-    tasks = [
-        asyncio.ensure_future(each)
-        for each in (signalled.wait(), pods.follow(client, node, _say), keeper.run(interval))
+    running: list[Coroutine[Any, Any, object]] = [
+        signalled.wait(),
+        pods.follow(client, node, _say),
+        keeper.run(pace.interval),
     ]
+    if pace.report:
+        report = NodeReport(node, Reporting(pace.report, max(300.0, pace.report)), _say)
+        keeper.watchers.append(report.see)
+        running.append(report.run(client))
+    tasks = [asyncio.ensure_future(each) for each in running]
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in ended:

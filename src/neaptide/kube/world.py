@@ -14,6 +14,7 @@ from typing import Any, Self
 from neaptide.kube.actuator import Actuator
 from neaptide.kube.cache import Cache
 from neaptide.kube.streams import choose, follow
+from neaptide.kube.usage.agents import Agents
 from neaptide.kube.usage.kubelet import Kubelets
 from neaptide.kube.usage.meter import Meter
 from neaptide.kube.usage.metrics_api import MetricsApi
@@ -190,7 +191,14 @@ class World:
             found.append(Kubelets(self._client, lambda: list(self.cache.snapshot.nodes.by_name)))
         if self._prometheus:
             found.append(Prometheus(self._prometheus))
+        if "NodeMetric" in namespaces:
+            metrics = partial(self._others, "NodeMetric")
+            return [Agents(metrics, lambda: list(self.cache.snapshot.nodes.by_name), Meter(found))]
         return found
+
+    def _others(self, kind: str) -> Mapping[str, Any]:
+        """What is known of a kind, by name; the snapshot is another one now and then."""
+        return self.cache.snapshot.others.get(kind, {})
 
     def _price(self, snapshot: ClusterSnapshot) -> None:
         changed = self.cache.changed_nodes()

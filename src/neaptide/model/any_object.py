@@ -1,5 +1,6 @@
 """Every kind of object that is read."""
 
+from neaptide.model.node_metric import NodeMetric
 from neaptide.model.objects import (
     HorizontalPodAutoscaler,
     Namespace,
@@ -32,6 +33,7 @@ AnyObject = (
     | NodePool
     | PodMetrics
     | NodeMetrics
+    | NodeMetric
     | PodGroup
     | ElasticQuota
     | Reservation
