@@ -1,5 +1,6 @@
 """`neaptide explain node`: what a node holds, what of it is in use, and what the policies make of it."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -9,6 +10,7 @@ from neaptide.cli.amounts import readable
 from neaptide.cli.dump import Dump
 from neaptide.cli.explained import LIVE, Sources, conclude, explained, find_node, measured
 from neaptide.cli.output import Output, emit
+from neaptide.model.accounts import Account, account_of
 from neaptide.model.actions import Ref
 from neaptide.model.columns import PHASES
 from neaptide.model.qos import Band, QoS
@@ -43,7 +45,7 @@ class PodOnNode(msgspec.Struct, frozen=True):
 
 
 class NodeExplanation(msgspec.Struct, frozen=True):
-    """A node as a dump shows it."""
+    """A node as a dump shows it; `accounts` tells of cpu and memory what is free, what is lent and who uses it."""
 
     node: str
     ready: bool
@@ -53,6 +55,7 @@ class NodeExplanation(msgspec.Struct, frozen=True):
     price_per_hour: float | None
     usage_age_seconds: float | None
     resources: list[NodeResource]
+    accounts: dict[str, Account]
     pods: list[PodOnNode]
 
 
@@ -88,6 +91,7 @@ def explanation_of(cluster: Dump, node: int) -> NodeExplanation:
         price_per_hour=measured(nodes.price[node]),
         usage_age_seconds=None if time is None else cluster.now - time,
         resources=_resources(snapshot, node),
+        accounts={name: account_of(snapshot, row, [node]) for name, row in (("cpu", CPU), ("memory", MEMORY))},
         pods=sorted((_pod(snapshot, pod) for pod in snapshot.pods_on(node)), key=lambda pod: (-pod.cpu, pod.pod)),
     )
 
@@ -138,12 +142,26 @@ def _print_tables(explanation: NodeExplanation) -> None:
         for each in explanation.resources
     ]
     emit(resources, "table", title="resources")
+    emit(list(_tiers(explanation)), "table", title="who has it: free, lent and used stand apart")
     pods = [
         msgspec.structs.asdict(each)
         | {name: readable(name.removesuffix("_used"), getattr(each, name)) for name in _AMOUNTS}
         for each in explanation.pods
     ]
     emit(pods, "table", title=f"pods ({len(pods)})")
+
+
+def _tiers(explanation: NodeExplanation) -> Iterator[dict[str, object]]:
+    """One row for the resource itself and for each tier that is lent."""
+    for name, account in explanation.accounts.items():
+        used = account.used or {}
+        own = (account.capacity - account.reserved, account.requested, account.free)
+        rows = {"own": own} | {key: (tier.offered, tier.requested, tier.free) for key, tier in account.tiers.items()}
+        for key, (offered, requested, free) in rows.items():
+            of_tier = used.get("prod" if key == "own" else key, 0.0) if account.used is not None else None
+            amounts = {"offered": offered, "requested": requested, "free": free, "used": of_tier}
+            readables: dict[str, object] = {at: readable(name, amount) for at, amount in amounts.items()}
+            yield {"resource": name, "tier": key} | readables
 
 
 _AMOUNTS = ("cpu", "memory", "cpu_used", "memory_used")

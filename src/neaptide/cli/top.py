@@ -9,6 +9,7 @@ import msgspec
 from cyclopts import Parameter
 from msgspec import Struct
 
+from neaptide.cli.amounts import readable
 from neaptide.cli.connection import DEFAULT, Connection, speak
 from neaptide.cli.costs import bound_of, read_catalogue
 from neaptide.cli.exits import OK, unacceptable
@@ -18,6 +19,8 @@ from neaptide.kube.world import World
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import ApiError
 from neaptide.kubeapi.resources import EVENTS
+from neaptide.model.accounts import Account
+from neaptide.model.vocabulary import CPU, FIRST_RESOURCES, MEMORY
 from neaptide.pricing.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 _EVENTS = 5
 _CONTROLLER = "neaptide.io/controller"
-_COLUMNS = ("node", "type", "", "$/h", "pods", "cpu req", "use", "mem req", "use", "state")
+_COLUMNS = ("node", "type", "", "$/h", "pods", "cpu req", "use", "mem req", "use", "lent", "state")
 
 
 class Doing(Struct, frozen=True):
@@ -164,6 +167,7 @@ def _screen(view: View, height: int) -> "RenderableType":
     head = [
         f"{len(cluster.nodes)} nodes ({cluster.ready} ready), {cluster.running} pods on nodes, {cluster.pending} pending",
         f"{_money(cluster.money_per_hour)} $/h now, at best {_money(view.bound)}; cpu {cpu}; memory {memory}",
+        f"cpu {_account(CPU, cluster.cpu_account)}; memory {_account(MEMORY, cluster.memory_account)}",
     ]
     nodes = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in _COLUMNS:
@@ -190,8 +194,19 @@ def _cells(row: NodeRow) -> tuple[str, ...]:
         str(row.pods),
         *_both(row.cpu),
         *_both(row.memory),
+        " ".join(f"{tier} {part:.0%}" for tier, part in row.lent.items()) or "-",
         row.state,
     )
+
+
+def _account(resource: int, account: Account) -> str:
+    """What is free, and tier by tier what is lent of what is offered; the one is no part of the other."""
+    name = FIRST_RESOURCES[resource]
+    tiers = [
+        f"{tier} {readable(name, each.requested)} of {readable(name, each.offered)}"
+        for tier, each in account.tiers.items()
+    ]
+    return ", ".join([f"{readable(name, account.free)} free", *tiers])
 
 
 def _both(share: Share) -> tuple[str, str]:

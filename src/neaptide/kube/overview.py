@@ -1,8 +1,11 @@
 """A cluster at a glance: what its nodes are, hold, use and cost."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from msgspec import Struct
 
+from neaptide.model.accounts import TIERS, Account, account_of
 from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, MEMORY
@@ -19,7 +22,10 @@ class Share(Struct, frozen=True):
 
 
 class NodeRow(Struct, frozen=True):
-    """One node. `price_per_hour` is in US dollars, None where unknown; `state` says what keeps it from taking pods."""
+    """One node. `price_per_hour` is in US dollars, None where unknown; `state` says what keeps it from taking pods.
+
+    `lent` is, by tier, which part of the node's CPU it offers.
+    """
 
     name: str
     instance_type: str
@@ -28,11 +34,12 @@ class NodeRow(Struct, frozen=True):
     pods: int
     cpu: Share
     memory: Share
+    lent: dict[str, float]
     state: str
 
 
 class Overview(Struct, frozen=True):
-    """All nodes, and sums over them."""
+    """All nodes, and sums over them; what is free and what is lent stand apart in the accounts."""
 
     nodes: list[NodeRow]
     ready: int
@@ -41,6 +48,8 @@ class Overview(Struct, frozen=True):
     money_per_hour: float | None
     cpu: Share
     memory: Share
+    cpu_account: Account
+    memory_account: Account
 
 
 def overview(snapshot: ClusterSnapshot) -> Overview:
@@ -59,6 +68,8 @@ def overview(snapshot: ClusterSnapshot) -> Overview:
         money_per_hour(snapshot),
         _share(snapshot, CPU, rows),
         _share(snapshot, MEMORY, rows),
+        account_of(snapshot, CPU, rows),
+        account_of(snapshot, MEMORY, rows),
     )
 
 
@@ -73,6 +84,7 @@ def _row(snapshot: ClusterSnapshot, row: int) -> NodeRow:
         sum(not comes_with_node(snapshot, pod) for pod in snapshot.pods_on(row)),
         _share(snapshot, CPU, one),
         _share(snapshot, MEMORY, one),
+        dict(_lent(snapshot, row)),
         _state(snapshot, row),
     )
 
@@ -85,6 +97,16 @@ def _share(snapshot: ClusterSnapshot, resource: int, rows: np.ndarray) -> Share:
         return Share(0.0, None)
     used = None if np.isnan(usage).any() else float(usage.sum()) / room
     return Share(float(nodes.used[resource, rows].sum()) / room, used)
+
+
+def _lent(snapshot: ClusterSnapshot, row: int) -> Iterator[tuple[str, float]]:
+    """The tiers of CPU that a node offers."""
+    capacity = int(snapshot.nodes.capacity[CPU, row])
+    for tier, name in TIERS[CPU].items():
+        resource = snapshot.resource_row(name)
+        offered = 0 if resource is None else int(snapshot.nodes.allocatable[resource, row])
+        if offered and capacity:
+            yield tier, offered / capacity
 
 
 def _state(snapshot: ClusterSnapshot, row: int) -> str:

@@ -1,7 +1,8 @@
 """What prod pods will not use at their peak, on every node, from the usage that earlier cycles saw.
 
 Histories belong to workloads (`Deployment default/web`), and to bare pods by their name; the totals of a node are two
-series more: what its prod pods use, and what is used beside pods.
+series more: what its prod pods use, and what is used beside pods. With the second tier come those of batch workloads, and
+what a node uses without the tier's own pods.
 """
 
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.reclaim_formulas import BoolArray, FloatArray, IntArray
 from neaptide.policies.reclaim_readings import Pods, Readings
+from neaptide.policies.reclaim_tier import Tier, TierPods, tier_of, used_by_the_rest
 
 _UNSEEN = -1
 
@@ -64,22 +66,25 @@ class Predictor:
         readings: tuple[Readings, Readings],
         fresh: BoolArray,
         now: float,
+        tier: TierPods | None = None,
     ) -> HistoryCheckpoint:
-        """A history with what is used now, on nodes whose metric is `fresh` (by row)."""
+        """A history with what is used now, on nodes whose metric is `fresh` (by row); batch pods' too where there is a `tier`."""
         last = self._trained(checkpoint, settings)
         history = UsageHistory(settings.history) if last is None else last.history
         self._last = None  # its history changes now
         steady = np.flatnonzero(pods.steady & fresh[pods.node])
-        used = [each.pod_used[steady] for each in readings]
-        known = ~(np.isnan(used[0]) & np.isnan(used[1]))
-        keys, number = _series(snapshot, pods.row[steady[known]])
-        history.observe(history.rows(keys)[number], used[0][known], used[1][known], now)
+        _observe_pods(history, snapshot, pods, readings, steady, now)
         nodes = np.flatnonzero(fresh)
+        used = [each.pod_used[steady] for each in readings]
         system = [each.nodes.system[nodes] for each in readings]
         prod = [_by_node(pods, steady, amount, len(fresh))[nodes] for amount in used]
         system_keys, prod_keys = _node_keys(snapshot, nodes)
         history.observe(history.rows(system_keys), system[0], system[1], now)
         history.observe(history.rows(prod_keys), prod[0], prod[1], now)
+        if tier is not None:
+            _observe_pods(history, snapshot, pods, readings, tier.batch[fresh[pods.node[tier.batch]]], now)
+            rest = [used_by_the_rest(each, pods, tier.own)[nodes] for each in readings]
+            history.observe(history.rows(_rest_keys(snapshot, nodes)), rest[0], rest[1], now)
         history.forget(now)
         trained = history.checkpoint()
         self._last = _Trained(trained, history, settings, peaks_of(history, settings.peaks))
@@ -115,6 +120,37 @@ class Predictor:
             found.append(prod_reclaimable(by_pod, priority_reclaimable(requested, together, each.allocatable)))
         return found[0], found[1]
 
+    def overcommittable(
+        self,
+        checkpoint: HistoryCheckpoint | None,
+        settings: PredictorSettings,
+        trust: PeakSettings,
+        snapshot: ClusterSnapshot,
+        pods: Pods,
+        readings: tuple[Readings, Readings],
+        tier: TierPods,
+        now: float,
+        watermark_percent: int,
+    ) -> tuple[Tier, Tier] | None:
+        """CPU and memory of the second tier, by node row; None before anything was learnt. `trust` says when a pod is no longer cold."""
+        last = self._trained(checkpoint, settings)
+        if last is None:
+            return None
+        keys, number = _series(snapshot, pods.row[tier.batch])
+        of_pod = _rows(last.history, keys)[number]
+        created = snapshot.pods.created[pods.row[tier.batch]]
+        trusted = warm(created, _at(last.history.first_seen, of_pod), now, trust)
+        of_rest = _rows(last.history, _rest_keys(snapshot, np.arange(snapshot.nodes.rows)))
+        seen = now - _at(last.history.first_seen, of_rest) > trust.cold_start_seconds
+        found = []
+        for each, peaks, request in zip(readings, last.peaks, tier.request, strict=True):
+            margin = with_margin(peaks, settings.peaks)
+            batch = PodPeaks(pods.node[tier.batch], request, np.where(trusted, _at(margin, of_pod), np.nan))
+            found.append(
+                tier_of(each, batch, np.where(seen, _at(margin, of_rest), np.nan), watermark_percent=watermark_percent)
+            )
+        return found[0], found[1]
+
     def _trained(self, checkpoint: HistoryCheckpoint | None, settings: PredictorSettings) -> _Trained | None:
         """The history of a checkpoint; None where there is none, or other half-lives made it."""
         if checkpoint is None:
@@ -127,6 +163,21 @@ class Predictor:
                 return None
             last = self._last = _Trained(checkpoint, history, settings, peaks_of(history, settings.peaks))
         return last
+
+
+def _observe_pods(
+    history: UsageHistory,
+    snapshot: ClusterSnapshot,
+    pods: Pods,
+    readings: tuple[Readings, Readings],
+    chosen: IntArray,
+    now: float,
+) -> None:
+    """Add what some pods (positions in `pods`) use to the series of their workloads."""
+    used = [each.pod_used[chosen] for each in readings]
+    known = ~(np.isnan(used[0]) & np.isnan(used[1]))
+    keys, number = _series(snapshot, pods.row[chosen[known]])
+    history.observe(history.rows(keys)[number], used[0][known], used[1][known], now)
 
 
 def _series(snapshot: ClusterSnapshot, pods: IntArray) -> tuple[list[str], IntArray]:
@@ -160,6 +211,11 @@ def _node_keys(snapshot: ClusterSnapshot, nodes: IntArray) -> tuple[list[str], l
     )
     system, prod = ([names[node] for node in nodes.tolist()] for names in every)
     return system, prod
+
+
+def _rest_keys(snapshot: ClusterSnapshot, nodes: IntArray) -> list[str]:
+    """The series of what each node (rows) uses without the pods of the second tier."""
+    return [f"node/{snapshot.nodes.names[node]}/rest" for node in nodes.tolist()]
 
 
 def _rows(history: UsageHistory, keys: list[str]) -> IntArray:
