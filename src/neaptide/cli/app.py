@@ -71,6 +71,16 @@ COMMANDS = (
         ),
     ),
     Command(
+        "virtual-node",
+        "neaptide.cli.virtual_node:virtual_node",
+        "Keep virtual nodes: nodes that are no machines, whose pods a provider runs and charges by the second.",
+        (
+            "neaptide virtual-node --name virtual --provider simulated",
+            "neaptide virtual-node --name virtual --provider simulated --ledger ledger/",
+            "neaptide virtual-node --name v --nodes 3 --provider simulated --label zone=b",
+        ),
+    ),
+    Command(
         "apply",
         "neaptide.cli.apply:apply",
         "Plan, show, ask, and carry out: by the controller where one runs, else from here.",

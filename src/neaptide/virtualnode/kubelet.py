@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from neaptide.kubeapi.client import Client
+from neaptide.virtualnode.billing import Bill
 from neaptide.virtualnode.events import Events
 from neaptide.virtualnode.node import NodeSettings
 from neaptide.virtualnode.pods import Patience, Pods
@@ -34,6 +35,7 @@ class VirtualKubelet:
         settings: the node; its provider and network are the provider's, its port the server's.
         server: where the API of a kubelet is served, entered already; None for nowhere, and then `kubectl logs` and the like do not work.
         starts: turns to create pods.
+        bill: where what pods hold is written down.
         clock: seconds since the epoch.
 
     Attributes:
@@ -48,12 +50,14 @@ class VirtualKubelet:
         *,
         server: KubeletServer | None = None,
         starts: Starts | None = None,
+        bill: Bill | None = None,
         timing: Timing = Timing(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
     ) -> None:
         port = server.port if server else 0
         settings = msgspec.structs.replace(settings, provider=provider.name, network=provider.network, port=port)
         self._client, self._server, self._provider, self._settings = client, server, provider, settings
+        self._bill = bill
         self.events = Events(client, settings.name, clock=clock)
         self.registration = Registration(client, provider, settings, rhythm=timing.rhythm, clock=clock)
         self.pods = Pods(
@@ -63,6 +67,7 @@ class VirtualKubelet:
             address=settings.address,
             events=self.events,
             starts=starts or Starts(provider.rate, provider.burst),
+            bill=bill,
             patience=timing.patience,
             clock=clock,
         )
@@ -72,6 +77,8 @@ class VirtualKubelet:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.events.run())
             tasks.create_task(self.registration.run())
+            if self._bill is not None:
+                tasks.create_task(self._bill.run())
             await self.registration.registered.wait()  # a node's name is ours before its pods are
             tasks.create_task(self.pods.run())
             if self._server is not None:

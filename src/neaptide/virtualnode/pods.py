@@ -30,6 +30,7 @@ from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import PODS
 from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced, changes
 from neaptide.model.objects import MIRROR
+from neaptide.virtualnode.billing import Bill
 from neaptide.virtualnode.events import About, Events, Said, news
 from neaptide.virtualnode.provider import PodProvider, ProviderError, RefusedError, VirtualPod
 from neaptide.virtualnode.starts import Starts
@@ -58,6 +59,7 @@ class Pods:
         node: the node's name; address: its IP, for pods whose provider tells no other.
         events: where a kubelet's Events go.
         starts: turns to create pods, shared by the nodes of a provider.
+        bill: is told of changes, and settled before the provider forgets a pod.
         clock: seconds since the epoch.
 
     Attributes:
@@ -74,11 +76,13 @@ class Pods:
         address: str,
         events: Events,
         starts: Starts,
+        bill: Bill | None = None,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._provider, self._node, self._address = client, provider, node, address
         self._events, self._starts, self._patience, self._clock = events, starts, patience, clock
+        self._bill = bill
         self.wanted: dict[str, VirtualPod] = {}
         self.states: dict[str, PodState] = {}
         self.synced = asyncio.Event()
@@ -208,6 +212,8 @@ class Pods:
         if state == before or state.node not in ("", self._node):
             return
         self.states[state.uid] = state
+        if self._bill is not None and (before is None or state.stopped):
+            self._bill.changed()
         if self._looked.is_set():  # what ran before this process began was told by the one before
             for said in news(before, state):
                 self._events.say(About(state.uid, state.namespace, state.name), said)
@@ -234,12 +240,21 @@ class Pods:
 
     async def _forget(self, uid: str) -> None:
         """A pod that the API does not have any more."""
-        await self._call(self._provider.remove(uid))
+        await self._remove(uid)
         self.states.pop(uid, None)
         self._written.pop(uid, None)
         self._given.pop(uid, None)
         self._stopping.pop(uid, None)
         self._said.pop(uid, None)
+
+    async def _remove(self, uid: str) -> None:
+        """Killed where it still runs, billed, forgotten: in this order, so that no second is lost."""
+        state = self.states.get(uid)
+        if state is not None and not state.stopped:
+            await self._call(self._provider.stop(uid, 0.0))
+        if self._bill is not None:
+            await self._bill.settled()
+        await self._call(self._provider.remove(uid))
 
     async def _create(self, pod: VirtualPod) -> None:
         if _daemon(pod):
@@ -315,7 +330,7 @@ class Pods:
             if status is None or status["phase"] not in TERMINAL:
                 status = failed_status(pod, "", "", now=self._clock())
             await self._write(pod, status)
-        await self._call(self._provider.remove(pod.uid))
+        await self._remove(pod.uid)
         with suppress(errors.NotFound, errors.Conflict):
             await self._client.delete(PODS, pod.name, pod.namespace, uid=pod.uid, grace_seconds=0)
 

@@ -146,6 +146,7 @@ class Run(Struct, frozen=True, gc=False):
         cpu, memory: what was held, in milli-CPU and bytes, before rounding; gpus likewise, in devices.
         spot: whether it was bought on the spot market.
         object: metadata of the pod that a bill groups by: `labels`, `ownerReferences`; may be empty.
+        node: the virtual node that it was created for; empty where the provider does not say.
     """
 
     uid: str
@@ -158,6 +159,7 @@ class Run(Struct, frozen=True, gc=False):
     gpus: int = 0
     spot: bool = False
     object: Mapping[str, Any] = {}
+    node: str = ""
 
 
 class PodProvider(Protocol):

@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from neaptide.kubeapi.client import Client
+from neaptide.model.problems import FieldError
 from neaptide.model.quantity import milli, value
 from neaptide.model.times import timestamp
 from neaptide.virtualnode.provider import (
@@ -241,6 +243,7 @@ class _Life:
             memory=sum(value(str(each.get("memory", "0"))) for each in requests),
             spot=self._is_spot,
             object={key: self._pod.metadata.get(key) for key in ("labels", "ownerReferences")},
+            node=self.state.node,
         )
 
     def stats(self, now: float) -> PodStats:
@@ -341,3 +344,13 @@ def _lines(container: Container, *, previous: bool) -> list[tuple[float, str]]:
     if isinstance(state, Ended):
         lines.append((state.finished, f"{container.name} ended with {state.exit_code}"))
     return lines
+
+
+def make(settings: Mapping[str, Any], client: Client) -> Simulated:
+    """The provider from the settings of a file. Raises FieldError."""
+    del client
+    try:
+        return Simulated(msgspec.convert(settings, SimulatedSpec))
+    except msgspec.ValidationError as error:
+        accepted = ", ".join(field.encode_name for field in msgspec.structs.fields(SimulatedSpec))
+        raise FieldError("simulated", str(error), accepted) from error
