@@ -16,6 +16,7 @@ from msgspec import Struct
 from neaptide.kube.acting.carrying import Api
 from neaptide.kube.actuator import Actuator
 from neaptide.kube.admission import Admission, Place
+from neaptide.kube.arrivals import Arrivals
 from neaptide.kube.configuration import Configuration
 from neaptide.kube.decisions import NAME
 from neaptide.kube.events import Events
@@ -155,6 +156,8 @@ class Controller:
             self._spot_metrics.watch(world.cache, lambda: configuration.chosen(time.time()).settings)
             self._metrics.registry.register(self._spot_metrics)
             running = [world.lasting(), election.run(), events.run(), *configuration.streams()]
+            if provider is not None:
+                running.append(Arrivals(world.cache, self._wake.set).run())
             if options.webhook is not None or options.admission_policies:
                 running.append(self._admission(client, writer, configuration, world, election).run())
             if options.journal is not None and options.journal_place is not None:

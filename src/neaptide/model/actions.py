@@ -144,11 +144,32 @@ class DeleteNode(Action, frozen=True, tag="DeleteNode"):
     """Give a node back. Only a node on which nobody but DaemonSets has pods is given back."""
 
 
+class Nominate(Action, frozen=True, tag="Nominate"):
+    """Tell a pod that waits which node is meant for it (`status.nominatedNodeName`): a scheduler tries that one first."""
+
+    node: str
+
+    def concerns(self) -> tuple[Ref, ...]:
+        """None: it is advice, and changes nothing for who owns the pod."""
+        return ()
+
+
 FOR_LABEL = "neaptide.io/created-for"
 """On a node that was bought: the name that the plan gave it."""
 
 AnyAction = (
-    Evict | Suspend | Resume | Scale | SetNodeResources | Taint | Untaint | Cordon | Uncordon | CreateNode | DeleteNode
+    Evict
+    | Suspend
+    | Resume
+    | Scale
+    | SetNodeResources
+    | Taint
+    | Untaint
+    | Cordon
+    | Uncordon
+    | CreateNode
+    | DeleteNode
+    | Nominate
 )
 
 

@@ -285,6 +285,10 @@ class ClusterSnapshot:
         if self.pods.node[pod] >= 0:
             self.changed_nodes.append(int(self.pods.node[pod]))
 
+    def nominate(self, pod: int, node: str) -> None:
+        """Which node is meant for a pod (row) that waits, by name; empty for none."""
+        self._nominate(pod, node)
+
     def set_node_resources(self, node: int, resources: Mapping[str, int | None]) -> None:
         """Set resources in a node's capacity and allocatable, as a patch of its status does; None removes one."""
         self.derived.changed(NODES)

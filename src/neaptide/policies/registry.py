@@ -3,6 +3,7 @@
 from neaptide.model.protocols import Policy
 from neaptide.policies.consolidation import Consolidation
 from neaptide.policies.elastic_offline import ElasticOffline
+from neaptide.policies.provision import Provision
 from neaptide.policies.reclaim import Reclaim
 from neaptide.policies.relieve import Relieve
 from neaptide.policies.spot_rescheduler import SpotRescheduler
@@ -10,6 +11,7 @@ from neaptide.policies.time_windows import TimeWindows
 
 POLICIES: tuple[Policy, ...] = (
     Reclaim(),
+    Provision(),
     TimeWindows(),
     ElasticOffline(),
     SpotRescheduler(),

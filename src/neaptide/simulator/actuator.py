@@ -12,6 +12,7 @@ from neaptide.model.actions import (
     CreateNode,
     DeleteNode,
     Evict,
+    Nominate,
     Outcome,
     Reason,
     Ref,
@@ -85,6 +86,9 @@ class Actuator:
                 refusal = self._scale(action)
             case DeleteNode():
                 refusal = self._delete(action)
+            case Nominate():
+                refusal = None
+                self._cluster.snapshot.nominate(self._cluster.snapshot.pods.by_key[_key(action.target)], action.node)
             case _:
                 refusal = None
                 self._change_node(action)

@@ -8,6 +8,7 @@ from neaptide.kube.acting.evict import evict
 from neaptide.kube.acting.node_resources import set_node_resources
 from neaptide.kube.acting.node_spec import cordon, taint, uncordon, untaint
 from neaptide.kube.acting.nodes import create_node, delete_node
+from neaptide.kube.acting.nominate import nominate
 from neaptide.kube.acting.scale import scale
 from neaptide.kube.acting.switch import resume, suspend
 from neaptide.model.actions import (
@@ -16,6 +17,7 @@ from neaptide.model.actions import (
     CreateNode,
     DeleteNode,
     Evict,
+    Nominate,
     Resume,
     Scale,
     SetNodeResources,
@@ -51,5 +53,6 @@ METHODS: dict[type[Action], Method] = {
     Cordon: Method(cordon, "Cordoned"),
     Uncordon: Method(uncordon, "Uncordoned"),
     CreateNode: Method(create_node, "Bought"),
+    Nominate: Method(nominate, ""),
     DeleteNode: Method(delete_node, "GivenBack", gone_is_done=True),
 }
