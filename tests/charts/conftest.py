@@ -29,7 +29,7 @@ class Helm:
 
     def ask(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [str(self._program), *map(str, arguments)]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 - helm of our own making
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=300, check=False)  # noqa: S603 - helm of our own making
 
     def done(self, *arguments: str | Path) -> str:
         """What it prints; it must succeed."""

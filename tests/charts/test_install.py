@@ -35,7 +35,7 @@ def helm(helm_in: Callable[[Path], Helm], cluster: Testbed) -> Helm:
 
 
 def test_it_is_installed_upgraded_and_removed(helm: Helm, cluster: Testbed) -> None:
-    helm.done("install", "neaptide", NEAPTIDE, *PLACE, VALUES, "--wait", "--timeout=60s")
+    helm.done("install", "neaptide", NEAPTIDE, *PLACE, VALUES, "--wait", "--timeout=180s")
     pods = items(cluster, "pods", "--namespace=tide")
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
     assert names(cluster, "crd") == ["plans.neaptide.io", "policies.neaptide.io", "pricecatalogues.neaptide.io"]
@@ -75,7 +75,7 @@ def test_kinds_of_others_are_installed_where_there_are_none(helm: Helm, cluster:
     helm.done("install", "interop", INTEROP, *PLACE)
     expected = sorted(path.stem for path in INTEROP.glob("files/*/*.yaml"))
     assert names(cluster, "crd") == expected
-    done(cluster, "wait", "--for=condition=Established", "crd", *expected, "--timeout=30s")
+    done(cluster, "wait", "--for=condition=Established", "crd", *expected, "--timeout=180s")
     kept = object_of(cluster, "crd", "podgroups.scheduling.sigs.k8s.io")
     assert kept["spec"]["versions"][0]["schema"] == theirs["spec"]["versions"][0]["schema"]
 

@@ -59,7 +59,7 @@ class Scene:
     def end(self) -> None:
         if self._controller is not None and self._controller.poll() is None:
             self._controller.terminate()
-            self._controller.wait(timeout=30)
+            self._controller.wait(timeout=120)
 
     def apply(self, manifest: dict[str, Any]) -> None:
         done(self.testbed, "apply", "--filename=-", content=json.dumps(manifest))
@@ -183,7 +183,7 @@ def test_what_the_journals_endpoint_adds_to_the_rights_is_what_it_needs(scene: S
 def told(arguments: list[str]) -> bool:
     """Whether neaptide tells decisions of more than one cycle, so that some are of the past."""
     command = [sys.executable, "-m", "neaptide", *arguments, "--output=json"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - the project's own
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)  # noqa: S603 - the project's own
     return answer.returncode == 0 and len({each["time"] for each in json.loads(answer.stdout)["decisions"]}) > 1
 
 
@@ -216,7 +216,7 @@ def reviewed(port: int, namespace: str) -> bool:
     body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
     asked = urllib.request.Request(f"https://127.0.0.1:{port}/admit/pods", body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(asked, context=context, timeout=5) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(asked, context=context, timeout=60) as answer:  # noqa: S310 - our own
             return bool(json.load(answer)["response"]["allowed"])
     except OSError:
         return False
@@ -228,7 +228,7 @@ def populate(testbed: Testbed) -> None:
     names = ("tide-1", "tide-2")
     add_nodes(testbed.site, [fake_node(name, {"neaptide.io/price-per-hour": "0.5"}, amounts) for name in names])
     make(testbed, *STAND_INS)
-    done(testbed, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    done(testbed, "wait", "--for=condition=Established", "crd", "--all", "--timeout=180s")
     done(testbed, "create", "namespace", "work")
     eventually(lambda: items(testbed, "serviceaccounts", "--namespace=work"))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -256,7 +256,7 @@ def populate(testbed: Testbed) -> None:
     }
     service = json.loads(deployment("service", 2))
     make(testbed, offline, scaled, stateful, offline_job, autoscaler, service, namespace="work")
-    done(testbed, "rollout", "status", "deployment/service", "--namespace=work", "--timeout=60s")
+    done(testbed, "rollout", "status", "deployment/service", "--namespace=work", "--timeout=180s")
 
 
 def definition(group: str, version: str, kind: str, plural: str, *, namespaced: bool) -> dict[str, Any]:

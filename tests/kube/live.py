@@ -44,7 +44,7 @@ def outcomes(testbed: Testbed, *actions: Action, dry_run: bool = False, **option
     return speaking(testbed, act)
 
 
-def eventually(holds: Callable[[], object], what: str = "it comes true", *, within: float = 90.0) -> None:
+def eventually(holds: Callable[[], object], what: str = "it comes true", *, within: float = 180.0) -> None:
     """Wait until something holds; `what` says it."""
     due = time.monotonic() + within
     while not holds():

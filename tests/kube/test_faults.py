@@ -83,7 +83,7 @@ async def agree(world: World, testbed: Testbed, namespace: str) -> None:
     async with Client(load(testbed.kubeconfig)) as client, World(client) as fresh:
         await fresh.synced()
         assert of_namespace(fresh)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while of_namespace(world) != of_namespace(fresh):  # noqa: ASYNC110 - nothing tells when a snapshot has changed
                 await asyncio.sleep(0.1)
 
@@ -114,7 +114,7 @@ def test_a_storm_delays_what_is_known_and_leaves_nothing_out(
             World(client) as world,
         ):
             proxy.set(fault)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 await world.synced()
             await churn(control_plane, namespace, 12)
             await agree(world, control_plane, namespace)

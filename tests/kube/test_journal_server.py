@@ -80,7 +80,7 @@ async def published(client: Client, place: JournalPlace) -> str:
     class Published(msgspec.Struct):
         data: dict[str, str]
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while True:
             try:
                 found = await client.get(CONFIG_MAPS, place.authority, place.namespace)

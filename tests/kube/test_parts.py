@@ -24,7 +24,7 @@ def test_a_webhook_that_cannot_listen_ends_the_process_though_the_lease_is_never
         controller = Controller(load(control_plane.kubeconfig), Options(namespace=namespace, webhook=place))
 
         async def run() -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(180):
                 await controller.run()
 
         with pytest.raises(OSError, match="in use"):
@@ -40,7 +40,7 @@ def test_an_election_that_breaks_ends_the_process_of_a_candidate(
     monkeypatch.setattr(Election, "run", broken)
 
     async def run() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(180):
             await Controller(load(control_plane.kubeconfig), Options(namespace=namespace)).run()
 
     with pytest.raises(ZeroDivisionError):

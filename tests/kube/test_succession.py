@@ -1,9 +1,9 @@
 """A successor plans what its predecessor would have planned, and plans nothing on a picture that is old."""
 
-import asyncio
 from pathlib import Path
 
 from tests.kube.live import speaking
+from tests.kubeapi.recorded import until
 from tests.testbed.asking import deployment, done
 
 from neaptide.kube.acting.carrying import Api
@@ -20,6 +20,7 @@ from neaptide.kubeapi.client import Client
 from neaptide.loop import Mode, Setting, checkpoint, plan_all
 from neaptide.model.actions import Plan
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.workloads import is_suspended
 from neaptide.policies.reclaim import Reclaim, ReclaimSpec
 from neaptide.policies.time_windows import TimeWindows
 from neaptide.policies.time_windows_spec import Rule, Selector, TimeWindowsSpec
@@ -45,6 +46,12 @@ def use(world: World, snapshot: ClusterSnapshot, now: float) -> None:
     world.meter.readings = Readings(nodes, pods)
 
 
+def suspended(world: World, namespace: str) -> int:
+    """How many Deployments are suspended, as far as the watch has told."""
+    workloads = world.cache.snapshot.workloads.objects
+    return sum(each is not None and each.metadata.namespace == namespace and is_suspended(each) for each in workloads)
+
+
 def test_a_successor_makes_the_plan_that_its_predecessor_would_have_made(
     control_plane: Testbed, namespace: str, nodes: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -68,11 +75,11 @@ def test_a_successor_makes_the_plan_that_its_predecessor_would_have_made(
 
                 first = leader("first")
                 await first.begin()
-                for _ in range(3):
+                for number in range(1, 4):
                     now[0] += 60
                     use(world, world.cache.snapshot, now[0])
                     await first.cycle()
-                    await asyncio.sleep(0.3)  # what was done comes back through the watch
+                    await until(lambda number=number: suspended(world, namespace) == number)  # type: ignore[misc]
                 successor = leader("successor")
                 await successor.begin()
             now[0] += 60

@@ -15,7 +15,7 @@ from neaptide.kubeapi.resources import CONFIG_MAPS
 
 async def lead(kubeconfig: Path, namespace: str, identity: str) -> None:
     async with Client(load(kubeconfig)) as client:
-        election = Election(client, "leader", namespace, identity, duration=3, renew=2, retry=0.3)
+        election = Election(client, "leader", namespace, identity, duration=6, renew=4, retry=0.3)
         seeking = asyncio.create_task(election.run())
         guarded = client.guarded_by(election)
         for number in count():

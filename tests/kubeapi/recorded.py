@@ -81,7 +81,7 @@ def reset(request: web.BaseRequest) -> None:
     request.transport.abort()
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 60) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 180) -> None:
     """Wait for something that other tasks or processes bring about."""
     async with asyncio.timeout(seconds):
         while True:

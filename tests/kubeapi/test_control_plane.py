@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 import pytest
 from tests.kubeapi.recorded import until
 
-from neaptide.kubeapi import certificates, discovery, errors, resources
+from neaptide.kubeapi import certificates, discovery, errors, lease, resources
 from neaptide.kubeapi.client import Client, Patch
 from neaptide.kubeapi.config import load
 from neaptide.kubeapi.credentials import Credentials
@@ -37,7 +36,7 @@ Scenario = Callable[[Client], Awaitable[None]]
 
 def run(kubeconfig: Path, scenario: Scenario) -> None:
     async def whole() -> None:
-        async with asyncio.timeout(60), Client(load(kubeconfig)) as client:
+        async with asyncio.timeout(180), Client(load(kubeconfig)) as client:
             await scenario(client)
 
     asyncio.run(whole())
@@ -218,7 +217,7 @@ def test_a_token_of_a_service_account_is_told_what_it_may_do(kubeconfig: Path, n
 def test_of_two_candidates_one_leads_and_the_other_follows_when_it_gives_up(kubeconfig: Path, namespace: str) -> None:
     async def scenario(client: Client) -> None:
         first, second = (
-            Election(client, "l", namespace, identity, duration=4, renew=3, retry=0.3) for identity in ("a", "b")
+            Election(client, "l", namespace, identity, duration=60, renew=40, retry=0.3) for identity in ("a", "b")
         )
         leader = asyncio.create_task(first.run())
         await first.won()
@@ -239,15 +238,18 @@ def test_of_two_candidates_one_leads_and_the_other_follows_when_it_gives_up(kube
     run(kubeconfig, scenario)
 
 
-def test_a_leader_that_was_frozen_past_its_lease_changes_nothing(kubeconfig: Path, namespace: str) -> None:
+def test_a_leader_that_was_frozen_past_its_lease_changes_nothing(
+    kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A leader whose loop does not run for longer than its lease, as under SIGSTOP: nothing of it runs, but time goes on."""
 
     async def scenario(client: Client) -> None:
-        frozen = Election(client, "l", namespace, "frozen", duration=2, renew=1, retry=0.2)
+        frozen = Election(client, "l", namespace, "frozen", duration=15)
         seeking = asyncio.create_task(frozen.run())
         await frozen.won()
         guarded = client.guarded_by(frozen)
-        time.sleep(2.5)  # noqa: ASYNC251 - the whole loop is to stand still
+        woken = lease.clock() + 15.0
+        monkeypatch.setattr(lease, "clock", lambda: woken)
         assert not frozen.leading
         with pytest.raises(errors.LeaseLost):
             await guarded.create(CONFIG_MAPS, config_map("late"), namespace)
@@ -271,7 +273,7 @@ def test_of_several_replicas_one_makes_the_certificate_and_all_use_it(kubeconfig
                 mended.set()
 
         keeping = asyncio.create_task(certificates.keep(client, "keys", namespace, names, exchange=exchange, every=0.1))
-        await asyncio.sleep(0.5)
+        await until(lambda: bool(seen))
         assert seen == [made[0]]
         await client.patch(SECRETS, "keys", {"data": {"tls.crt": "eA=="}}, namespace)
         await mended.wait()

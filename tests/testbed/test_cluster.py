@@ -19,7 +19,7 @@ ACCOUNT = "--as=system:serviceaccount:default:default"
 
 def test_the_pods_of_a_deployment_are_bound_to_nodes_and_run(testbed: cluster.Testbed, namespace: str) -> None:
     done(testbed, "apply", "-n", namespace, "-f", "-", content=deployment("web", 30))
-    done(testbed, "rollout", "status", "-n", namespace, "deployment/web", "--timeout=40s")
+    done(testbed, "rollout", "status", "-n", namespace, "deployment/web", "--timeout=180s")
     nodes = {node["metadata"]["name"] for node in items(testbed, "nodes")}
     pods = items(testbed, "pods", "-n", namespace)
     assert len(pods) == 30
@@ -42,7 +42,7 @@ def test_nodes_carry_type_zone_capacity_type_and_price(testbed: cluster.Testbed)
 
 def test_plan_reads_all_of_what_kubectl_prints(testbed: cluster.Testbed, namespace: str, tmp_path: Path) -> None:
     done(testbed, "apply", "-n", namespace, "-f", "-", content=deployment("web", 5))
-    done(testbed, "rollout", "status", "-n", namespace, "deployment/web", "--timeout=40s")
+    done(testbed, "rollout", "status", "-n", namespace, "deployment/web", "--timeout=180s")
     dump = tmp_path / "dump.json"
     dump.write_text(done(testbed, "get", "nodes,pods,deploy,rs,sts,ds,jobs,pdb", "-A", "--output=json"))
     command = [sys.executable, "-m", "neaptide", "plan", str(dump), "--output", "json"]
@@ -90,7 +90,7 @@ def test_what_was_stored_outlives_an_etcd_that_is_killed(testbed: cluster.Testbe
     done(testbed, "create", "configmap", "kept", "-n", namespace)
     testbed.kill("etcd")
     testbed.restart("etcd")
-    done(testbed, "wait", "--for=create", "configmap/kept", "-n", namespace, "--timeout=30s")
+    done(testbed, "wait", "--for=create", "configmap/kept", "-n", namespace, "--timeout=180s")
 
 
 def test_versions_from_before_a_compaction_are_expired(testbed: cluster.Testbed, namespace: str) -> None:

@@ -67,7 +67,7 @@ def test_a_running_pod_is_deleted_gracefully_and_nothing_of_it_stays(
     with beside.kubelet(control_plane, "vk-deletes", provider):
         make(control_plane, on("vk-deletes", "p"), namespace=namespace)
         eventually(lambda: phase(control_plane, "p", namespace) == "Running", "the pod runs")
-        done(control_plane, "delete", "pod", "p", f"--namespace={namespace}", "--timeout=60s")
+        done(control_plane, "delete", "pod", "p", f"--namespace={namespace}", "--timeout=180s")
         assert beside.do(provider.pods()) == []
         eventually(lambda: "Killing" in reasons(control_plane, "p", namespace), "Killing is said")
 
@@ -120,7 +120,7 @@ def test_two_nodes_share_a_provider_and_neither_touches_the_others_pods(
         make(control_plane, on("vk-one", "a"), on("vk-two", "b"), namespace=namespace)
         for name in ("a", "b"):
             eventually(lambda name=name: phase(control_plane, name, namespace) == "Running", f"{name} runs")  # type: ignore[misc]
-        done(control_plane, "delete", "pod", "a", f"--namespace={namespace}", "--timeout=60s")
+        done(control_plane, "delete", "pod", "a", f"--namespace={namespace}", "--timeout=180s")
         assert [each.name for each in beside.do(provider.pods())] == ["b"]
         assert (
             json.loads(done(control_plane, "get", "pod", "b", f"--namespace={namespace}", "--output=json"))["status"][

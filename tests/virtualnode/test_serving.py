@@ -81,7 +81,7 @@ def served(control_plane: Testbed) -> Iterator[int]:
         )
         node = found(control_plane, "node", NODE)
         yield int(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"])
-        done(control_plane, "delete", "pod", "runs", "ends", "--namespace=default", "--timeout=60s")
+        done(control_plane, "delete", "pod", "runs", "ends", "--namespace=default", "--timeout=180s")
         done(control_plane, "delete", "node", NODE, "--wait=false")
 
 

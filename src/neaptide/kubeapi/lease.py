@@ -20,6 +20,8 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.pace import Backoff
 from neaptide.kubeapi.resources import LEASES
 
+_GIVE_UP_WITHIN = 5.0
+"""Seconds that a process on its way out takes for this: where it cannot, the next one waits for the lease to end."""
 _log = logging.getLogger(__name__)
 
 
@@ -204,5 +206,5 @@ class Election:
             return
         spec = msgspec.structs.replace(held.spec, holder_identity="", lease_duration_seconds=1)
         with contextlib.suppress(errors.ApiError, errors.ConfigError, TimeoutError):
-            async with asyncio.timeout(self._retry):
+            async with asyncio.timeout(_GIVE_UP_WITHIN):
                 await self._write(held, spec)

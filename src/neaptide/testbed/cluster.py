@@ -168,7 +168,7 @@ class Testbed:
         return revision
 
     def kubectl(
-        self, arguments: Sequence[str], *, content: str | None = None, timeout: float = 60.0
+        self, arguments: Sequence[str], *, content: str | None = None, timeout: float = 240.0
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as the administrator; `content` is its standard input. Its exit code is for the caller to look at."""
         program, environment = self.kubectl_command()

@@ -55,6 +55,6 @@ def scheduler(tmp_path: Path) -> Start:
             finally:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
-                process.wait(timeout=30)
+                process.wait(timeout=120)
 
     return start

@@ -22,7 +22,7 @@ def kinds(bed: Testbed) -> None:
         directory, _, beginning = kind.partition("/")
         (file,) = (CRDS / directory).glob(f"{beginning}.*")
         done(bed, "apply", "--server-side", "--filename", str(file))
-        done(bed, "wait", "--for=condition=Established", f"crd/{file.stem}", "--timeout=60s")
+        done(bed, "wait", "--for=condition=Established", f"crd/{file.stem}", "--timeout=180s")
 
 
 def custom(group: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -46,10 +46,10 @@ def test_the_status_of_gangs_quotas_and_reservations_is_written(bed: Testbed, pl
     )
     gang: dict[str, Any] = {"metadata": {"labels": {"pod-group.scheduling.sigs.k8s.io": "pair"}}}
     with scheduler(bed.kubeconfig):
-        eventually(lambda: _status(bed, "reservation", place).get("phase") == "Available", within=120)
+        eventually(lambda: _status(bed, "reservation", place).get("phase") == "Available")
         create(bed, place, *(pod(f"pair-{number}", cpu="200m", **gang) for number in range(2)))
         assert set(bound(bed, place, 2)) == {"pair-0", "pair-1"}
-        eventually(lambda: _status(bed, "podgroup", "pair", place) == {"phase": "Scheduled", "scheduled": 2}, within=60)
+        eventually(lambda: _status(bed, "podgroup", "pair", place) == {"phase": "Scheduled", "scheduled": 2})
         eventually(lambda: _status(bed, "elasticquota", "team", place)["used"]["cpu"] == "400m")
         create(bed, place, pod("beyond", cpu="200m"))
         assert "quota" in refused(bed, place, "beyond").lower()

@@ -48,7 +48,7 @@ def test_a_job_completes(pods: Pods) -> None:
     }
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}, "spec": spec}
     pods.kubectl("create", "--filename=-", content=json.dumps(job))
-    pods.kubectl("wait", "--for=condition=Complete", "job/job", "--timeout=40s")
+    pods.kubectl("wait", "--for=condition=Complete", "job/job", "--timeout=180s")
 
 
 def test_an_evicted_pod_is_told_and_has_the_time_to_finish(real_nodes: RealNodes, pods: Pods) -> None:
@@ -58,7 +58,7 @@ def test_an_evicted_pod_is_told_and_has_the_time_to_finish(real_nodes: RealNodes
     pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "out", "mountPath": "/out"}]
     pods.run(pod)
     _evict(pods, "polite")
-    pods.kubectl("wait", "--for=delete", "pod/polite", "--timeout=40s")
+    pods.kubectl("wait", "--for=delete", "pod/polite", "--timeout=180s")
     assert (real_nodes["real-1"].root / folder.lstrip("/") / "said").read_text() == "told\ndone\n"
 
 
@@ -78,12 +78,12 @@ def test_a_drained_node_is_left_by_its_pods_and_their_budget_holds(real_nodes: R
         pods.kubectl("cordon", "real-2")
         listed = {"apiVersion": "v1", "kind": "List", "items": objects}
         pods.kubectl("create", "--filename=-", content=json.dumps(listed))
-        pods.kubectl("rollout", "status", "deployment/web", "--timeout=40s")
-        pods.kubectl("wait", "pdb/web", "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=20s")
+        pods.kubectl("rollout", "status", "deployment/web", "--timeout=180s")
+        pods.kubectl("wait", "pdb/web", "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=180s")
         pods.kubectl("uncordon", "real-2")
         mine = f"--pod-selector=app=web,pod-template-hash={_hash(pods)}"
-        pods.kubectl("drain", "real-1", "--ignore-daemonsets", "--timeout=50s", "--delete-emptydir-data", mine)
-        pods.kubectl("rollout", "status", "deployment/web", "--timeout=40s")
+        pods.kubectl("drain", "real-1", "--ignore-daemonsets", "--timeout=180s", "--delete-emptydir-data", mine)
+        pods.kubectl("rollout", "status", "deployment/web", "--timeout=180s")
         found = json.loads(pods.kubectl("get", "pods", "--selector=app=web", "--output=json"))["items"]
         assert {pod["spec"]["nodeName"] for pod in found} == {"real-2"}
         assert _refusals(real_nodes, pods.namespace)
@@ -161,7 +161,7 @@ def test_a_node_whose_kubelet_is_gone_turns_not_ready_and_is_tainted(real_nodes:
         assert "node.kubernetes.io/unreachable" in keys
     finally:
         real_nodes.restart("real-2")
-    real_nodes.testbed.kubectl(["wait", "node/real-2", "--for=condition=Ready", "--timeout=60s"], timeout=80)
+    real_nodes.testbed.kubectl(["wait", "node/real-2", "--for=condition=Ready", "--timeout=180s"], timeout=80)
     assert _condition(_items(real_nodes, "nodes")[1], "Ready") == "True"
 
 
