@@ -47,9 +47,11 @@ def use(world: World, snapshot: ClusterSnapshot, now: float) -> None:
 
 
 def suspended(world: World, namespace: str) -> int:
-    """How many Deployments are suspended, as far as the watch has told."""
-    workloads = world.cache.snapshot.workloads.objects
-    return sum(each is not None and each.metadata.namespace == namespace and is_suspended(each) for each in workloads)
+    """How many Deployments are suspended, as far as the watch has told; their ReplicaSets get the annotation, too."""
+    workloads = world.cache.snapshot.workloads
+    mine = [ref.kind == "Deployment" and ref.namespace == namespace for ref in workloads.refs]
+    pairs = zip(mine, workloads.objects, strict=True)
+    return sum(is_mine and each is not None and is_suspended(each) for is_mine, each in pairs)
 
 
 def test_a_successor_makes_the_plan_that_its_predecessor_would_have_made(
