@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow check testbed lint types layers bench bench-peers clean system-deps lock
+.PHONY: help setup demo demo-colocation test test-slow check testbed lint types layers bench bench-peers clean system-deps lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 demo: setup ## a mixed day on real data: three set-ups, a table and a report
 	@$(BIN)/neaptide demo
+
+demo-colocation: setup testbed ## a service beside offline jobs on one real node, with and without the agent (as root, two CPUs)
+	@$(BIN)/neaptide testbed colocation
 
 test: setup check ## what `check` does; pytest lists what was skipped and why
 

@@ -242,6 +242,15 @@ COMMANDS = (
             "neaptide testbed proxy --cut-after 10Ki --reset",
         ),
     ),
+    Command(
+        "testbed colocation",
+        "neaptide.cli.testbed_colocation:colocation",
+        "Show what offline jobs do to a service on one real node, with and without the agent.",
+        (
+            "sudo neaptide testbed colocation",
+            "sudo neaptide testbed colocation --rounds 5 --seconds 30 --report colocation.html",
+        ),
+    ),
 )
 _GROUPS = {
     "explain": "Say why: why here, why not there, what was decided and what became of it.",
