@@ -10,7 +10,8 @@ from tests.admission.json_patch import patched
 
 from neaptide.admission.pipeline import RuleSetting, Verdict, admit
 from neaptide.admission.protocols import Namespace
-from neaptide.admission.virtual_nodes import INJECTION, MODE, TAINT, VirtualNodes, VirtualNodesSpec
+from neaptide.admission.virtual_names import INJECTION, MODE, TAINT
+from neaptide.admission.virtual_nodes import VirtualNodes, VirtualNodesSpec, overflowing
 
 OPEN = Namespace("vk", {INJECTION: "enabled"})
 CLOSED = Namespace("web", {})
@@ -59,6 +60,26 @@ def test_a_provider_is_tolerated_by_its_name_and_effects_do_not_overwrite() -> N
 def test_the_mode_that_a_pod_names_goes_before_the_policys() -> None:
     pod, _ = admitted({"metadata": {"annotations": {MODE: "virtual-only"}}})
     assert required(pod) == [{"matchExpressions": [IS_VIRTUAL]}]
+
+
+def test_in_the_mode_overflow_a_pod_is_marked_and_tolerates_nothing_until_a_scheduler_found_no_node() -> None:
+    pod, _ = admitted({"spec": {}}, mode="overflow")
+    assert pod["metadata"]["annotations"] == {MODE: "overflow"}
+    assert "tolerations" not in pod["spec"]
+    assert overflowing(pod, OPEN, "containerd") == {"key": TAINT, "operator": "Equal", "value": "containerd"}
+
+
+@pytest.mark.parametrize(
+    ("pod", "namespace"),
+    [
+        pytest.param({}, CLOSED, id="not opted in"),
+        pytest.param({"spec": {"tolerations": [EXISTS]}}, OPEN, id="tolerated already"),
+        pytest.param({"spec": {"hostNetwork": True}}, OPEN, id="in need of a machine"),
+        pytest.param({"metadata": {"ownerReferences": [{"kind": "DaemonSet"}]}}, OPEN, id="a DaemonSet's"),
+    ],
+)
+def test_who_does_not_overflow(pod: dict[str, Any], namespace: Namespace) -> None:
+    assert overflowing(pod, namespace, "containerd") is None
 
 
 def test_of_two_policies_the_first_counts() -> None:
@@ -111,7 +132,7 @@ def test_what_only_a_machine_has_keeps_a_pod_off_and_its_user_is_told(spec: dict
             "affinity": st.just({"nodeAffinity": {}}),
         },
     ),
-    st.sampled_from(["prefer-real", "virtual-only"]),
+    st.sampled_from(["prefer-real", "overflow", "virtual-only"]),
 )
 def test_admitting_twice_changes_nothing_the_second_time(spec: dict[str, Any], mode: str) -> None:
     once, _ = admitted({"spec": spec}, mode=mode)

@@ -9,28 +9,22 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from neaptide.admission import virtual_nodes_cel
 from neaptide.admission.draft import Draft
 from neaptide.admission.pod_defaults import checked_entries
 from neaptide.admission.protocols import Namespace
+from neaptide.admission.virtual_names import INJECTION, MODE, PREFERENCE, TAINT, TYPE, VIRTUAL
 
-INJECTION = "virtual-node-affinity-injection"
-"""A label of namespaces and of pods: `enabled` opts in; on a pod, `disabled` opts out."""
-MODE = "neaptide.io/virtual-nodes"
-"""An annotation of a pod: the mode that it wants, whatever the Policy says."""
-TAINT = "virtual-kubelet.io/provider"
-TYPE, VIRTUAL = "type", "virtual-kubelet"
-"""The label that every virtual node has, and its value."""
-PREFERENCE = 100
-
-Mode = Literal["prefer-real", "virtual-only"]
-_MODES = ("prefer-real", "virtual-only")
+Mode = Literal["prefer-real", "overflow", "virtual-only"]
+MODES = ("prefer-real", "overflow", "virtual-only")
 
 
 class VirtualNodesSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Which virtual nodes pods may run on. Of several Policies the first that covers a pod counts.
 
     Attributes:
-        mode: prefer-real admits virtual nodes and prefers others; virtual-only admits nothing else.
+        mode: prefer-real admits virtual nodes and prefers others; overflow admits them only once a scheduler found no real node, which
+            `neaptide virtual-node` sees to; virtual-only admits nothing else.
         provider: the value of the taint to tolerate; any by default.
         labels, annotations: what pods get besides, where they do not have it.
     """
@@ -63,22 +57,37 @@ class VirtualNodes:
             draft.label(key, value)
         for key, value in spec.annotations.items():
             draft.annotate(key, value)
-        draft.tolerate(_toleration(spec))
         wanted = draft.annotations.get(MODE)
-        if (wanted if wanted in _MODES else spec.mode) == "virtual-only":
+        mode = wanted if wanted in MODES else spec.mode
+        if mode == "overflow":
+            draft.annotate(MODE, mode)
+            return
+        draft.tolerate(toleration(spec.provider))
+        if mode == "virtual-only":
             draft.require_node({"key": TYPE, "operator": "In", "values": [VIRTUAL]})
         else:
             draft.prefer_nodes(PREFERENCE, [{"key": TYPE, "operator": "NotIn", "values": [VIRTUAL]}])
 
     def mutations(self, spec: VirtualNodesSpec) -> Sequence[str]:
-        """None: a user is to be warned of what keeps a pod from virtual nodes, and CEL cannot warn."""
-        del spec
-        return ()
+        """The same, but that CEL cannot warn: whom something keeps off virtual nodes is left alone in silence."""
+        return (virtual_nodes_cel.injecting(spec.mode, toleration(spec.provider), spec.labels, spec.annotations),)
 
 
-def _toleration(spec: VirtualNodesSpec) -> dict[str, Any]:
-    if spec.provider:
-        return {"key": TAINT, "operator": "Equal", "value": spec.provider}
+def overflowing(pod: dict[str, Any], namespace: Namespace, provider: str) -> dict[str, Any] | None:
+    """The toleration that a pending pod is to get for which no real node was found; None where it is not to go to virtual nodes.
+
+    Pods count that have opted in, and whose admission (by a webhook that was down, say) has not let them there already.
+    """
+    draft = Draft(pod)
+    if not _opted_in(draft, namespace) or _settled(draft) or any(_obstacles(draft)):
+        return None
+    return toleration(provider)
+
+
+def toleration(provider: str) -> dict[str, Any]:
+    """Of the taint of a provider's virtual nodes; of any, where none is named."""
+    if provider:
+        return {"key": TAINT, "operator": "Equal", "value": provider}
     return {"key": TAINT, "operator": "Exists"}
 
 

@@ -64,6 +64,7 @@ def virtual_node(
     nodes: int = 1,
     label: tuple[str, ...] = (),
     taint: Annotated[bool, Parameter(negative="--no-taint")] = True,
+    overflow: Annotated[bool, Parameter(negative="--no-overflow")] = True,
     qps: float = 200.0,
     kubelet: Annotated[KubeletFlags, Parameter(name="*")] = _KUBELET,
     bill: Annotated[BillFlags, Parameter(name="*")] = _BILL,
@@ -77,6 +78,7 @@ def virtual_node(
         settings: a YAML file with the provider's settings.
         nodes: how many; about 3,000 pods each.
         taint: whether pods must tolerate virtual-kubelet.io/provider.
+        overflow: whether pods that have opted in are let onto the nodes once no real node has room.
         label: a label of the nodes, as key=value; may be repeated.
         qps: requests a second to the API server.
         kubelet: where the API server reaches the nodes' kubelets.
@@ -103,7 +105,15 @@ def virtual_node(
     quiet()
     try:
         asyncio.run(
-            _keep(Client(cluster, qps=qps, burst=int(2 * qps)), provider, _settings(settings), wanted, kubelet, bill)
+            _keep(
+                Client(cluster, qps=qps, burst=int(2 * qps)),
+                provider,
+                _settings(settings),
+                wanted,
+                kubelet,
+                bill,
+                overflow=overflow,
+            )
         )
     except _ACCEPTABLE as error:
         raise UsageError(str(error)) from error
@@ -121,6 +131,8 @@ async def _keep(
     nodes: list[NodeSettings],
     kubelet: KubeletFlags,
     bill: BillFlags,
+    *,
+    overflow: bool,
 ) -> None:
     from neaptide.pricing.tariff_files import TariffError, load
     from neaptide.virtualnode.providers.registry import make
@@ -135,7 +147,9 @@ async def _keep(
         asyncio.get_running_loop().add_signal_handler(number, signalled.set)
     async with wire as client:
         made = make(provider, settings, client)
-        running = asyncio.create_task(run(client, made, nodes, host=kubelet.listen, accounts=accounts))
+        running = asyncio.create_task(
+            run(client, made, nodes, host=kubelet.listen, accounts=accounts, overflow=overflow)
+        )
         stopping = asyncio.create_task(signalled.wait())
         print(f"neaptide: {', '.join(each.name for each in nodes)}: provider {provider}", file=sys.stderr, flush=True)
         try:

@@ -14,6 +14,7 @@ from neaptide.records.ledger import Ledger
 from neaptide.virtualnode.billing import Bill
 from neaptide.virtualnode.kubelet import Timing, VirtualKubelet
 from neaptide.virtualnode.node import NodeSettings
+from neaptide.virtualnode.overflow import Overflow
 from neaptide.virtualnode.provider import PodProvider
 from neaptide.virtualnode.serving.server import KubeletServer
 from neaptide.virtualnode.starts import Starts
@@ -33,6 +34,7 @@ async def run(
     *,
     host: str = "",
     accounts: Accounts | None = None,
+    overflow: bool = True,
     timing: Timing = Timing(),  # noqa: B008 - frozen
 ) -> None:
     """Keep virtual nodes until cancelled. Pods go on at their provider.
@@ -43,6 +45,7 @@ async def run(
         nodes: each with the port of its kubelet's API, 0 for any that is free.
         host: address to listen on; each node's own by default.
         accounts: for the bill; none is kept by default.
+        overflow: whether pods that have opted in are let onto virtual nodes once no real node has room.
         timing: of all parts.
 
     Raises:
@@ -74,3 +77,5 @@ async def run(
         async with asyncio.TaskGroup() as tasks:
             for kubelet in kubelets:
                 tasks.create_task(kubelet.run())
+            if overflow:
+                tasks.create_task(Overflow(client, provider, kubelets[0].events).run())
