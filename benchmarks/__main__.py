@@ -34,7 +34,7 @@ MODULES = (
     "live_testbed",
     "consolidation",
 )
-PEERS = ("scheduler_peer", "colocation")
+PEERS = ("scheduler_peer", "colocation", "provision")
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
 

@@ -56,6 +56,13 @@ def catalogue(types: Sequence[dict[str, Any]]) -> Catalogue:
     return Catalogue([_price(each, offering) for each in types for offering in each["offerings"]])
 
 
+def as_csv(found: Catalogue) -> str:
+    """A catalogue as `--prices` reads it."""
+    fields = ("instance_type", "capacity_type", "price_per_hour", "zone", "cpu_milli", "memory_mib", "pods", "arch")
+    rows = [",".join(str(getattr(each, name)) for name in fields) for each in found.instances]
+    return "\n".join([",".join(fields), *rows, ""])
+
+
 def deployments(replicas: int, *, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
     """100 Deployments; cpu 100..1090m, 1, 4 or 8 GiB of memory per cpu; a third need on-demand nodes."""
     return [_deployment(number, replicas, namespace) for number in range(100)]

@@ -114,6 +114,7 @@ def run(
         admission_policies=admission_policies,
         scheduling=scheduling,
         providing=provider.providing(catalogue),
+        qps=100.0 if not provider.provider else 300.0,  # nodes come by the hundred, and pods by the thousand
     )
     if scheduling is None or only != "scheduler":
         return serve(Controller(cluster, options))

@@ -43,7 +43,7 @@ class Patience(Struct, frozen=True, kw_only=True):
     all: float = 120.0
     first_pause: float = 0.2
     longest_pause: float = 5.0
-    at_once: int = 8
+    at_once: int = 16
 
 
 class Actuator:

@@ -63,13 +63,16 @@ class Evict(Action, frozen=True, tag="Evict"):
     """Evict a pod from a node through the eviction API; its controller starts it again.
 
     `workload` is the top of its owner chain, None for a bare pod; budgets count by it. `bare` says that a pod which no controller
-    would start again is meant, too.
+    would start again is meant, too; `forced` that a pod is which an annotation protects, because its node goes all the same;
+    `past_budgets` that PodDisruptionBudgets hold no longer for it: it is deleted then.
     """
 
     node: str
     workload: Ref | None
     grace_seconds: float | None = None
     bare: bool = False
+    forced: bool = False
+    past_budgets: bool = False
 
 
 class Suspend(Action, frozen=True, tag="Suspend"):
@@ -117,6 +120,17 @@ class Untaint(Action, frozen=True, tag="Untaint"):
     effect: str = ""
 
 
+class Annotate(Action, frozen=True, tag="Annotate"):
+    """Say something on a node, in an annotation; the reason is said in its Event."""
+
+    key: str
+    value: str
+
+    def concerns(self) -> tuple[Ref, ...]:
+        """None: it changes nothing for who owns the node."""
+        return ()
+
+
 class Cordon(Action, frozen=True, tag="Cordon"):
     """Keep new pods off a node (`spec.unschedulable`)."""
 
@@ -141,7 +155,12 @@ class CreateNode(Action, frozen=True, tag="CreateNode"):
 
 
 class DeleteNode(Action, frozen=True, tag="DeleteNode"):
-    """Give a node back. Only a node on which nobody but DaemonSets has pods is given back."""
+    """Give a node back. Only a node on which nobody but DaemonSets has pods is given back.
+
+    `lost` says that its machine does not answer: what is still there runs no more, and a node that is not ready goes with it.
+    """
+
+    lost: bool = False
 
 
 class Nominate(Action, frozen=True, tag="Nominate"):
@@ -170,6 +189,7 @@ AnyAction = (
     | CreateNode
     | DeleteNode
     | Nominate
+    | Annotate
 )
 
 

@@ -308,6 +308,7 @@ class WorkloadSpec(ApiStruct, frozen=True):
     schedule: str = ""
     time_zone: str | None = None
     min_ready_seconds: Int32 = 0
+    active_deadline_seconds: Int64 | None = None
     template: PodTemplate | None = None
 
 

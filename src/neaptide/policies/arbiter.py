@@ -100,6 +100,12 @@ def nameless(ref: Ref) -> Ref:
     return replace(ref, uid="")
 
 
+def _is_meant(action: Evict, protected: Reason) -> bool:
+    """Whether an eviction says that it is about a pod protected in that way, too."""
+    annotated = protected.code in ("DoNotDisrupt", "NotSafeToEvict")
+    return (action.bare and protected.code == "NotReplicated") or (action.forced and annotated)
+
+
 class _Case:
     """One cycle's state: what was granted so far, counted against the budgets."""
 
@@ -154,14 +160,16 @@ class _Case:
         if pod is None or (action.target.uid and snapshot.pods.uids[pod] != action.target.uid):
             return Reason("Gone", "the pod is no longer there")
         protected = protection(snapshot, pod, self.now)
-        if protected is not None and not (action.bare and protected.code == "NotReplicated"):
+        if protected is not None and not _is_meant(action, protected):
             return protected
-        if self.now - snapshot.pods.started[pod] < budgets.minimum_stay_seconds:
+        if self.now - snapshot.pods.started[pod] < budgets.minimum_stay_seconds and not action.forced:
             return Reason("JustStarted", f"it started less than {budgets.minimum_stay_seconds:.0f} s ago")
         if self.evictions >= budgets.evictions_per_cycle:
             return Reason("BudgetOfCycle", f"{self.evictions} evictions are planned in this cycle")
         if self.by_node[action.node] >= budgets.evictions_per_node:
             return Reason("BudgetOfNode", f"{self.by_node[action.node]} evictions are planned on {action.node}")
+        if action.past_budgets:
+            return None
         return self._workload_budget(action, pod) or self._disruption_budget(action)
 
     def _deletion(self, action: DeleteNode) -> Reason | None:
@@ -169,6 +177,8 @@ class _Case:
         node = snapshot.nodes.by_name.get(action.target.name)
         if node is None or (action.target.uid and snapshot.nodes.uids[node] != action.target.uid):
             return Reason("Gone", "the node is no longer there")
+        if action.lost:
+            return Reason("Ready", "it answers again") if snapshot.nodes.ready[node] else None
         others = (pod for pod in snapshot.pods_on(node) if not comes_with_node(snapshot, pod))
         staying = next((pod for pod in others if not is_over(snapshot, pod)), None)
         if staying is not None:

@@ -66,9 +66,10 @@ class Provision:
             return Plan(NAME, declined=tuple(declined)), memory
         purchase = purchases(snapshot, pods.tolist(), spec, now)
         orders = [_order(article, number, len(purchase.bought), now) for number, article in enumerate(purchase.bought)]
-        actions: list[AnyAction] = list(orders)
-        if spec.nominate:
+        actions: list[AnyAction] = []
+        if spec.nominate:  # before the nodes come, so that no other pod is there first
             actions += [_nomination(snapshot, pod, orders[place]) for pod, place in purchase.meant.items()]
+        actions += orders
         helpless = tuple(snapshot.pods.keys[pod] for pod in purchase.left)
         declined = [Declined(snapshot.pod_ref(pod), _NO_KIND) for pod in purchase.left]
         plan = Plan(NAME, tuple(actions), (*purchase.declined, *declined))

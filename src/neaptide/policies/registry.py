@@ -3,6 +3,7 @@
 from neaptide.model.protocols import Policy
 from neaptide.policies.consolidation import Consolidation
 from neaptide.policies.elastic_offline import ElasticOffline
+from neaptide.policies.protected import Protected
 from neaptide.policies.provision import Provision
 from neaptide.policies.reclaim import Reclaim
 from neaptide.policies.relieve import Relieve
@@ -12,6 +13,7 @@ from neaptide.policies.time_windows import TimeWindows
 POLICIES: tuple[Policy, ...] = (
     Reclaim(),
     Provision(),
+    Protected(),
     TimeWindows(),
     ElasticOffline(),
     SpotRescheduler(),

@@ -7,6 +7,7 @@ import numpy as np
 
 from neaptide.model import objects
 from neaptide.model.actions import (
+    Annotate,
     AnyAction,
     Cordon,
     CreateNode,
@@ -97,7 +98,7 @@ class Actuator:
     def _outcome(self, action: AnyAction, refusal: Reason | None) -> Outcome:
         return Outcome(action, "Done", action.reason) if refusal is None else Outcome(action, "Refused", refusal)
 
-    def _change_node(self, action: SetNodeResources | Taint | Untaint | Cordon | Uncordon) -> None:
+    def _change_node(self, action: SetNodeResources | Taint | Untaint | Cordon | Uncordon | Annotate) -> None:
         machines, name = self._machines, action.target.name
         match action:
             case SetNodeResources():
@@ -106,6 +107,8 @@ class Actuator:
                 machines.taint(name, objects.Taint(key=action.key, value=action.value, effect=action.effect))
             case Untaint():
                 machines.untaint(name, action.key, action.effect)
+            case Annotate():
+                machines.annotate(name, action.key, action.value)
             case Cordon() | Uncordon():
                 machines.cordon(name, unschedulable=isinstance(action, Cordon))
 
@@ -123,7 +126,9 @@ class Actuator:
         row = snapshot.nodes.by_name[action.target.name]
         others = (pod for pod in snapshot.pods_on(row) if not comes_with_node(snapshot, pod))
         staying = next((pod for pod in others if not is_over(snapshot, pod)), None)
-        if staying is not None:
+        if action.lost and snapshot.nodes.ready[row]:
+            return Reason("Ready", "it answers again")
+        if staying is not None and not action.lost:
             return Reason("NotEmpty", f"{snapshot.pod_ref(staying)} is on it")
         self._machines.delete(action.target.name)
         return None
@@ -136,7 +141,7 @@ class Actuator:
             return Reason("Moved", f"the pod is no longer on node {action.node}")
         if not np.isnan(snapshot.pods.deleted[pod]):
             return Reason("Terminating", "the pod is going already")
-        refusal = self._budgets.refusal(pod)
+        refusal = None if action.past_budgets else self._budgets.refusal(pod)
         if refusal is None:
             self._cluster.stop(pod, _cause(action), grace=action.grace_seconds)
         return refusal

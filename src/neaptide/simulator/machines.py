@@ -229,6 +229,15 @@ class Machines:
         """Keep new pods off a node, or let them on it again."""
         self._respecify(name, unschedulable=unschedulable)
 
+    def annotate(self, name: str, key: str, value: str) -> None:
+        """Set an annotation of a node."""
+        machine = self.by_name[name]
+        meta = machine.node.metadata
+        changed = replace(meta, annotations=meta.annotations | {key: value})
+        machine.node = replace(machine.node, metadata=changed)
+        if self.cluster.nodes.up[self.cluster.snapshot.nodes.by_name[name]]:
+            self.cluster.snapshot.set_node(machine.current())
+
     def close(self) -> None:
         """Bill what still runs."""
         for machine in (*self.by_name.values(), *self.on_the_way.values()):

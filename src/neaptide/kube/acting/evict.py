@@ -1,8 +1,9 @@
-"""Evict: through the eviction API, which keeps PodDisruptionBudgets."""
+"""Evict: through the eviction API, which keeps PodDisruptionBudgets; past them only where the action says so."""
 
 import msgspec
 
 from neaptide.kube.acting.carrying import AlreadyError, Api, RefusedError, fresh
+from neaptide.kubeapi.resources import PODS
 from neaptide.model.actions import Evict
 from neaptide.model.objects import Pod
 from neaptide.model.times import seconds
@@ -20,7 +21,10 @@ async def evict(action: Evict, api: Api) -> None:
     if pod.spec.node_name != action.node:
         raise RefusedError("Moved", f"the pod is no longer on node {action.node}")
     protected = annotated_protection(meta.annotations, seconds(pod.status.start_time), api.now())
-    if protected is not None:
+    if protected is not None and not action.forced:
         raise RefusedError(protected.code, protected.message)
     grace = None if action.grace_seconds is None else int(action.grace_seconds)
+    if action.past_budgets:
+        await api.client.delete(PODS, meta.name, meta.namespace, uid=meta.uid, grace_seconds=grace, dry_run=api.dry_run)
+        return
     await api.client.evict(meta.name, meta.namespace, uid=meta.uid, grace_seconds=grace, dry_run=api.dry_run)

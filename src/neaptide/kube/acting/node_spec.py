@@ -1,4 +1,4 @@
-"""Taint, Untaint, Cordon and Uncordon: each one write of the node's spec that holds only for the version that was looked at."""
+"""Taint, Untaint, Annotate, Cordon and Uncordon: each one write of the node's spec that holds only for the version that was looked at."""
 
 from typing import Any
 
@@ -7,12 +7,13 @@ from msgspec import Struct
 
 from neaptide.kube.acting.carrying import AlreadyError, Api, RefusedError, fresh
 from neaptide.kubeapi.resources import NODES
-from neaptide.model.actions import Cordon, Taint, Uncordon, Untaint
+from neaptide.model.actions import Annotate, Cordon, Taint, Uncordon, Untaint
 
 
 class _Meta(Struct, frozen=True, rename="camel"):
     name: str
     resource_version: str = ""
+    annotations: dict[str, str] = {}
     deletion_timestamp: str | None = None
 
 
@@ -45,6 +46,15 @@ async def untaint(action: Untaint, api: Api) -> None:
     await _write(node, {"taints": kept or None}, api)
 
 
+async def annotate(action: Annotate, api: Api) -> None:
+    """Set an annotation."""
+    node = await _looked_at(action, api)
+    if node.metadata.annotations.get(action.key) == action.value:
+        raise AlreadyError("Unchanged", "it says so already")
+    meta = {"resourceVersion": node.metadata.resource_version, "annotations": {action.key: action.value}}
+    await api.client.patch(NODES, node.metadata.name, {"metadata": meta}, dry_run=api.dry_run)
+
+
 async def cordon(action: Cordon, api: Api) -> None:
     """Keep new pods off a node."""
     node = await _looked_at(action, api)
@@ -61,7 +71,7 @@ async def uncordon(action: Uncordon, api: Api) -> None:
     await _write(node, {"unschedulable": None}, api)
 
 
-async def _looked_at(action: Taint | Untaint | Cordon | Uncordon, api: Api) -> _Node:
+async def _looked_at(action: Taint | Untaint | Cordon | Uncordon | Annotate, api: Api) -> _Node:
     node = msgspec.json.decode(await fresh(action, api), type=_Node)
     if node.metadata.deletion_timestamp is not None:
         raise RefusedError("Terminating", "the node is being deleted")

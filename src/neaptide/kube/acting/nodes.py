@@ -32,6 +32,11 @@ async def delete_node(action: DeleteNode, api: Api) -> None:
     if api.provider is None:
         raise _no_provider()
     node = msgspec.json.decode(await fresh(action, api), type=Node)
+    if action.lost:
+        if any(each.type == "Ready" and each.status == "True" for each in node.status.conditions):
+            raise RefusedError("Ready", "it answers again")
+        await api.provider.delete(node.metadata.name)
+        return
     name, cordoned_before = node.metadata.name, node.spec.unschedulable
     if not cordoned_before:
         body = {"metadata": {"resourceVersion": node.metadata.resource_version}, "spec": {"unschedulable": True}}

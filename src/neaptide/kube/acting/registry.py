@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 from neaptide.kube.acting.carrying import Api
 from neaptide.kube.acting.evict import evict
 from neaptide.kube.acting.node_resources import set_node_resources
-from neaptide.kube.acting.node_spec import cordon, taint, uncordon, untaint
+from neaptide.kube.acting.node_spec import annotate, cordon, taint, uncordon, untaint
 from neaptide.kube.acting.nodes import create_node, delete_node
 from neaptide.kube.acting.nominate import nominate
 from neaptide.kube.acting.scale import scale
 from neaptide.kube.acting.switch import resume, suspend
 from neaptide.model.actions import (
     Action,
+    Annotate,
     Cordon,
     CreateNode,
     DeleteNode,
@@ -53,6 +54,7 @@ METHODS: dict[type[Action], Method] = {
     Cordon: Method(cordon, "Cordoned"),
     Uncordon: Method(uncordon, "Uncordoned"),
     CreateNode: Method(create_node, "Bought"),
+    Annotate: Method(annotate, "Announced"),
     Nominate: Method(nominate, ""),
     DeleteNode: Method(delete_node, "GivenBack", gone_is_done=True),
 }
