@@ -31,7 +31,7 @@ _RESOURCES = ("cpu", "memory", "pods")
 
 def figures() -> Iterator[Figure]:
     """Seconds from the first Deployment until every pod is bound, and what the nodes then cost."""
-    catalogue = load.catalogue(load.instance_types(Path("/root/go/pkg/mod/sigs.k8s.io/karpenter@v1.14.1") / load.EXAMPLES))
+    catalogue = load.catalogue(load.instance_types(karpenter() / load.EXAMPLES))
     with TemporaryDirectory() as directory, _testbed(Path(directory)) as testbed:
         prices = Path(directory) / "prices.csv"
         prices.write_text(load.as_csv(catalogue), encoding="utf-8")
@@ -62,7 +62,8 @@ def bound(catalogue: Catalogue) -> float:
         np.array([[each.allocatable[name] for name in _RESOURCES] for each in sold], dtype=np.int64),
         np.array([each.price_per_hour for each in sold], dtype=np.float64),
     )
-    assert found is not None
+    if found is None:
+        raise ValueError("the load fits nothing on sale")
     return found
 
 
