@@ -62,6 +62,7 @@ def test_it_does_not_run_as_root_and_the_chart_runs_it_as_the_same_user() -> Non
     assert [step.word for step in last][-3:] == ["USER", "ENTRYPOINT", "CMD"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed: there is no machine code to compile")
 def test_the_code_that_is_compiled_into_the_image_is_used_under_a_read_only_root(tmp_path: Path) -> None:
     compiled, copied = tmp_path / "compiled", tmp_path / "tmp" / "compiled"

@@ -10,6 +10,7 @@ from tests.kubeapi.recorded import serving, status
 
 from neaptide.kube.admission import Admission, Place
 from neaptide.kube.controller import Controller, Options
+from neaptide.kube.leader import Leader
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import load
 from neaptide.kubeapi.lease import Election
@@ -45,6 +46,29 @@ def test_an_election_that_breaks_ends_the_process_of_a_candidate(
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(run())
+
+
+def test_a_cycle_that_fails_for_whatever_reason_is_followed_by_the_next(
+    control_plane: Testbed, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+
+    async def run() -> None:
+        controller = Controller(load(control_plane.kubeconfig), Options(namespace=namespace, interval=0.05))
+
+        async def stumbling(_: Leader) -> None:
+            nonlocal begun
+            begun += 1
+            if begun == 1:
+                raise ZeroDivisionError
+            controller.stop()
+
+        monkeypatch.setattr(Leader, "cycle", stumbling)
+        async with asyncio.timeout(180):
+            await controller.run()
+
+    asyncio.run(run())
+    assert begun == 2
 
 
 def test_an_api_server_without_admission_policies_is_not_asked_again_every_second() -> None:

@@ -1,4 +1,4 @@
-"""Plan objects that are approved too late."""
+"""Plan objects: those that are approved too late, and those that a person wrote."""
 
 import asyncio
 import json
@@ -9,7 +9,11 @@ from tests.kubeapi.recorded import serving
 
 from neaptide.kube.plans import Plans
 from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.config import Cluster
 from neaptide.loop import Cycle
+from neaptide.model.actions import Evict
+from neaptide.model.objects import Metadata, OwnerReference, Pod
+from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import timestamp
 
 NOW = 1_800_000_000.0
@@ -51,3 +55,20 @@ def test_a_plan_that_is_approved_after_it_has_expired_is_not_begun_and_says_so()
     assert path.endswith("/plans/late/status")
     assert status["phase"] == "Expired"
     assert status["message"] == f"it had not begun by {timestamp(NOW - 1)}"
+
+
+def test_an_eviction_that_a_person_wrote_counts_for_the_workload_of_its_pod() -> None:
+    snapshot = ClusterSnapshot()
+    owner = (OwnerReference("StatefulSet", "web", controller=True),)
+    snapshot.set(Pod(Metadata("web-0", "shop", owner_references=owner)))
+    reason = {"code": "Test", "message": "a test wants it"}
+    actions = [
+        {"kind": "Evict", "policy": "test", "target": {"kind": "Pod", "name": name, "namespace": "shop"}, "reason": reason, "node": "n"}
+        for name in ("web-0", "gone")
+    ]  # fmt: skip
+    spec = {"created": timestamp(NOW), "expires": timestamp(NOW + 1), "approved": True, "actions": actions}
+    raw = json.dumps({"metadata": {"name": "by-hand"}, "spec": spec}).encode()
+    approved = Plans(Client(Cluster("https://localhost:1"))).approved([raw], NOW)
+    assert approved is not None
+    found = approved.with_workloads(snapshot).actions
+    assert [str(each.workload) for each in found if isinstance(each, Evict)] == ["StatefulSet shop/web", "None"]

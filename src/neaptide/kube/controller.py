@@ -253,6 +253,9 @@ class Controller:
             except ApiError as error:
                 self._log.warning("cycle not ended", reason=str(error))
                 due = min(due, time.monotonic() + _RETRY)
+            except Exception:  # noqa: BLE001 - what one cycle stumbles over may be gone in the next, and others watch the metrics
+                self._log.exception("cycle failed")
+                self._metrics.skipped("failed")
             await self._until(due)
 
     async def _until(self, due: float) -> None:

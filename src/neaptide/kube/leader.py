@@ -93,6 +93,7 @@ class Leader:
         if catalogue is not None:
             self._world.set_catalogue(catalogue)
         approved = self._to.plans.approved(self._configuration.plans.values(), now)
+        approved = None if approved is None else approved.with_workloads(self._world.cache.snapshot)
         self._failures = []
 
         def intend(memory: LoopMemory, actions: Sequence[AnyAction]) -> None:

@@ -20,6 +20,7 @@ from neaptide.kubeapi.errors import ApiError, Conflict, NotFound
 from neaptide.kubeapi.resources import PLANS
 from neaptide.loop import Cycle
 from neaptide.model.actions import AnyAction, Evict, Outcome
+from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds, timestamp
 
 EXPIRES_AFTER = 1800.0
@@ -40,6 +41,11 @@ class Approved(Struct, frozen=True):
     @property
     def actions(self) -> tuple[AnyAction, ...]:
         return tuple(action for _, action in self.todo)
+
+    def with_workloads(self, snapshot: ClusterSnapshot) -> "Approved":
+        """The same, each eviction with the workload of its pod: who writes a Plan by hand may leave it out, and budgets are kept by it."""
+        todo = tuple((place, _attributed(action, snapshot)) for place, action in self.todo)
+        return msgspec.structs.replace(self, todo=todo)
 
 
 class Plans:
@@ -134,6 +140,14 @@ class Plans:
             await self._client.patch(PLANS, meta.name, {"status": plain(status)}, subresource="status")
         except ApiError as error:
             self._log.warning("status not written", name=meta.name, reason=str(error))
+
+
+def _attributed(action: AnyAction, snapshot: ClusterSnapshot) -> AnyAction:
+    if not isinstance(action, Evict):
+        return action
+    pod = snapshot.pods.by_key.get(f"{action.target.namespace}/{action.target.name}")
+    workload = action.workload if pod is None else snapshot.workload_of(pod)
+    return msgspec.structs.replace(action, workload=workload)
 
 
 def _read(raws: Iterable[bytes]) -> Iterable[PlanObject]:

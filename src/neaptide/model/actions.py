@@ -68,7 +68,7 @@ class Evict(Action, frozen=True, tag="Evict"):
     """
 
     node: str
-    workload: Ref | None
+    workload: Ref | None = None
     grace_seconds: float | None = None
     bare: bool = False
     forced: bool = False

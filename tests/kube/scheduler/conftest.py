@@ -20,7 +20,7 @@ Start = Callable[..., AbstractContextManager["subprocess.Popen[bytes]"]]
 _numbers = count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """A control plane with 20 nodes of 8 cores."""
     for found in running(tmp_path_factory.mktemp("scheduler")):
