@@ -33,6 +33,7 @@ MODULES = (
     "live",
     "live_testbed",
     "consolidation",
+    "predictor",
 )
 PEERS = ("scheduler_peer", "colocation", "provision")
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""

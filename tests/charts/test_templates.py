@@ -26,7 +26,7 @@ VALUES: dict[str, tuple[str, ...]] = {
         '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]',
         "--set=controller.extraArgs={--dry-run},podLabels.team=a,podAnnotations.b=c,imagePullSecrets[0].name=key",
     ),
-    "a MutatingAdmissionPolicy": ("--set=admission.policies=true",),
+    "a MutatingAdmissionPolicy": ("--set=admission.policies=true,admission.immutableClasses=true",),
     "an account of one's own": ("--set=serviceAccount.create=false,serviceAccount.name=mine",),
 }
 

@@ -1,7 +1,8 @@
-"""A pod on its way in: read as plain JSON, changed by additions only, each of which is also an operation of a JSON Patch.
+"""A pod on its way in: read as plain JSON, changed by operations each of which is also one of a JSON Patch.
 
-Because a draft only adds what is not there, no rule can overwrite what a user wrote, and admitting a pod twice changes
-nothing the second time. Source of the operations: RFC 6902.
+Rules add what is not there, so that they overwrite nothing of a user's, and admitting a pod twice changes nothing the second time. Only what a
+cluster's administrator says of named pods in a profile sets what is there already: `change`, `set_entry`, `take_priority_class`. Source of the
+operations: RFC 6902.
 """
 
 import copy
@@ -38,6 +39,7 @@ class Draft:
         self.pod = pod
         self.operations: list[Operation] = []
         self.warnings: list[str] = []
+        self._done: set[str] = set()
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -128,6 +130,47 @@ class Draft:
         for computed in _COMPUTED:
             if spec.pop(computed, None) is not None:
                 self.operations.append(Operation("remove", pointer(("spec", computed))))
+
+    def once(self, what: str) -> bool:
+        """True the first time that this is asked of a draft."""
+        first = what not in self._done
+        self._done.add(what)
+        return first
+
+    def at(self, path: Sequence[str]) -> Json:
+        """The value at a path of names and positions in lists; None where there is none."""
+        value: Json = self.pod
+        for name in path:
+            if isinstance(value, list):
+                value = value[int(name)]
+            else:
+                value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    def change(self, path: Sequence[str], value: Json) -> None:
+        """Set the field at a path, whatever is there; None takes it away. What is above it must be there."""
+        above = self.at(path[:-1])
+        if value is None:
+            if path[-1] in above:
+                del above[path[-1]]
+                self.operations.append(Operation("remove", pointer(path)))
+        elif above.get(path[-1]) != value:
+            above[path[-1]] = value
+            self._added(path, value)
+
+    def set_entry(self, field: str, key: str, value: str) -> None:
+        """Set a label or an annotation, whatever is there."""
+        if self.get(("metadata", field)):
+            self.change(("metadata", field, key), value)
+        else:
+            self.put(("metadata", field, key), value)
+
+    def take_priority_class(self, name: str) -> None:
+        """Set the priority class in place of another one, and let the API server compute from it what it had computed."""
+        if self.get(("spec", "priorityClassName")) != name:
+            self.change(("spec", "priorityClassName"), name)
+            for computed in _COMPUTED:
+                self.change(("spec", computed), None)
 
     def warn(self, sentence: str) -> None:
         """Tell the user something, once."""

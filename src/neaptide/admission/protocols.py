@@ -7,11 +7,18 @@ from neaptide.admission.draft import Draft
 
 
 class Namespace(NamedTuple):
-    """The namespace that a pod is going into."""
+    """The namespace that a pod is going into, and what rules are told besides.
+
+    Attributes:
+        known: by a rule's name, what of the cluster's objects it asks for.
+        request: tells one review from another; empty where there is none.
+    """
 
     name: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str] = {}
+    known: Mapping[str, Any] = {}
+    request: str = ""
 
 
 class RefusedError(Exception):

@@ -10,6 +10,7 @@ import structlog
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
+from neaptide.admission.colocation import Colocation, Known
 from neaptide.admission.pipeline import RuleSetting
 from neaptide.admission.protocols import Namespace
 from neaptide.kube.rules import rule_settings, say_in_cel, trust
@@ -123,7 +124,7 @@ class Admission:
     ) -> None:
         self._client, self._writer, self._policies, self._others = client, writer, policies, others
         self._place, self._in_cel, self._leading = place, in_cel, leading
-        self._webhook = Webhook(Namespaces(client, lambda: others("Namespace")), registry)
+        self._webhook = Webhook(Namespaces(client, lambda: others("Namespace"), lambda: known_of(others)), registry)
         self._said: list[RuleSetting] | None = None
         self._say_from = 0.0
 
@@ -156,10 +157,15 @@ class Admission:
 
 
 class Namespaces:
-    """Namespaces by name: those of a cache, else the API server's, for a pod may be faster than a watch."""
+    """Namespaces by name: those of a cache, else the API server's, for a pod may be faster than a watch; with what rules are told besides."""
 
-    def __init__(self, client: Client, known: Callable[[], Mapping[str, Any]]) -> None:
-        self._client, self._known = client, known
+    def __init__(
+        self,
+        client: Client,
+        known: Callable[[], Mapping[str, Any]],
+        told: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._client, self._known, self._told = client, known, told
 
     async def __call__(self, name: str) -> Namespace:
         """Raises LookupError, ApiError."""
@@ -169,4 +175,11 @@ class Namespaces:
                 found = msgspec.json.decode(await self._client.get(NAMESPACES, name), type=NamespaceObject)
             except NotFound as error:
                 raise LookupError(f"there is no namespace {name}") from error
-        return Namespace(name, found.metadata.labels, found.metadata.annotations)
+        return Namespace(name, found.metadata.labels, found.metadata.annotations, self._told())
+
+
+def known_of(others: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
+    """What rules are told of a cluster's objects; `others` gives those of a kind by name."""
+    profiles = others("ClusterColocationProfile")
+    priorities = {name: each.value for name, each in others("PriorityClass").items()}
+    return {Colocation.name: Known(tuple(profiles[name] for name in sorted(profiles)), priorities)}

@@ -33,7 +33,7 @@ ALWAYS = (
     resources.CSI_NODES,
 )
 """What every cluster serves."""
-WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC)
+WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC, resources.COLOCATION_PROFILES)
 """What comes with other projects."""
 
 

@@ -65,7 +65,7 @@ class Webhook:
             return UNCHANGED, "unchanged"
         try:
             namespace = await self._find_namespace(request.namespace)
-            verdict = admit(pod_of(request), namespace, self.settings)
+            verdict = admit(pod_of(request), namespace._replace(request=request.uid), self.settings)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep pods out
             self._log.exception("admission failed", namespace=request.namespace, error=str(error))
             return UNCHANGED, "failed"

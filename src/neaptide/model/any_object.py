@@ -1,5 +1,6 @@
 """Every kind of object that is read."""
 
+from neaptide.model.colocation_profile import ClusterColocationProfile
 from neaptide.model.node_metric import NodeMetric
 from neaptide.model.objects import (
     HorizontalPodAutoscaler,
@@ -34,6 +35,7 @@ AnyObject = (
     | PodMetrics
     | NodeMetrics
     | NodeMetric
+    | ClusterColocationProfile
     | PodGroup
     | ElasticQuota
     | Reservation

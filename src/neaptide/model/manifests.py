@@ -17,6 +17,7 @@ from neaptide.model import objects
 from neaptide.model import storage_objects as storage
 from neaptide.model.any_object import AnyObject
 from neaptide.model.collector import collector_paused
+from neaptide.model.colocation_profile import ClusterColocationProfile
 from neaptide.model.node_metric import NodeMetric
 from neaptide.model.problems import LeftOut
 from neaptide.model.scheduling_objects import ElasticQuota, PodGroup, Reservation
@@ -51,6 +52,7 @@ KINDS: dict[str, type[AnyObject]] = {
     "PodMetrics": objects.PodMetrics,
     "NodeMetrics": objects.NodeMetrics,
     "NodeMetric": NodeMetric,
+    "ClusterColocationProfile": ClusterColocationProfile,
     "PodGroup": PodGroup,
     "ElasticQuota": ElasticQuota,
     "Reservation": Reservation,
