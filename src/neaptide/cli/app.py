@@ -248,7 +248,7 @@ COMMANDS = (
         "Show what offline jobs do to a service on one real node, with and without the agent.",
         (
             "sudo neaptide testbed colocation",
-            "sudo neaptide testbed colocation --rounds 5 --seconds 30 --report colocation.html",
+            "sudo neaptide testbed colocation --rounds 5 --seconds 30",
         ),
     ),
 )
