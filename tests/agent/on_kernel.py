@@ -4,6 +4,7 @@ The machine has 2 sockets of 2 cores of 2 threads, a NUMA node each, and a disk.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from tests.agent.trees import pod, tell
 
 from neaptide.agent import topology
 from neaptide.agent.agent import Agent, Place
+from neaptide.agent.binding import STATUS
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.files import Files
 from neaptide.agent.layout import Layout
@@ -192,6 +194,25 @@ def test_by_weight_and_cpu_set_too(node: Node, pods: tuple[str, str, str]) -> No
     node.tick(agent, 3.0)
     assert node.read(loop, "cpuset.cpus.effective") == "0-1"
     assert node.read(loop.rpartition("/")[0], "cpu.weight") == "1"
+    assert agent.restore() == 0
+    agent.close()
+    assert node.settings() == before
+
+
+def test_pods_have_the_cpus_written_down_for_them_and_the_others_share_the_rest(node: Node) -> None:
+    def own(qos: str, cpus: str) -> dict[str, Any]:
+        return {"labels": {"koordinator.sh/qosClass": qos}, "annotations": {STATUS: json.dumps({"cpuset": cpus})}}
+
+    lse, lsr = node.pod("lse", "", **own("LSE", "0-1")), node.pod("lsr", "burstable", **own("LSR", "2-3"))
+    service, loop = node.pod("ls", "burstable"), node.pod("be", "besteffort")
+    Path(f"{MOUNT}{lse}/cpu.max").write_text("200000 100000")
+    before = node.settings()
+    agent = node.agent({"cpu_suppress": {"threshold_percent": 100}})
+    node.tick(agent)
+    node.tick(agent)
+    sets = [node.read(group, "cpuset.cpus.effective") for group in (lse, lsr, service, loop)]
+    assert sets == ["0-1", "2-3", "4-7", "2-7"]
+    assert node.read(lse, "cpu.max") == "max 100000"
     assert agent.restore() == 0
     agent.close()
     assert node.settings() == before

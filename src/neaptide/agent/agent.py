@@ -79,15 +79,17 @@ class Agent:
         found = layout.find(place.cgroups, place.cgroup_root)
         self._place, self._pods, self._evictions, self._say, self._dry_run = place, pods, evictions, say, dry_run
         self._files = Files()
+        self._seen: set[str] = set()
+        self._said: dict[str, str] = {}
         self._originals = Originals(None if dry_run else place.state, boot_id(place.proc))
         self._reconciler = Reconciler(self._files, self._originals, nests=found.version == 1, dry_run=dry_run)
         self._groups = Groups(found, self._files, self._reconciler)
         self._readings = Readings(self._groups, self._files, place.proc)
-        self._rules = Rules(_possible(settings, place, say), self._groups, topology.cpus(place.sysfs), place.sysfs)
+        self._rules = Rules(
+            _possible(settings, place, say), self._groups, topology.cpus(place.sysfs), place.sysfs, self._once
+        )
         self._glance = Glance(self._groups)
         self._pressures = Pressures(found, self._files)
-        self._seen: set[str] = set()
-        self._said: dict[str, str] = {}
         self.watchers: list[Watcher] = []
         if self._rules.missing_disks:
             say(f"disk.devices: {', '.join(self._rules.missing_disks)} are not there; the others are limited")
@@ -207,7 +209,10 @@ def boot_id(proc: str) -> str:
 def _possible(settings: Settings, place: Place, say: Callable[[str], None]) -> Settings:
     """The settings, without what the kubelet does itself."""
     suppress = settings.cpu_suppress
-    if suppress is None or suppress.policy != "cpuset" or cpu_manager_policy(place.kubelet_root) != "static":
+    if cpu_manager_policy(place.kubelet_root) != "static":
+        return settings
+    settings = settings._replace(cpu_binding=None)
+    if suppress is None or suppress.policy != "cpuset":
         return settings
     say("the kubelet's CPU manager is static: best-effort pods are limited by quota, not by CPU set")
     return settings._replace(cpu_suppress=suppress._replace(policy="cfsQuota"))

@@ -7,10 +7,10 @@ where it adds up; memory is in bytes and without the page cache. What cannot be 
 from collections.abc import Iterable, Mapping
 from math import inf, nan
 
-from neaptide.agent.cpulists import cpu_list, cpus_of
 from neaptide.agent.files import Files
 from neaptide.agent.layout import Layout, Listing
 from neaptide.agent.reconcile import HELD, Reconciler
+from neaptide.noderules.cpusets import cpu_list, cpus_of
 from neaptide.noderules.group_priority import GroupPriority
 from neaptide.noderules.memory_qos import MemoryProtection
 from neaptide.noderules.weights import weight_of_shares
@@ -81,6 +81,16 @@ class Groups:
         quota = max(round(milli * period / 1000), _LEAST_QUOTA_US)
         file, text = ("cpu.cfs_quota_us", str(quota)) if self._one else ("cpu.max", f"{quota} {period}")
         return {self.layout.path(group, file): text}
+
+    def without_quota(self, group: str) -> Wanted:
+        """No limit by quota for a group and all below it: its CPUs are its limit."""
+        wanted: Wanted = {}
+        for each in self._with_all_below(group):
+            _, period = self._quota_before(each)
+            if period > 0:
+                file, text = ("cpu.cfs_quota_us", "-1") if self._one else ("cpu.max", f"max {period}")
+                wanted[self.layout.path(each, file)] = text
+        return wanted
 
     def burst(self, group: str, milli: float) -> Wanted:
         """What a group may save up for a moment; nothing where the kernel knows no burst."""

@@ -8,9 +8,9 @@ import errno
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from neaptide.agent.cpulists import cpu_list, cpus_of
 from neaptide.agent.files import Files
 from neaptide.agent.originals import Entry, Originals
+from neaptide.noderules.cpusets import cpu_list, cpus_of
 
 HELD: None = None
 """Wanted of a file that the kernel changes when another one is written: its original is kept, and nothing is written."""

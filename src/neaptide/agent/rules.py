@@ -1,10 +1,11 @@
 """The rules of a node, asked each second: readings in, the files that shall be otherwise and the pods that shall go out."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, isnan
 from typing import NamedTuple
 
+from neaptide.agent.binding import NOBODY, Binding
 from neaptide.agent.bursts import Bursts
 from neaptide.agent.disks import Disks
 from neaptide.agent.groups import Groups, Wanted
@@ -39,17 +40,27 @@ class Rules:
         groups: the pods' control groups.
         topology: the node's CPUs.
         sysfs: where it is mounted.
+        say: takes what a sentence is about, and the sentence.
 
     Attributes:
         news: what best-effort pods may use and why, where that has changed by a tenth of the node since it was told; else empty.
     """
 
-    def __init__(self, settings: Settings, groups: Groups, topology: Sequence[Cpu], sysfs: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        groups: Groups,
+        topology: Sequence[Cpu],
+        sysfs: str,
+        say: Callable[[str, str], None],
+    ) -> None:
         self._settings, self._groups, self._topology = settings, groups, topology
         self._in_force = _NOTHING
         self._history: deque[_Use] = deque()
         self._last: dict[str, float] = {}
         self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
+        self._binding = None if settings.cpu_binding is None else Binding(groups, say)
+        self._bound = NOBODY
         self._memory = None if settings.memory_qos is None else MemoryQos(settings.memory_qos, groups)
         self._disks = None if settings.disk is None else Disks(settings.disk, groups, sysfs)
         self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
@@ -70,7 +81,11 @@ class Rules:
     def wanted(self, look: Look) -> Wanted:
         """What files shall say; every file that is not named shall say what it said before the agent came."""
         pods = look.pods
+        if self._binding is not None:
+            self._bound = self._binding.bound(pods, look.objects)
         wanted = self._suppressed(pods, look.use, look.capacity)
+        if self._binding is not None:
+            wanted |= self._binding.wanted(pods, self._bound)
         priority = self._settings.group_priority
         groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
         if priority is not None:
@@ -141,7 +156,8 @@ class Rules:
             capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=self._settings.reserved_cpu
         )
         allowed = groups.cpus(groups.layout.tier(""))
-        pools = CpuPools(tuple(cpu for cpu in self._topology if cpu.id in allowed))
+        bound = self._bound
+        pools = CpuPools(tuple(cpu for cpu in self._topology if cpu.id in allowed), bound.lsr, bound.lse)
         if capacity > 0:
             done = suppress(settings, reading, pools, self._in_force)
             if done is not None:
@@ -165,12 +181,16 @@ class Rules:
         return SharePool(whole, used)
 
     def _by_quota(self, pods: Sequence[NodePod]) -> Wanted:
+        wanted: Wanted = {}
+        if self._bound.lse:
+            rest = self._groups.cpus(self._groups.layout.tier("")) - self._bound.lse
+            for group in self._claims(pods) if rest else ():
+                wanted |= self._groups.only_on(group, rest)
         if self._in_force.quota_us == UNLIMITED:
-            return {}
+            return wanted
         milli = self._in_force.quota_us * 1000 / CFS_PERIOD_US
         claims = self._claims(pods)
         whole = sum(claims.values())
-        wanted: Wanted = {}
         for group, pods_in_it in claims.items():
             wanted |= self._groups.quota(group, milli * pods_in_it / whole)
         return wanted

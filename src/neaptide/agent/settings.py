@@ -20,6 +20,10 @@ class SettingsError(ValueError):
     """Settings that cannot be used: where, what was there, and what is accepted."""
 
 
+class BindingSettings(NamedTuple):
+    """The rule has no settings: pods have the CPUs that the scheduler wrote down for them, or, where it is null, they do not."""
+
+
 class Settings(NamedTuple):
     """One field for each rule, None where it is off; `reserved_cpu` is what the kubelet keeps for the system, in milli-cores."""
 
@@ -30,6 +34,7 @@ class Settings(NamedTuple):
     cpu_burst: BurstSettings | None = None
     memory_qos: MemoryQosSettings | None = None
     disk: DiskSettings | None = None
+    cpu_binding: BindingSettings | None = BindingSettings()
     reserved_cpu: int = 0
 
 
@@ -41,6 +46,7 @@ _RULES: dict[str, type[Any]] = {
     "cpu_burst": BurstSettings,
     "memory_qos": MemoryQosSettings,
     "disk": DiskSettings,
+    "cpu_binding": BindingSettings,
 }
 _CHOICES = {
     "cpu_suppress.policy": ("cpuset", "cfsQuota"),

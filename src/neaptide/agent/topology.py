@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from neaptide.agent.cpulists import cpus_of
 from neaptide.noderules.cpuset import Cpu
+from neaptide.noderules.cpusets import cpus_of
 
 
 def cpus(sysfs: str) -> tuple[Cpu, ...]:

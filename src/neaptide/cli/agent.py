@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import yaml
 
+from neaptide.agent import topology
 from neaptide.agent.agent import Agent, Place
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.layout import LayoutError
 from neaptide.agent.node_metric import NodeReport, Reporting
 from neaptide.agent.pods import NodePods
 from neaptide.agent.settings import Settings, SettingsError, settings
+from neaptide.agent.topology_report import report_topology
 from neaptide.cli.exits import OK, PARTIAL, UsageError, unacceptable
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster, find, load
@@ -93,12 +95,18 @@ async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, pac
     pods = NodePods()
     async with Client(cluster) as client:
         evictions = Evictions(None if dry_run else client, _say, time.monotonic)
+        telling: list[asyncio.Future[None]] = []
         keeper = Agent(place, chosen, pods, evictions, _say, dry_run=dry_run)
         try:
             for feature in keeper.features():
                 _say(str(feature))
+            if not dry_run:
+                telling.append(asyncio.ensure_future(report_topology(client, node, topology.cpus(place.sysfs), _say)))
             await _until_signalled(pods, client, node, keeper, pace)
         finally:
+            for task in telling:
+                task.cancel()
+            await asyncio.gather(*telling, return_exceptions=True)
             await evictions.close()
             if not dry_run:
                 keeper.restore()
