@@ -35,7 +35,7 @@ MODULES = (
     "consolidation",
     "predictor",
 )
-PEERS = ("scheduler_peer", "colocation", "provision")
+PEERS = ("scheduler_peer", "colocation", "provision", "consolidation_peer")
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
 

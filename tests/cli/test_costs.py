@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.builders import node, pod
 from tests.cli.clusters import PRICE_LABEL, write_list
 
-from neaptide.cli.costs import bound_of, offerings_of, set_prices
+from neaptide.cli.costs import offerings_of, set_prices
 from neaptide.cli.dump import read_dump
 from neaptide.model import objects as o
 from neaptide.model.any_object import AnyObject
@@ -18,6 +18,7 @@ from neaptide.model.build import build
 from neaptide.model.manifests import Found
 from neaptide.model.offerings import Offering
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.cost_bound import bound_of
 from neaptide.pricing.catalogue import Catalogue, InstancePrice
 from neaptide.pricing.cluster import money_per_hour
 from neaptide.pricing.load import shipped

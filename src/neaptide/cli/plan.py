@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 
 from neaptide.cli.connection import DEFAULT, Connection
-from neaptide.cli.costs import bound_of
 from neaptide.cli.dump import Dump
 from neaptide.cli.exits import CHANGES, OK, PARTIAL, USAGE
 from neaptide.cli.live_plan import dump_plan, live_plan, refuse_flags_of_dumps
@@ -22,6 +21,7 @@ from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Pla
 from neaptide.model.manifests import KINDS
 from neaptide.model.problems import LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.cost_bound import bound_of
 from neaptide.pricing.cluster import money_per_hour
 
 _ROWS = 40

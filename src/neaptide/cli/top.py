@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from neaptide.cli.amounts import readable
 from neaptide.cli.connection import DEFAULT, Connection, speak
-from neaptide.cli.costs import bound_of, read_catalogue
+from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, unacceptable
 from neaptide.cli.output import Output, emit, print_whole
 from neaptide.kube.overview import NodeRow, Overview, Share, overview
@@ -21,6 +21,7 @@ from neaptide.kubeapi.errors import ApiError
 from neaptide.kubeapi.resources import EVENTS
 from neaptide.model.accounts import Account
 from neaptide.model.vocabulary import CPU, FIRST_RESOURCES, MEMORY
+from neaptide.policies.cost_bound import bound_of
 from neaptide.pricing.catalogue import Catalogue
 
 if TYPE_CHECKING:

@@ -20,11 +20,14 @@ from neaptide.kubeapi.errors import ApiError, LeaseLost
 from neaptide.loop import Cycle, LoopMemory, checkpoint, restore
 from neaptide.model.actions import AnyAction, Outcome
 from neaptide.model.protocols import Policy
+from neaptide.policies.cost_bound import bound_of
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.cluster import money_per_hour
 from neaptide.records.log import Log
 
 _INTENT = "intent"
+_BOUND_SECONDS = 300.0
+"""How old the bound of what the cluster costs may be; it takes seconds where there are thousands of nodes."""
 _KNOWN: dict[str, Policy] = {policy.name: policy for policy in POLICIES}
 
 
@@ -55,6 +58,7 @@ class Leader:
         self.memory = LoopMemory()
         self._lost = ""
         self._failures: list[str] = []
+        self._bound_due = 0.0
 
     async def begin(self) -> None:
         """Take up the memory of the cycle before, whoever made it."""
@@ -114,12 +118,21 @@ class Leader:
             await self._save(memory)
         money = money_per_hour(self._world.cache.snapshot)
         self._to.metrics.cycle(cycle, money)
+        await self._look_how_cheap()
         self._tell(cycle.outcomes)
         if approved is not None:
             await self._to.plans.progress(approved, cycle)
         if self._configuration.is_served:
             await self._to.plans.recommend(self._configuration.plans.values(), cycle, money)
             await self._say(chosen, cycle)
+
+    async def _look_how_cheap(self) -> None:
+        """Show the distance to the cheapest cluster, now and then."""
+        if time.monotonic() < self._bound_due:
+            return
+        with self._world.cache.held() as snapshot:
+            self._to.metrics.bound(await asyncio.to_thread(bound_of, snapshot))
+        self._bound_due = time.monotonic() + _BOUND_SECONDS
 
     async def _say(self, chosen: Chosen, cycle: Cycle) -> None:
         problems = [*([self._lost] if self._lost else []), *self._failures, *lacking(self._world)]

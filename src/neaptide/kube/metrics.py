@@ -50,7 +50,7 @@ class Metrics:
         )
         self._money = Gauge(
             "neaptide_money_per_hour_dollars",
-            "What the nodes cost now, and would once the plan is carried out; NaN where a price is unknown.",
+            "What the nodes cost now, would once the plan is carried out, and at best (bound); NaN where it is unknown.",
             ["when"],
             registry=registry,
         )
@@ -92,6 +92,10 @@ class Metrics:
         self._money.labels("now").set(nan if money is None else money)
         planned = planned_money(cycle, money)
         self._money.labels("planned").set(nan if planned is None else planned)
+
+    def bound(self, money: float | None) -> None:
+        """Show below which cost no set of nodes can host the pods."""
+        self._money.labels("bound").set(nan if money is None else money)
 
     def skipped(self, why: str) -> None:
         """Count a cycle that was not made: `stale`, or `failed`."""
