@@ -13,7 +13,6 @@ from neaptide.kubeapi.discovery import allowed, served
 from neaptide.kubeapi.resources import Resource
 from neaptide.kubeapi.watch import Bookmark, Changed, Event, Interrupted, Listed, Relisted, Removed, Synced, changes
 
-NODE_POOLS = Resource("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False)
 ALWAYS = (
     resources.NODES,
     resources.PODS,
@@ -34,6 +33,8 @@ ALWAYS = (
 )
 """What every cluster serves."""
 WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC, resources.COLOCATION_PROFILES)
+WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC)
+WHERE_SERVED = (resources.CLONE_SETS, resources.NODE_POOLS)
 """What comes with other projects."""
 
 

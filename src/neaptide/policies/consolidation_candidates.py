@@ -14,7 +14,12 @@ from neaptide.policies.protection import DO_NOT_DISRUPT, come_with_node, disrupt
 
 OUT_OF_SCOPE = Reason("OutOfScope", "the Policy's scope does not cover it")
 TAINT = "neaptide.io/consolidating"
-_OTHERS = ("karpenter.sh/disrupted", "ToBeDeletedByClusterAutoscaler", "node.cluster.x-k8s.io/to-be-deleted")
+_OTHERS = (
+    "karpenter.sh/disrupted",
+    "karpenter.sh/unregistered",
+    "ToBeDeletedByClusterAutoscaler",
+    "node.cluster.x-k8s.io/to-be-deleted",
+)
 _SCALE_DOWN_DISABLED = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 _CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 

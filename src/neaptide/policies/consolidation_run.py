@@ -24,6 +24,7 @@ from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.consolidation_candidates import TAINT, Candidate, candidates, is_marked, marked
 from neaptide.policies.consolidation_choice import Order, Source
 from neaptide.policies.consolidation_places import COMING, Guest, Places
+from neaptide.policies.consolidation_pools import Pools
 from neaptide.policies.consolidation_rooms import Rooms
 from neaptide.policies.consolidation_spec import ConsolidationSpec
 from neaptide.policies.consolidation_waves import LONGEST, ROOM, Waves, chosen
@@ -82,15 +83,21 @@ class Run:
         places = self._placed(rooms, looked)
         nodes = snapshot.nodes.indices()
         leaving = int(np.count_nonzero(~snapshot.nodes.ready[nodes]))
-        leaving += sum(is_marked(snapshot, looked[name].node) for name in self.sources)
+        begun = {looked[name].node for name in self.sources if is_marked(snapshot, looked[name].node)}
+        leaving += len(begun)
+        pools = Pools(snapshot, begun, self.now)
         ready: list[str] = []
         for name, source in tuple(self.sources.items()):
             candidate = looked[name]
-            allowed = is_marked(snapshot, candidate.node) or leaving < spec.allowed(source.reason, len(nodes), self.now)
-            leaving += allowed and not is_marked(snapshot, candidate.node)
+            is_begun = candidate.node in begun
+            allowed = is_begun or (
+                leaving < spec.allowed(source.reason, len(nodes), self.now)
+                and pools.take(candidate.node, source.reason)
+            )
+            leaving += allowed and not is_begun
             if next(staying(snapshot, candidate.node), None) is None:
                 self._delete(candidate, source, now=allowed)
-            elif not is_marked(snapshot, candidate.node):
+            elif not is_begun:
                 self._announce(candidate, source, now=allowed)
             elif self._is_ready(source, candidate, places.guests.get(name, ())):
                 ready.append(name)

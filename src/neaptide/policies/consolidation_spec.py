@@ -50,6 +50,11 @@ class Budget(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
             return None
         return parse_window(WindowSpec(self.schedule, self.duration_seconds, self.time_zone))
 
+    def holds(self, now: float) -> bool:
+        """Whether it counts now."""
+        window = self.window()
+        return window is None or is_open([window], now)
+
     def allowed(self, nodes: int) -> int:
         """Of so many nodes."""
         return _part(self.nodes, nodes)
@@ -101,12 +106,7 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
 
     def allowed(self, reason: ReasonName, nodes: int, now: float) -> int:
         """How many of so many nodes may be on their way out now; as many as there are where no budget holds."""
-        holding = (
-            each
-            for each in self.budgets
-            if (not each.reasons or reason in each.reasons)
-            and ((window := each.window()) is None or is_open([window], now))
-        )
+        holding = (each for each in self.budgets if (not each.reasons or reason in each.reasons) and each.holds(now))
         return min((each.allowed(nodes) for each in holding), default=nodes)
 
 

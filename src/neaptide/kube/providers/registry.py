@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from neaptide.kube.providers.karpenter import Karpenter, KarpenterSettings
 from neaptide.kube.providers.kwok import Kwok
 from neaptide.kube.providers.kwok_settings import KwokSettings
 from neaptide.kubeapi.client import Client
@@ -36,7 +37,12 @@ def _kwok(client: Client, settings: KwokSettings, catalogue: Catalogue, *, dry_r
     return Kwok(client, settings, catalogue, dry_run=dry_run)
 
 
+def _karpenter(client: Client, settings: KarpenterSettings, catalogue: Catalogue, *, dry_run: bool) -> Provider:
+    return Karpenter(client, settings, catalogue, dry_run=dry_run)
+
+
 PROVIDERS: dict[str, Known] = {
+    "karpenter": Known(KarpenterSettings, _karpenter),
     "kwok": Known(KwokSettings, _kwok),
 }
 
