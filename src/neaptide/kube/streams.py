@@ -35,6 +35,7 @@ ALWAYS = (
 WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC, resources.COLOCATION_PROFILES)
 WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC)
 WHERE_SERVED = (resources.CLONE_SETS, resources.NODE_POOLS)
+WHERE_SERVED = (resources.CLONE_SETS, resources.NODE_POOLS, resources.NODE_METRIC)
 """What comes with other projects."""
 
 
