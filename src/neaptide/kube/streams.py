@@ -32,10 +32,7 @@ ALWAYS = (
     resources.CSI_NODES,
 )
 """What every cluster serves."""
-WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC, resources.COLOCATION_PROFILES)
-WHERE_SERVED = (resources.CLONE_SETS, NODE_POOLS, resources.NODE_METRIC)
-WHERE_SERVED = (resources.CLONE_SETS, resources.NODE_POOLS)
-WHERE_SERVED = (resources.CLONE_SETS, resources.NODE_POOLS, resources.NODE_METRIC)
+WHERE_SERVED = (resources.CLONE_SETS, resources.NODE_POOLS, resources.NODE_METRIC, resources.COLOCATION_PROFILES)
 """What comes with other projects."""
 
 
