@@ -80,15 +80,16 @@ def running(state: PodState) -> bool:
 
 def alone(host: ContainerHost, owner: str, objects: GivenObjects | None = None, **fields: Any) -> Containerd:
     """A provider whose pool is one host, with a folder of its own there."""
-    spec = HostSpec(
-        name=f"host-{owner}",
-        endpoint=host.endpoint,
-        root=str(host.root),
-        state=f"/var/lib/{owner}",
-        cgroup_parent=host.cgroup_parent,
-        address="198.51.100.7",
-        **{"cpu": "64", "memory": "256Gi", **fields},
-    )
+    usual = {
+        "endpoint": host.endpoint,
+        "root": str(host.root),
+        "state": f"/var/lib/{owner}",
+        "cgroup_parent": host.cgroup_parent,
+        "address": "198.51.100.7",
+        "cpu": "64",
+        "memory": "256Gi",
+    }
+    spec = HostSpec(name=f"host-{owner}", **{**usual, **fields})
     return Containerd(ContainerdSpec(hosts=(spec,), owner=owner), objects or GivenObjects())
 
 
