@@ -1,6 +1,7 @@
 """The verbs of the Kubernetes API, bytes in and bytes out."""
 
 import copy
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
@@ -239,6 +240,11 @@ class Client:
     def stream(self, path: str, query: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.StreamReader]:
         """A body that is read as it comes, as of a watch."""
         return self._transport.stream(Call("GET", path, _present(query)), timeout=self._timeout)
+
+    async def access(self) -> tuple[str, dict[str, str], ssl.SSLContext]:
+        """The server's URL, and with which headers and certificates to speak to it: for who passes on a connection of another protocol."""
+        headers, context = await self._transport.access()
+        return self.cluster.server, headers, context
 
     def _write(self, *, dry_run: bool) -> dict[str, str]:
         return {"fieldManager": self._manager, "dryRun": "All" if dry_run else ""}

@@ -104,6 +104,11 @@ class Transport:
         finally:
             response.close()
 
+    async def access(self) -> tuple[dict[str, str], ssl.SSLContext]:
+        """The headers and the TLS context of the identity of now."""
+        identity = await self._identities.current()
+        return dict(identity.headers), self._tls(identity)
+
     async def _tried(self, call: Call, guard: Guard | None, due: float) -> bytes:
         """Try until it is answered, must not be tried again, or would not be before `due` in loop time."""
         failed: errors.ApiError

@@ -1,0 +1,1 @@
+"""The pod provider `cluster`: another Kubernetes cluster as capacity."""

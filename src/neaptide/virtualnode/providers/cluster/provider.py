@@ -1,0 +1,424 @@
+"""The provider: pods are made in another cluster, whose kubelets do the rest, and what becomes of them is told here.
+
+That cluster is the memory: a pod there carries the UID of the one here. A pod is never made twice, for its name there has its UID in it; while
+the other cluster does not answer its pods go on, and nobody here is told that they have gone.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import msgspec
+import structlog
+from msgspec import Meta, Struct
+
+from neaptide.kubeapi import errors
+from neaptide.kubeapi.client import Client, Patch
+from neaptide.kubeapi.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
+from neaptide.model.objects import Pod, PodSpec
+from neaptide.model.requests import effective_requests
+from neaptide.virtualnode.provider import (
+    Capacity,
+    ExecOptions,
+    LogOptions,
+    Network,
+    OutOfStockError,
+    PodStats,
+    ProviderError,
+    RefusedError,
+    Run,
+    StreamTarget,
+    UnknownPodError,
+    VirtualPod,
+)
+from neaptide.virtualnode.providers.cluster.follow import Follower
+from neaptide.virtualnode.providers.cluster.room import Shape, room, shape_of
+from neaptide.virtualnode.providers.cluster.states import ended_of, started_of, state_of
+from neaptide.virtualnode.providers.cluster.translate import (
+    GONE,
+    ORIGIN,
+    OWNER,
+    UID,
+    Needed,
+    needed,
+    refusal,
+    remote_name,
+    remote_object,
+    remote_pod,
+)
+from neaptide.virtualnode.states import PodState
+
+_RESOURCES: Mapping[str, Resource] = {
+    "ConfigMap": CONFIG_MAPS,
+    "Secret": SECRETS,
+    "ServiceAccount": SERVICE_ACCOUNTS,
+    "Service": SERVICES,
+}
+_SHAPES_KEPT = 3600.0
+_SYNC_SECONDS = 20.0
+
+
+class ClusterSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """How the other cluster is used.
+
+    Attributes:
+        owner: the label of what is made there; another for each cluster that sends pods to it.
+        namespace: where all pods go there; by default each to the namespace of its own name with the prefix.
+        namespace_prefix: of the namespaces there; they are made where they are not there.
+        service_accounts: whether a pod's ServiceAccount is made there, by its name and without rights; else pods run without one.
+        refresh_seconds: how often what pods refer to is brought in line with the objects here.
+        rate, burst: pods created a second in the long run, and at once.
+    """
+
+    owner: str = "neaptide"
+    namespace: str = ""
+    namespace_prefix: str = ""
+    service_accounts: bool = True
+    refresh_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    rate: float = 20.0
+    burst: int = 100
+
+
+class ClusterProvider:
+    """Pods in another cluster.
+
+    Args:
+        spec: how it is used.
+        here: the client of the cluster that pods come from, for what they refer to.
+        there: the other cluster's.
+        clock: seconds since the epoch.
+    """
+
+    name = "cluster"
+    network: Network = "own"
+
+    def __init__(
+        self, spec: ClusterSpec, here: Client, there: Client, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._spec, self._here, self._there, self._clock = spec, here, there, clock
+        self.rate, self.burst = spec.rate, spec.burst
+        self._follower = Follower(there, spec.owner, self._changed)
+        self._taken: dict[str, VirtualPod] = {}
+        self._ended: dict[str, Run] = {}
+        self._shapes: dict[Shape, float] = {}
+        self._listeners: set[asyncio.Queue[PodState]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._creating: dict[str, asyncio.Lock] = {}
+
+    # -- the node ------------------------------------------------------------------------------------------------------
+
+    async def ping(self) -> None:
+        """Raises ProviderError where the other API server does not answer, or its objects were never read."""
+        self._begin()
+        try:
+            await self._there.raw("GET", "/readyz", timeout=5.0)
+        except errors.ApiError as error:
+            raise ProviderError(f"the other cluster does not answer: {error}") from error
+        await self._synced()
+
+    async def capacity(self) -> Capacity:
+        """What our pods there ask for, and so many more of the largest shape asked for lately as would fit now."""
+        await self._synced()
+        now = self._clock()
+        self._shapes = {shape: seen for shape, seen in self._shapes.items() if now - seen < _SHAPES_KEPT}
+        more = room(self._follower.remote.free(), list(self._shapes))
+        cpu, memory, pods = more.cpu, more.memory, more.pods
+        for remote in self._follower.ours.values():
+            if ended_of(remote) is None and (remote.get("spec") or {}).get("nodeName"):
+                asked = _requests(remote["spec"])
+                cpu, memory, pods = cpu + asked.get("cpu", 0), memory + asked.get("memory", 0), pods + 1
+        return Capacity({"cpu": f"{cpu}m", "memory": str(memory), "pods": str(pods)})
+
+    # -- pods ----------------------------------------------------------------------------------------------------------
+
+    def refusal(self, pod: VirtualPod) -> str:
+        return refusal(pod)
+
+    async def create(self, pod: VirtualPod) -> None:
+        await self._synced()
+        async with self._creating.setdefault(pod.uid, asyncio.Lock()):
+            self._taken[pod.uid] = pod
+            if pod.uid in self._follower.ours:
+                return
+            self._shapes[shape_of(_requests(pod.spec))] = self._clock()
+            namespace = self._namespace(pod.namespace)
+            body = remote_pod(
+                pod, namespace=namespace, owner=self._spec.owner, service_accounts=self._spec.service_accounts
+            )
+            if obstacle := self._follower.remote.obstacle(msgspec.convert(body, Pod, strict=False)):
+                raise OutOfStockError(f"the other cluster cannot take it now: {obstacle}")
+            await self._make_namespace(namespace)
+            for each in needed(pod, service_accounts=self._spec.service_accounts):
+                await self._bring(each, pod.namespace, namespace)
+            self._follower.ours[pod.uid] = await self._make_pod(pod, body, namespace)
+        self._changed(pod.uid)
+
+    async def update(self, pod: VirtualPod) -> None:
+        self._taken[pod.uid] = pod
+        remote = self._follower.ours.get(pod.uid)
+        if remote is None:
+            return
+        namespace = remote["metadata"]["namespace"]
+        wanted = remote_pod(
+            pod, namespace=namespace, owner=self._spec.owner, service_accounts=self._spec.service_accounts
+        )
+        metadata = {key: wanted["metadata"][key] for key in ("labels", "annotations")}
+        spec = {key: wanted["spec"][key] for key in ("activeDeadlineSeconds",) if key in wanted["spec"]}
+        images = [{"name": each["name"], "image": each["image"]} for each in wanted["spec"]["containers"]]
+        body = {"metadata": metadata, "spec": {**spec, "containers": images}}
+        with contextlib.suppress(errors.NotFound):
+            await self._asked(
+                self._there.patch(PODS, remote["metadata"]["name"], body, namespace, kind=Patch.STRATEGIC)
+            )
+
+    async def stop(self, uid: str, grace: float) -> None:
+        self._follower.ending.add(uid)
+        await self._delete(uid, grace)
+
+    async def remove(self, uid: str) -> None:
+        """Delete the pod there at once, and what only it referred to; returns when the pod is gone."""
+        await self._synced()
+        remote = self._follower.ours.get(uid)
+        if remote is not None:
+            run = self._run(uid, remote)
+            if run is not None:
+                self._ended[uid] = run if run.ended is not None else msgspec.structs.replace(run, ended=self._clock())
+            await self._delete(uid, 0)
+            self._follower.ours.pop(uid, None)
+            self._follower.ending.discard(uid)
+        pod = self._taken.pop(uid, None)
+        self._creating.pop(uid, None)
+        if pod is not None:
+            await self._clear(pod)
+
+    async def pods(self) -> Sequence[PodState]:
+        await self._synced()
+        return [state_of(self._known(uid, remote), remote) for uid, remote in self._follower.ours.items()]
+
+    async def changes(self) -> AsyncIterator[PodState]:
+        queue: asyncio.Queue[PodState] = asyncio.Queue()
+        self._listeners.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+    # -- what people ask for -------------------------------------------------------------------------------------------
+
+    async def logs(self, uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        namespace, name = await self._where(uid)
+        since = max(1, round(self._clock() - options.since)) if options.since is not None else None
+        query = {
+            "container": container,
+            "follow": "true" if options.follow else "",
+            "previous": "true" if options.previous else "",
+            "timestamps": "true" if options.timestamps else "",
+            "tailLines": "" if options.tail is None else str(options.tail),
+            "limitBytes": "" if options.limit_bytes is None else str(options.limit_bytes),
+            "sinceSeconds": "" if since is None else str(since),
+        }
+        try:
+            async with self._there.stream(PODS.path(namespace, name, "log"), query) as stream:
+                async for chunk in stream.iter_any():
+                    yield chunk
+        except errors.ApiError as error:
+            raise UnknownPodError(str(error)) from error
+
+    async def exec(self, uid: str, container: str, options: ExecOptions) -> StreamTarget:
+        return await self._stream(uid, "exec", [("container", container), *_streams(options)])
+
+    async def attach(self, uid: str, container: str, options: ExecOptions) -> StreamTarget:
+        return await self._stream(uid, "attach", [("container", container), *_streams(options)])
+
+    async def port_forward(self, uid: str, ports: Sequence[int]) -> StreamTarget:
+        return await self._stream(uid, "portforward", [("ports", str(port)) for port in ports])
+
+    async def stats(self) -> Sequence[PodStats]:
+        return ()  # the other cluster's metrics say it; a virtual node has none of its own
+
+    async def runs(self, since: float) -> Sequence[Run]:
+        await self._synced()
+        found = dict(self._ended)
+        for uid, remote in self._follower.ours.items():
+            run = self._run(uid, remote)
+            if run is not None:
+                found[uid] = run
+        return [run for run in found.values() if run.ended is None or run.ended >= since]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    # -- the other cluster ---------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._follower.run()), asyncio.create_task(self._refresh_always())]
+
+    async def _synced(self) -> None:
+        """Raises ProviderError where the other cluster was never read to the end: it may have pods of ours."""
+        self._begin()
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await self._follower.synced.wait()
+        except TimeoutError as error:
+            raise ProviderError("the other cluster's pods could not be read yet") from error
+
+    async def _make_namespace(self, name: str) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": {OWNER: self._spec.owner}},
+        }
+        with contextlib.suppress(errors.AlreadyExists):
+            await self._asked(self._there.create(NAMESPACES, body))
+
+    async def _bring(self, what: Needed, namespace: str, remote_namespace: str) -> None:
+        """Make an object there as it is here. Raises ProviderError where it is missing, or there is another's of its name."""
+        resource = _RESOURCES[what.kind]
+        try:
+            found = msgspec.json.decode(await self._asked(self._here.get(resource, what.name, namespace)))
+        except errors.NotFound as error:
+            if what.optional:
+                return
+            raise ProviderError(f"{what.kind.lower()} {what.name!r} not found") from error
+        with contextlib.suppress(errors.NotFound):
+            there = msgspec.json.decode(await self._asked(self._there.get(resource, what.name, remote_namespace)))
+            if (there["metadata"].get("labels") or {}).get(OWNER) != self._spec.owner:
+                raise RefusedError(
+                    f"{what.kind} {remote_namespace}/{what.name} in the other cluster is not ours; accepted: another namespacePrefix"
+                )
+        body = remote_object(what.kind, found, owner=self._spec.owner)
+        await self._asked(self._there.apply(resource, what.name, body, remote_namespace, force=True))
+
+    async def _make_pod(self, pod: VirtualPod, body: dict[str, Any], namespace: str) -> dict[str, Any]:
+        try:
+            made: dict[str, Any] = msgspec.json.decode(await self._asked(self._there.create(PODS, body, namespace)))
+        except errors.AlreadyExists as error:
+            made = msgspec.json.decode(await self._asked(self._there.get(PODS, remote_name(pod), namespace)))
+            if (made["metadata"].get("labels") or {}).get(UID) != pod.uid:
+                raise RefusedError(f"Pod {namespace}/{remote_name(pod)} in the other cluster is not ours") from error
+        except (errors.Forbidden, errors.Invalid) as error:
+            raise RefusedError(f"the other cluster refuses it: {error}") from error
+        return made
+
+    async def _delete(self, uid: str, grace: float) -> None:
+        await self._synced()
+        remote = self._follower.ours.get(uid)
+        if remote is None or remote.get(GONE):
+            return
+        metadata = remote["metadata"]
+        with contextlib.suppress(errors.NotFound, errors.Conflict):
+            deletion = self._there.delete(
+                PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"], grace_seconds=max(0, round(grace))
+            )
+            await self._asked(deletion)
+
+    async def _clear(self, pod: VirtualPod) -> None:
+        """Delete what a removed pod referred to there, but for what another one needs."""
+        accounts = self._spec.service_accounts
+        others = {
+            (self._namespace(each.namespace), want.kind, want.name)
+            for each in self._taken.values()
+            for want in needed(each, service_accounts=accounts)
+        }
+        namespace = self._namespace(pod.namespace)
+        for each in needed(pod, service_accounts=accounts):
+            if (namespace, each.kind, each.name) in others:
+                continue
+            with contextlib.suppress(errors.NotFound):
+                there = msgspec.json.decode(
+                    await self._asked(self._there.get(_RESOURCES[each.kind], each.name, namespace))
+                )
+                if (there["metadata"].get("labels") or {}).get(OWNER) == self._spec.owner:
+                    await self._asked(self._there.delete(_RESOURCES[each.kind], each.name, namespace))
+
+    async def _refresh_always(self) -> None:
+        """Bring what pods refer to in line with the objects here, again and again."""
+        while True:
+            await asyncio.sleep(self._spec.refresh_seconds)
+            wanted = {
+                (pod.namespace, each)
+                for pod in self._taken.values()
+                for each in needed(pod, service_accounts=self._spec.service_accounts)
+            }
+            for namespace, each in sorted(wanted):
+                try:
+                    await self._bring(each, namespace, self._namespace(namespace))
+                except ProviderError as error:
+                    structlog.get_logger().warning("an object cannot be refreshed", what=str(each), reason=str(error))
+
+    async def _asked(self, call: Any) -> bytes:  # noqa: ANN401 - a coroutine of the client
+        """An answer. What says something of an object is raised as it is; all else as ProviderError."""
+        try:
+            answer: bytes = await call
+        except (errors.NotFound, errors.AlreadyExists, errors.Conflict, errors.Forbidden, errors.Invalid):
+            raise
+        except errors.ApiError as error:
+            raise ProviderError(str(error), retry_after=error.retry_after) from error
+        return answer
+
+    def _namespace(self, namespace: str) -> str:
+        return self._spec.namespace or f"{self._spec.namespace_prefix}{namespace}"
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+
+    def _changed(self, uid: str) -> None:
+        remote = self._follower.ours.get(uid)
+        if remote is not None:
+            state = state_of(self._known(uid, remote), remote)
+            for queue in self._listeners:
+                queue.put_nowait(state)
+
+    def _known(self, uid: str, remote: Mapping[str, Any]) -> VirtualPod:
+        """The pod here; after a restart what the one there says of it."""
+        if uid in self._taken:
+            return self._taken[uid]
+        namespace, _, name = (remote["metadata"].get("annotations") or {}).get(ORIGIN, "").partition("/")
+        metadata = {"uid": uid, "namespace": namespace, "name": name}
+        spec = {key: value for key, value in remote["spec"].items() if key != "nodeName"}
+        return VirtualPod(uid, namespace, name, {"metadata": metadata, "spec": spec})
+
+    def _run(self, uid: str, remote: Mapping[str, Any]) -> Run | None:
+        started = started_of(remote)
+        if started is None:
+            return None
+        pod, asked = self._known(uid, remote), _requests(remote["spec"])
+        about = {key: pod.metadata[key] for key in ("labels", "ownerReferences") if pod.metadata.get(key)}
+        cpu, memory = asked.get("cpu", 0), asked.get("memory", 0)
+        return Run(uid, pod.namespace, pod.name, started, ended_of(remote), cpu, memory, object=about)
+
+    async def _where(self, uid: str) -> tuple[str, str]:
+        await self._synced()
+        remote = self._follower.ours.get(uid)
+        if remote is None:
+            raise UnknownPodError(f"no pod {uid}")
+        return remote["metadata"]["namespace"], remote["metadata"]["name"]
+
+    async def _stream(self, uid: str, what: str, query: list[tuple[str, str]]) -> StreamTarget:
+        namespace, name = await self._where(uid)
+        server, headers, tls = await self._there.access()
+        return StreamTarget(f"{server}{PODS.path(namespace, name, what)}?{urlencode(query)}", headers, tls)
+
+
+def _streams(options: ExecOptions) -> list[tuple[str, str]]:
+    flags = {
+        "stdin": options.stdin,
+        "stdout": options.stdout,
+        "stderr": options.stderr and not options.tty,
+        "tty": options.tty,
+    }
+    return [
+        *(("command", word) for word in options.command),
+        *((name, "true") for name, given in flags.items() if given),
+    ]
+
+
+def _requests(spec: Mapping[str, Any]) -> dict[str, int]:
+    return effective_requests(msgspec.convert(spec, PodSpec))
