@@ -169,6 +169,10 @@ def test_while_the_other_cluster_is_away_its_pods_go_on_and_none_is_made_twice(
         eventually(lambda: found(control_plane, "pod", "late", namespace)["spec"].get("nodeName"), "it is bound")
         assert found(control_plane, "pod", "p", namespace)["status"]["phase"] == "Running"
         there.up()
+        import time as t_
+        for _ in range(12):
+            t_.sleep(5)
+            print(t_.time(), found(control_plane, "pod", "late", namespace)["status"], [(e["reason"], e["message"], e.get("count")) for e in items(control_plane, "events", f"--namespace={namespace}")], [ (p["metadata"]["name"], p["status"]) for p in items(there,"pods","-A")], items(there,"nodes")[0]["status"]["conditions"][:1], items(there,"nodes")[0]["spec"])
         eventually(
             lambda: found(control_plane, "pod", "late", namespace)["status"].get("phase") == "Running",
             "the late one runs",

@@ -30,7 +30,7 @@ def pod_status(pod: VirtualPod, state: PodState, *, now: float, host_ip: str) ->
     status: dict[str, Any] = {
         "phase": phase,
         "startTime": before.get("startTime") or timestamp(now if state.created is None else state.created),
-        "hostIP": state.host_ip or host_ip,
+        "hostIP": before.get("hostIP") or state.host_ip or host_ip,  # a merge would add a second one
         "containerStatuses": [_container(spec, found) for spec, found in containers],
         "conditions": _conditions(pod, state, phase, containers, inits, before, now),
         "qosClass": before.get("qosClass") or "BestEffort",

@@ -37,7 +37,6 @@ def state_of(pod: VirtualPod, remote: Mapping[str, Any]) -> PodState:
         created=_moment(remote["metadata"].get("creationTimestamp")),
         sandbox=_moment(sandbox.get("lastTransitionTime")) if sandbox.get("status") == "True" else _began(status),
         ip=status.get("podIP") or "",
-        host_ip=status.get("hostIP") or "",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
         failed=failed,
