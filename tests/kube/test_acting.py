@@ -35,6 +35,7 @@ from neaptide.model.actions import (
     SetNodeResources,
     Suspend,
     Taint,
+    Tolerate,
     Uncordon,
     Untaint,
 )
@@ -234,6 +235,27 @@ def test_a_workload_with_a_protected_pod_is_not_suspended(control_plane: Testbed
     done(control_plane, "annotate", pods()[0], "-n", namespace, "karpenter.sh/do-not-disrupt=true")
     action = Suspend(policy="test", target=Ref("Deployment", "web", namespace), reason=WHY)
     assert acted(control_plane, action) == [("Refused", "DoNotDisrupt")]
+
+
+def test_a_pod_that_waits_is_let_onto_virtual_nodes_once_and_keeps_its_own_tolerations(
+    control_plane: Testbed, namespace: str, nodes: tuple[str, ...]
+) -> None:
+    def letting(name: str) -> Tolerate:
+        target = Ref("Pod", name, namespace)
+        return Tolerate(
+            policy="test", target=target, reason=WHY, key="virtual-kubelet.io/provider", effect="NoSchedule"
+        )
+
+    waits = pod("waits", node="")
+    waits["spec"] |= {"tolerations": [{"key": "own", "operator": "Exists"}], "nodeSelector": {"nobody": "has"}}
+    del waits["spec"]["nodeName"]
+    make(control_plane, waits, pod("bound", node=nodes[0]), namespace=namespace)
+    assert acted(control_plane, letting("waits")) == [("Done", "Test")]
+    assert acted(control_plane, letting("waits")) == [("Refused", "Unchanged")]
+    assert acted(control_plane, letting("bound")) == [("Refused", "Bound")]
+    tolerations = found(control_plane, "pod", "waits", namespace)["spec"]["tolerations"]
+    assert tolerations[0] == {"key": "own", "operator": "Exists"}
+    assert {"key": "virtual-kubelet.io/provider", "operator": "Exists", "effect": "NoSchedule"} in tolerations
 
 
 def test_extended_resources_stand_in_capacity_and_allocatable(control_plane: Testbed, nodes: tuple[str, ...]) -> None:

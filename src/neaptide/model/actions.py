@@ -173,6 +173,17 @@ class Nominate(Action, frozen=True, tag="Nominate"):
         return ()
 
 
+class Tolerate(Action, frozen=True, tag="Tolerate"):
+    """Let a pod that waits onto nodes with a taint: a toleration, which may be added to a pod at any time, and never taken back.
+
+    An empty `value` tolerates every value of the key, an empty `effect` every effect.
+    """
+
+    key: str
+    value: str = ""
+    effect: str = ""
+
+
 FOR_LABEL = "neaptide.io/created-for"
 """On a node that was bought: the name that the plan gave it."""
 
@@ -190,6 +201,7 @@ AnyAction = (
     | DeleteNode
     | Nominate
     | Annotate
+    | Tolerate
 )
 
 

@@ -1,6 +1,7 @@
 """Every policy, in order of precedence: of two that want the same object, the earlier one gets it."""
 
 from neaptide.model.protocols import Policy
+from neaptide.policies.burst import Burst
 from neaptide.policies.consolidation import Consolidation
 from neaptide.policies.elastic_offline import ElasticOffline
 from neaptide.policies.protected import Protected
@@ -12,6 +13,7 @@ from neaptide.policies.time_windows import TimeWindows
 
 POLICIES: tuple[Policy, ...] = (
     Reclaim(),
+    Burst(),
     Provision(),
     Protected(),
     TimeWindows(),

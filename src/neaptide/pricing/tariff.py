@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from neaptide.pricing.billing import Billing, billed_seconds
 
@@ -74,6 +75,15 @@ class Tariff(msgspec.Struct, frozen=True):
             return None
         cpu = self.price_per_vcpu_hour * size.cpu_milli / _MILLI
         return share * (cpu + self.price_per_gib_hour * size.memory_mib / _MIB_PER_GIB)
+
+    def with_prices(self, vcpu_hour: float, gib_hour: float) -> "Tariff":
+        """The same sizes at other prices."""
+        return replace(
+            self,
+            price_per_vcpu_hour=vcpu_hour,
+            price_per_gib_hour=gib_hour,
+            sizes=in_order(self.sizes, vcpu_hour, gib_hour),
+        )
 
     def cost(self, size: Size, ran_seconds: float, *, spot: bool = False) -> float | None:
         """Dollars for a time; None where the price is unknown. Raises ValueError for a time that cannot be."""

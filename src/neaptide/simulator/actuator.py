@@ -22,6 +22,7 @@ from neaptide.model.actions import (
     SetNodeResources,
     Suspend,
     Taint,
+    Tolerate,
     Uncordon,
     Untaint,
 )
@@ -90,6 +91,10 @@ class Actuator:
             case Nominate():
                 refusal = None
                 self._cluster.snapshot.nominate(self._cluster.snapshot.pods.by_key[_key(action.target)], action.node)
+            case Tolerate():
+                refusal = Reason(
+                    "NotPlayed", "the simulator has no virtual nodes; what a month of them costs: simulator/month.py"
+                )
             case _:
                 refusal = None
                 self._change_node(action)

@@ -32,7 +32,7 @@ def selecting(**requirement: object) -> dict[str, Any]:
 
 WRONG_POLICIES: dict[str, tuple[object, str]] = {
     "no policy is named": ({}, "spec.policy: Required value"),
-    "a policy that there is none of": ({"policy": "reclame"}, 'supported values: "reclaim", "timeWindows"'),
+    "a policy that there is none of": ({"policy": "reclame"}, 'supported values: "reclaim"'),
     "a mode that there is none of": (
         {"policy": "reclaim", "mode": "On"},
         'supported values: "Off", "Recommend", "Enforce"',

@@ -11,6 +11,7 @@ from neaptide.kube.acting.nodes import create_node, delete_node
 from neaptide.kube.acting.nominate import nominate
 from neaptide.kube.acting.scale import scale
 from neaptide.kube.acting.switch import resume, suspend
+from neaptide.kube.acting.tolerate import tolerate
 from neaptide.model.actions import (
     Action,
     Annotate,
@@ -24,6 +25,7 @@ from neaptide.model.actions import (
     SetNodeResources,
     Suspend,
     Taint,
+    Tolerate,
     Uncordon,
     Untaint,
 )
@@ -56,5 +58,6 @@ METHODS: dict[type[Action], Method] = {
     CreateNode: Method(create_node, "Bought"),
     Annotate: Method(annotate, "Announced"),
     Nominate: Method(nominate, ""),
+    Tolerate: Method(tolerate, "Bursts"),
     DeleteNode: Method(delete_node, "GivenBack", gone_is_done=True),
 }

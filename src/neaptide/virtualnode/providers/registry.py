@@ -19,7 +19,11 @@ class Entry(NamedTuple):
     function: str
 
 
-PROVIDERS = (Entry("simulated", "neaptide.virtualnode.providers.simulated:make"),)
+PROVIDERS = (
+    Entry("containerd", "neaptide.virtualnode.providers.containerd.provider:make"),
+    Entry("cluster", "neaptide.virtualnode.providers.cluster.provider:make"),
+    Entry("simulated", "neaptide.virtualnode.providers.simulated:make"),
+)
 
 
 def make(name: str, settings: Mapping[str, Any], client: Client) -> PodProvider:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from msgspec import Meta, Struct
 
 from neaptide.kubeapi import errors
 from neaptide.kubeapi.client import Client, Patch
+from neaptide.kubeapi.config import load
 from neaptide.kubeapi.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
 from neaptide.model.objects import Pod, PodSpec
 from neaptide.model.requests import effective_requests
@@ -71,6 +73,7 @@ class ClusterSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
         service_accounts: whether a pod's ServiceAccount is made there, by its name and without rights; else pods run without one.
         refresh_seconds: how often what pods refer to is brought in line with the objects here.
         rate, burst: pods created a second in the long run, and at once.
+        kubeconfig: the file with the other cluster, for the command line; context: which of its contexts.
     """
 
     owner: str = "neaptide"
@@ -80,6 +83,8 @@ class ClusterSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     refresh_seconds: Annotated[float, Meta(gt=0)] = 60.0
     rate: float = 20.0
     burst: int = 100
+    kubeconfig: str = ""
+    context: str = ""
 
 
 class ClusterProvider:
@@ -89,6 +94,7 @@ class ClusterProvider:
         spec: how it is used.
         here: the client of the cluster that pods come from, for what they refer to.
         there: the other cluster's.
+        opens: whether the other client is the provider's own, opened when it is first needed and closed with the provider.
         clock: seconds since the epoch.
     """
 
@@ -96,9 +102,16 @@ class ClusterProvider:
     network: Network = "own"
 
     def __init__(
-        self, spec: ClusterSpec, here: Client, there: Client, *, clock: Callable[[], float] = time.time
+        self,
+        spec: ClusterSpec,
+        here: Client,
+        there: Client,
+        *,
+        opens: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._spec, self._here, self._there, self._clock = spec, here, there, clock
+        self._opens, self._opened = opens, False
         self.rate, self.burst = spec.rate, spec.burst
         self._follower = Follower(there, spec.owner, self._changed)
         self._taken: dict[str, VirtualPod] = {}
@@ -112,7 +125,7 @@ class ClusterProvider:
 
     async def ping(self) -> None:
         """Raises ProviderError where the other API server does not answer, or its objects were never read."""
-        self._begin()
+        await self._begin()
         try:
             await self._there.raw("GET", "/readyz", timeout=5.0)
         except errors.ApiError as error:
@@ -254,16 +267,22 @@ class ClusterProvider:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        if self._opened:
+            self._opened = False
+            await self._there.__aexit__()
 
     # -- the other cluster ---------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
+        if self._opens and not self._opened:
+            self._opened = True
+            await self._there.__aenter__()
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._follower.run()), asyncio.create_task(self._refresh_always())]
 
     async def _synced(self) -> None:
         """Raises ProviderError where the other cluster was never read to the end: it may have pods of ours."""
-        self._begin()
+        await self._begin()
         try:
             async with asyncio.timeout(_SYNC_SECONDS):
                 await self._follower.synced.wait()
@@ -392,7 +411,8 @@ class ClusterProvider:
         pod, asked = self._known(uid, remote), _requests(remote["spec"])
         about = {key: pod.metadata[key] for key in ("labels", "ownerReferences") if pod.metadata.get(key)}
         cpu, memory = asked.get("cpu", 0), asked.get("memory", 0)
-        return Run(uid, pod.namespace, pod.name, started, ended_of(remote), cpu, memory, object=about)
+        node = pod.spec.get("nodeName") or ""
+        return Run(uid, pod.namespace, pod.name, started, ended_of(remote), cpu, memory, object=about, node=node)
 
     async def _where(self, uid: str) -> tuple[str, str]:
         await self._synced()
@@ -405,6 +425,19 @@ class ClusterProvider:
         namespace, name = await self._where(uid)
         server, headers, tls = await self._there.access()
         return StreamTarget(f"{server}{PODS.path(namespace, name, what)}?{urlencode(query)}", headers, tls)
+
+
+def make(settings: Mapping[str, Any], client: Client) -> ClusterProvider:
+    """The provider from its settings. Raises ProviderError or ConfigError for those that it does not accept."""
+    try:
+        spec = msgspec.convert(settings, ClusterSpec)
+    except msgspec.ValidationError as error:
+        fields = ", ".join(field.encode_name for field in msgspec.structs.fields(ClusterSpec))
+        raise ProviderError(f"cluster: {error}; accepted: {fields}") from error
+    if not spec.kubeconfig:
+        raise ProviderError("cluster: kubeconfig is missing; accepted: the path of a kubeconfig with the other cluster")
+    other = load(Path(spec.kubeconfig), spec.context or None)
+    return ClusterProvider(spec, client, Client(other, qps=200, burst=400), opens=True)
 
 
 def _streams(options: ExecOptions) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from neaptide.kubeapi.client import Client
 from neaptide.virtualnode.cri.client import CriError
 from neaptide.virtualnode.provider import (
     Capacity,
@@ -31,7 +32,7 @@ from neaptide.virtualnode.providers.containerd.hosts import HostSpec
 from neaptide.virtualnode.providers.containerd.lifecycle import EXITED, RUNNING, Seen
 from neaptide.virtualnode.providers.containerd.logs import read_log
 from neaptide.virtualnode.providers.containerd.messages import OWNER, UID
-from neaptide.virtualnode.providers.containerd.objects import Objects
+from neaptide.virtualnode.providers.containerd.objects import ApiObjects, Objects
 from neaptide.virtualnode.providers.containerd.refusals import refusal
 from neaptide.virtualnode.providers.containerd.runner import Facts, Runner
 from neaptide.virtualnode.providers.containerd.runtime import Runtime
@@ -394,6 +395,7 @@ class Containerd:
             cpu=asked.get("cpu", 0),
             memory=asked.get("memory", 0),
             object=about,
+            node=runner.pod.spec.get("nodeName") or "",
         )
 
     def _ended_runs(self, host: HostSpec) -> list[Run]:
@@ -424,6 +426,11 @@ def _stats(each: Any) -> ContainerStats:  # noqa: ANN401 - a message
         memory=memory.usage_bytes.value if memory.HasField("usage_bytes") else None,
         working_set=memory.working_set_bytes.value if memory.HasField("working_set_bytes") else None,
     )
+
+
+def make(settings: Mapping[str, Any], client: Client) -> Containerd:
+    """The provider from its settings. Raises ProviderError for those that it does not accept."""
+    return Containerd(settings_of(settings), ApiObjects(client))
 
 
 def settings_of(content: Mapping[str, Any]) -> ContainerdSpec:
