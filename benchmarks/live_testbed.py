@@ -4,6 +4,7 @@ Both share one machine with etcd, the API server, the controller manager and kwo
 """
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -143,7 +144,7 @@ def _budget(name: str) -> dict[str, Any]:
 @contextmanager
 def _testbed() -> Iterator[Testbed]:
     with TemporaryDirectory() as directory:
-        testbed = Testbed(Path(directory) / "testbed")
+        testbed = Testbed(Path(directory) / "testbed", leash=os.getpid())
         try:
             testbed.up()
             sold = [each for each in offerings(shipped()) if each.instance_type in DEFAULT_TYPES]

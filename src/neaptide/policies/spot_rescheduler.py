@@ -3,15 +3,20 @@
 The profiles are spot_rescheduler_classic and spot_rescheduler_default. Here is decided whether it is time for a pass.
 """
 
+import msgspec
 from msgspec.structs import replace
 
 from neaptide.model.actions import Plan
+from neaptide.model.derived import NODES, OBJECTS, PODS
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.spot_rescheduler_classic import classic
 from neaptide.policies.spot_rescheduler_default import PREFER_SPOT, default
 from neaptide.policies.spot_rescheduler_nodes import TAINT, labelled
 from neaptide.policies.spot_rescheduler_spec import NAME, SpotReschedulerMemory, SpotReschedulerSpec
+
+_LOOK_AGAIN_SECONDS = 300.0
+"""Pods grow old enough to be moved, holds end: a cluster that has not changed is looked at again after that time."""
 
 
 class SpotRescheduler:
@@ -34,9 +39,28 @@ class SpotRescheduler:
             return Plan(NAME), memory
         if memory == SpotReschedulerMemory(memory.passed) and not _concerns(snapshot, spec):
             return Plan(NAME), replace(memory, passed=now)
-        profile = classic if spec.profile == "classic" else default
-        plan, after = profile(snapshot, spec, memory, now, covers)
+        if spec.profile == "classic":
+            plan, after = classic(snapshot, spec, memory, now, covers)
+        else:
+            plan, after = _unless_seen(snapshot, spec, memory, now, covers)
         return plan, replace(after, passed=now)
+
+
+def _unless_seen(
+    snapshot: ClusterSnapshot, spec: SpotReschedulerSpec, memory: SpotReschedulerMemory, now: float, covers: Covers
+) -> tuple[Plan, SpotReschedulerMemory]:
+    """A pass of the default profile. One that found nothing to do is not made again until something has changed, or time has passed."""
+    if covers is not everything:
+        return default(snapshot, spec, memory, now, covers)
+    noticed = [each.node for each in snapshot.interruptions]
+    state = msgspec.msgpack.encode((spec, replace(memory, passed=None), noticed, now // _LOOK_AGAIN_SECONDS))
+    idle: list[tuple[Plan, SpotReschedulerMemory]] = snapshot.derived.of((NAME, state), (NODES, PODS, OBJECTS), list)
+    if idle:
+        return idle[0]
+    plan, after = default(snapshot, spec, memory, now, covers)
+    if not plan.actions and not plan.later:
+        idle.append((plan, after))
+    return plan, after
 
 
 def _concerns(snapshot: ClusterSnapshot, spec: SpotReschedulerSpec) -> bool:

@@ -89,6 +89,7 @@ class _Pass:
         self.later: list[AnyAction] = []
         self._snapshot, self._spec, self._now, self._covers = snapshot, spec, now, covers
         self._labelled = labelled(snapshot, spec)
+        self._noticed = {each.node for each in snapshot.interruptions if each.notice == "Interruption"}
         self._usable = usable(snapshot, self._labelled)
         self._going = draining(snapshot, covers)
         self._leaving = np.zeros(snapshot.nodes.rows, dtype=np.bool_)
@@ -124,6 +125,8 @@ class _Pass:
         return after
 
     def _is_interrupted(self, node: int) -> bool:
+        if self._snapshot.nodes.names[node] in self._noticed:
+            return True
         return any(taint.key.startswith(_INTERRUPTED) for taint in self._snapshot.node_taints(node))
 
     def _avoided(self) -> Bools:
