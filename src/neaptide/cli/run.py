@@ -13,7 +13,7 @@ from neaptide.cli.connection import DEFAULT, Connection
 from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, UsageError, unacceptable
 from neaptide.cli.listening import DEFAULT_JOURNAL, DEFAULT_WEBHOOK, JournalFlags, WebhookFlags, address
-from neaptide.cli.providing import DEFAULT_PROVIDER, ProviderFlags
+from neaptide.cli.providing import DEFAULT_NOTICES, DEFAULT_PROVIDER, NoticeFlags, ProviderFlags
 from neaptide.cli.scheduling import DEFAULT_SCHEDULER, SchedulerFlags
 from neaptide.cli.settings import settings
 from neaptide.kube.controller import Controller, Options
@@ -69,6 +69,7 @@ def run(
     lease: Annotated[LeaseFlags, Parameter(name="*")] = _DEFAULT_LEASE,
     prices: str | None = None,
     provider: Annotated[ProviderFlags, Parameter(name="*")] = DEFAULT_PROVIDER,
+    notices: Annotated[NoticeFlags, Parameter(name="*")] = DEFAULT_NOTICES,
     prometheus: str = "",
     policies: Annotated[PolicyFlags, Parameter(name="*")] = _DEFAULT_POLICIES,
     dry_run: bool = False,
@@ -87,6 +88,7 @@ def run(
         lease: which replica is the one that acts.
         prices: a price catalogue, until there are PriceCatalogue objects; by default the package's public list prices.
         provider: who sells nodes; without one, none are bought or given back.
+        notices: where others say that a node ends.
         prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
         policies: named here, in place of Policy objects.
         dry_run: ask the API server for everything, and have it change nothing.
@@ -114,6 +116,8 @@ def run(
         admission_policies=admission_policies,
         scheduling=scheduling,
         providing=provider.providing(catalogue),
+        notices_file=notices.notices,
+        notices_listen=notices.endpoint(),
         qps=100.0 if not provider.provider else 300.0,  # nodes come by the hundred, and pods by the thousand
     )
     if scheduling is None or only != "scheduler":

@@ -26,6 +26,7 @@ from neaptide.kube.journal_server import serve as serve_journal
 from neaptide.kube.leader import Leader, NoLongerLeadingError, Writers
 from neaptide.kube.memory import MemoryStore
 from neaptide.kube.metrics import Metrics
+from neaptide.kube.notices import Notices
 from neaptide.kube.plans import Plans
 from neaptide.kube.providers.registry import Provider, Providing
 from neaptide.kube.scheduler.opening import Scheduling, opened
@@ -66,6 +67,8 @@ class Options(Struct, frozen=True, kw_only=True):
         webhook: where new pods are asked about; None asks about none.
         admission_policies: whether what CEL can say of Policies for new pods is written as MutatingAdmissionPolicies.
         providing: who sells nodes; None for nobody.
+        notices_file: to which others append what they know of nodes that end.
+        notices_listen: host, port and bearer token of an endpoint for the same.
         qps: requests per second.
         scheduling: which pods to schedule beside the loop, and how; None for none.
     """
@@ -85,6 +88,8 @@ class Options(Struct, frozen=True, kw_only=True):
     webhook: Place | None = None
     admission_policies: bool = False
     providing: Providing | None = None
+    notices_file: Path | None = None
+    notices_listen: tuple[str, int, str] | None = None
     qps: float = 100.0
     scheduling: Scheduling | None = None
 
@@ -97,6 +102,7 @@ class Controller:
         self._identity = options.identity or this_process()
         self._log = structlog.get_logger()
         self._metrics, self._spot_metrics = Metrics(), SpotMetrics()
+        self._notices = Notices()
         self._stopping, self._wake = asyncio.Event(), asyncio.Event()
         self._actuator: Actuator | None = None
         self._world: World | None = None
@@ -156,6 +162,11 @@ class Controller:
             self._spot_metrics.watch(world.cache, lambda: configuration.chosen(time.time()).settings)
             self._metrics.registry.register(self._spot_metrics)
             running = [world.lasting(), election.run(), events.run(), *configuration.streams()]
+            if options.notices_file is not None:
+                running.append(self._notices.follow(options.notices_file))
+            if options.notices_listen is not None:
+                listening = await self._notices.serve(*options.notices_listen)
+                stack.push_async_callback(listening.cleanup)
             if provider is not None:
                 running.append(Arrivals(world.cache, self._wake.set).run())
             if options.webhook is not None or options.admission_policies:
@@ -225,7 +236,7 @@ class Controller:
         while not self._stopping.is_set():
             world = World(
                 client, actuator=self._actuator, namespace=self._cluster.namespace,
-                prometheus=self._options.prometheus, catalogue=self._options.catalogue, market=provider,
+                prometheus=self._options.prometheus, catalogue=self._options.catalogue, market=provider, notices=self._notices,
             )  # fmt: skip
             try:
                 return await stack.enter_async_context(world)

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from neaptide.kube.actuator import Actuator
 from neaptide.kube.cache import Cache
+from neaptide.kube.notices import Notices
 from neaptide.kube.streams import choose, follow
 from neaptide.kube.usage.agents import Agents
 from neaptide.kube.usage.kubelet import Kubelets
@@ -25,6 +26,7 @@ from neaptide.kubeapi.discovery import allowed
 from neaptide.kubeapi.resources import NODES
 from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.actions import AnyAction, Outcome, Ref
+from neaptide.model.cloud import Stock, offering_of
 from neaptide.model.problems import LeftOut
 from neaptide.model.protocols import Market
 from neaptide.model.snapshot import ClusterSnapshot
@@ -47,6 +49,7 @@ class World:
         prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
         catalogue: what nodes cost; the public list prices by default.
         market: who sells nodes; without one, none can be bought.
+        notices: what others say of nodes that end.
         clock: seconds since the epoch.
 
     Attributes:
@@ -63,6 +66,7 @@ class World:
         prometheus: str = "",
         catalogue: Catalogue | None = None,
         market: Market | None = None,
+        notices: Notices | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = Cache(())
@@ -70,6 +74,8 @@ class World:
         self._client, self._actuator, self._namespace, self._prometheus = client, actuator, namespace, prometheus
         self._catalogue = shipped() if catalogue is None else catalogue
         self._clock, self._market = clock, market
+        self._notices = Notices() if notices is None else notices
+        self._avoided, self._interrupted = Stock(), set[str]()
         self._all_prices_due = True
         self._applied, self._applied_at = self.meter.readings, -MAX_AGE
         self._misprized: dict[str, LeftOut] = {}
@@ -152,10 +158,7 @@ class World:
         snapshot = self.cache.snapshot
         self._measured(snapshot, self._clock())
         self._price(snapshot)
-        if self._market is not None:
-            snapshot.offerings, snapshot.coming = self._market.offerings(), self._market.coming()
-            notices = self._market.interruptions()
-            snapshot.interruptions = [each for each in notices if each.node in snapshot.nodes.by_name]
+        self._ask_market(snapshot)
         return snapshot
 
     def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:
@@ -171,6 +174,21 @@ class World:
         return self.cache.disruptions.take()
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _ask_market(self, snapshot: ClusterSnapshot) -> None:
+        """What is on sale, on its way, and about to end; what was just taken back is not bought again for a while."""
+        notices, known, now = list(self._notices.current()), snapshot.nodes.by_name, self._clock()
+        self._notices.forget([each.node for each in notices if each.node not in known])
+        if self._market is not None:
+            notices += self._market.interruptions()
+            snapshot.coming = self._market.coming()
+        snapshot.interruptions = [each for each in notices if each.node in known]
+        for each in snapshot.interruptions:
+            if each.notice == "Interruption" and each.node not in self._interrupted:
+                self._avoided.ran_out(offering_of(snapshot.node_labels(known[each.node])), now)
+        self._interrupted = {each.node for each in snapshot.interruptions}
+        if self._market is not None:
+            snapshot.offerings = self._avoided.available(self._market.offerings(), now)
 
     async def _measure(self) -> None:
         await self.synced()  # who is asked depends on which nodes there are

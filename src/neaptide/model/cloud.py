@@ -1,6 +1,6 @@
 """What a cloud says besides what it sells: that it has none, what it has begun to make, and what it takes back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -95,6 +95,12 @@ class Stock:
         """Those that may be asked for now."""
         self._until = {kind: until for kind, until in self._until.items() if until > now}
         return [each for each in offerings if _kind(each) not in self._until]
+
+
+def offering_of(labels: Mapping[str, str]) -> Offering:
+    """The kind of offering that a node (its labels) is."""
+    kind, zone = labels.get("node.kubernetes.io/instance-type", ""), labels.get("topology.kubernetes.io/zone", "")
+    return Offering(kind, labels.get("karpenter.sh/capacity-type", ""), zone, None, {})
 
 
 def no_more(offering: Offering) -> str:

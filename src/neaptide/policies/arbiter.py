@@ -164,12 +164,12 @@ class _Case:
             return protected
         if self.now - snapshot.pods.started[pod] < budgets.minimum_stay_seconds and not action.forced:
             return Reason("JustStarted", f"it started less than {budgets.minimum_stay_seconds:.0f} s ago")
+        if action.forced:  # its node goes in any case: only PodDisruptionBudgets are left to keep
+            return None if action.past_budgets else self._disruption_budget(action)
         if self.evictions >= budgets.evictions_per_cycle:
             return Reason("BudgetOfCycle", f"{self.evictions} evictions are planned in this cycle")
         if self.by_node[action.node] >= budgets.evictions_per_node:
             return Reason("BudgetOfNode", f"{self.by_node[action.node]} evictions are planned on {action.node}")
-        if action.past_budgets:
-            return None
         return self._workload_budget(action, pod) or self._disruption_budget(action)
 
     def _deletion(self, action: DeleteNode) -> Reason | None:

@@ -65,7 +65,9 @@ class Provision:
             declined = [Declined(snapshot.pod_ref(pod), _NO_KIND) for pod in known if pod is not None]
             return Plan(NAME, declined=tuple(declined)), memory
         purchase = purchases(snapshot, pods.tolist(), spec, now)
-        orders = [_order(article, number, len(purchase.bought), now) for number, article in enumerate(purchase.bought)]
+        orders = [
+            order_of(article, number, len(purchase.bought), now) for number, article in enumerate(purchase.bought)
+        ]
         actions: list[AnyAction] = []
         if spec.nominate:  # before the nodes come, so that no other pod is there first
             actions += [_nomination(snapshot, pod, orders[place]) for pod, place in purchase.meant.items()]
@@ -198,7 +200,8 @@ def _within_limits(has: dict[str, int], pool: NodePool, found: Sequence[Article]
     return kept
 
 
-def _order(article: Article, number: int, of: int, now: float) -> CreateNode:
+def order_of(article: Article, number: int, of: int, now: float) -> CreateNode:
+    """The purchase of an article, the first of so many having the number 0."""
     offering, pool = article.offering, article.pool
     why = f"{offering.capacity_type} {offering.instance_type} {offering.zone}, node {number + 1} of {of}, for pods that wait"
     return CreateNode(
