@@ -46,7 +46,7 @@ def nodes_of(bed: Testbed, namespace: str) -> dict[str, str]:
     return {name: each["spec"].get("nodeName", "") for name, each in pods(bed, namespace).items()}
 
 
-def bound(bed: Testbed, namespace: str, wanted: int, *, within: float = 40.0) -> dict[str, str]:
+def bound(bed: Testbed, namespace: str, wanted: int, *, within: float = 180.0) -> dict[str, str]:
     """Wait until so many pods are bound; all pods with their nodes."""
     eventually(lambda: sum(map(bool, nodes_of(bed, namespace).values())) >= wanted, within=within)
     return nodes_of(bed, namespace)
