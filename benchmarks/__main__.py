@@ -34,6 +34,8 @@ MODULES = (
     "live_testbed",
     "consolidation",
     "predictor",
+    "interference",
+    "colocation_week",
 )
 PEERS = ("scheduler_peer", "colocation", "provision", "consolidation_peer")
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
