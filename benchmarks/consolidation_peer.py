@@ -106,19 +106,19 @@ def filled(found: Bed, *, consolidates: bool) -> None:
         found.until_running(PODS)
 
 
-def watched(found: Bed, seconds: float, *, settled: float = 25.0) -> list[Sample]:
-    """A sample a second, until `seconds` are over or nothing has changed for `settled` seconds."""
+def watched(found: Bed, seconds: float, *, settled: float = 45.0) -> list[Sample]:
+    """A sample a second, until `seconds` are over or, once something has changed, nothing has for `settled` seconds."""
     samples: list[Sample] = []
     first = {each["metadata"]["uid"] for each in found.pods()}
     seen: set[str] = set(first)
     began = changed = time.monotonic()
-    while time.monotonic() - began < seconds and time.monotonic() - changed < settled:
+    while time.monotonic() - began < seconds and (changed == began or time.monotonic() - changed < settled):
         at = time.monotonic()
         nodes, pods = found.items(_NODES), found.pods()
         seen |= {each["metadata"]["uid"] for each in pods}
         money = round(sum(market.price(each) for each in nodes), 4)
         sample = Sample(at - began, money, len(nodes), sum(map(_runs, pods)), len(seen) - len(first))
-        if not samples or samples[-1][1:] != sample[1:]:
+        if samples and samples[-1][1:] != sample[1:]:
             changed = at
         samples.append(sample)
         time.sleep(max(0.0, 1.0 - (time.monotonic() - at)))

@@ -22,6 +22,8 @@ _OTHERS = (
 )
 _SCALE_DOWN_DISABLED = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 _CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+_OVERDUE = 300.0
+"""Seconds after its deletion was due, grace period included, for which a pod may still be there."""
 
 
 class Candidate(NamedTuple):
@@ -67,6 +69,13 @@ def marked(snapshot: ClusterSnapshot, key: str = TAINT) -> list[int]:
 def _candidate(snapshot: ClusterSnapshot, node: int, rules: _Rules) -> Candidate:
     objection = _objection_to_node(snapshot, node, rules)
     pods = [pod for pod in snapshot.pods_on(node) if rules.moves[pod]]
+    if objection is None:
+        overdue = next(
+            (pod for pod in snapshot.pods_on(node) if rules.now - snapshot.pods.deleted[pod] > _OVERDUE), None
+        )
+        if overdue is not None:
+            name = snapshot.pods.keys[overdue]
+            objection = Reason("StuckPod", f"{name} has not ended {_OVERDUE:.0f} s after its time was up")
     if objection is None:
         objections = (_objection_to_pod(snapshot, pod, rules) for pod in pods)
         objection = next((each for each in objections if each is not None), None)
