@@ -78,7 +78,7 @@ def test_a_budget_that_opens_again_lets_the_drain_go_on() -> None:
 
 
 def test_a_pod_that_never_terminates_keeps_its_node_which_is_given_back_to_all_in_the_end() -> None:
-    world = Cluster(two_nodes(), timeoutSeconds=600)
+    world = Cluster(two_nodes(extra=(pod("held", node="a", cpu="10m", annotations=HELD),)), timeoutSeconds=600)
     world.cycle()
     plan = world.plan()
     assert [type(action) for action in plan.actions] == [Evict]
