@@ -59,12 +59,12 @@ def _service(number: int, replicas: int, cpu: int) -> dict[str, Any]:
 def _job(number: int, *, colocated: bool) -> dict[str, Any]:
     return {
         "name": f"job-{number}",
-        "tier": "batch" if colocated else "free",
-        "per_hour": 0.04 * NODES / 10,
+        "tier": "batch" if colocated else "prod",
+        "per_hour": 0.07 * NODES / JOB_KINDS,
         "parallelism": PODS_PER_JOB,
-        "cpu": 2,
-        "memory": "4Gi",
-        "duration": 3600 + 600 * number,
+        "cpu": 8,
+        "memory": "8Gi",
+        "duration": 7200 + 1600 * number,
     }
 
 

@@ -11,7 +11,7 @@ from neaptide.agent.evictions import Evictions
 from neaptide.agent.features import Feature, cpu_manager_policy, features
 from neaptide.agent.files import Files
 from neaptide.agent.glance import Glance
-from neaptide.agent.groups import Groups
+from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.originals import Originals
 from neaptide.agent.pods import NodePods, Pod, reading
 from neaptide.agent.pressure import Pressure, Pressures
@@ -59,6 +59,7 @@ class Agent:
         dry_run: write nothing, and say what would be written.
 
     Attributes:
+        adders: say what else files shall be; what they say of a file prevails over the rules.
         watchers: are told what each round saw.
 
     Raises:
@@ -91,6 +92,7 @@ class Agent:
         self._glance = Glance(self._groups)
         self._pressures = Pressures(found, self._files)
         self.watchers: list[Watcher] = []
+        self.adders: list[Callable[[float, Look, Groups], Wanted]] = []
         if self._rules.missing_disks:
             say(f"disk.devices: {', '.join(self._rules.missing_disks)} are not there; the others are limited")
         for line in self._originals.corrupt:
@@ -125,7 +127,10 @@ class Agent:
         there = [self._node_pod(group) for group in groups]
         look = Look(there, use, capacity, self._readings.memory(), self._pods.by_uid, self._pressure(there, now))
         try:
-            self._told(self._reconciler.settle(self._rules.wanted(look)))
+            wanted = self._rules.wanted(look)
+            for adder in self.adders:
+                wanted |= adder(now, look, self._groups)
+            self._told(self._reconciler.settle(wanted))
         except OSError as error:
             self._once("originals", f"nothing is written, since what was there cannot be stored: {error}")
         if self._rules.news:

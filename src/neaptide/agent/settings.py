@@ -10,6 +10,7 @@ from neaptide.noderules.cpu_evict import CpuEvictSettings
 from neaptide.noderules.cpu_suppress import SuppressSettings
 from neaptide.noderules.disk import DiskSettings
 from neaptide.noderules.group_priority import PrioritySettings
+from neaptide.noderules.interference import InterferenceSettings
 from neaptide.noderules.memory_evict import MemoryEvictSettings
 from neaptide.noderules.memory_qos import MemoryQosSettings
 
@@ -34,6 +35,7 @@ class Settings(NamedTuple):
     cpu_burst: BurstSettings | None = None
     memory_qos: MemoryQosSettings | None = None
     disk: DiskSettings | None = None
+    interference: InterferenceSettings | None = None
     cpu_binding: BindingSettings | None = BindingSettings()
     reserved_cpu: int = 0
 
@@ -46,6 +48,7 @@ _RULES: dict[str, type[Any]] = {
     "cpu_burst": BurstSettings,
     "memory_qos": MemoryQosSettings,
     "disk": DiskSettings,
+    "interference": InterferenceSettings,
     "cpu_binding": BindingSettings,
 }
 _CHOICES = {

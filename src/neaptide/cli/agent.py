@@ -15,6 +15,7 @@ from msgspec import yaml
 from neaptide.agent import topology
 from neaptide.agent.agent import Agent, Place
 from neaptide.agent.evictions import Evictions
+from neaptide.agent.interference import Interference
 from neaptide.agent.layout import LayoutError
 from neaptide.agent.node_metric import NodeReport, Reporting
 from neaptide.agent.pods import NodePods
@@ -102,7 +103,11 @@ async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, pac
                 _say(str(feature))
             if not dry_run:
                 telling.append(asyncio.ensure_future(report_topology(client, node, topology.cpus(place.sysfs), _say)))
-            await _until_signalled(pods, client, node, keeper, pace)
+            watch = None
+            if chosen.interference is not None:
+                watch = Interference(chosen.interference, evictions, _say, place.proc)
+                keeper.adders.append(watch.wanted)
+            await _until_signalled(pods, client, node, keeper, pace, watch)
         finally:
             for task in telling:
                 task.cancel()
@@ -113,7 +118,9 @@ async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, pac
             keeper.close()
 
 
-async def _until_signalled(pods: NodePods, client: Client, node: str, keeper: Agent, pace: _Pace) -> None:
+async def _until_signalled(
+    pods: NodePods, client: Client, node: str, keeper: Agent, pace: _Pace, watch: Interference | None
+) -> None:
     signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled.set)
@@ -123,7 +130,8 @@ async def _until_signalled(pods: NodePods, client: Client, node: str, keeper: Ag
         keeper.run(pace.interval),
     ]
     if pace.report:
-        report = NodeReport(node, Reporting(pace.report, max(300.0, pace.report)), _say)
+        reporting = Reporting(pace.report, max(300.0, pace.report))
+        report = NodeReport(node, reporting, _say, extensions=lambda uid: watch.extension(uid) if watch else {})
         keeper.watchers.append(report.see)
         running.append(report.run(client))
     tasks = [asyncio.ensure_future(each) for each in running]

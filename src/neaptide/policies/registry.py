@@ -4,6 +4,7 @@ from neaptide.model.protocols import Policy
 from neaptide.policies.burst import Burst
 from neaptide.policies.consolidation import Consolidation
 from neaptide.policies.elastic_offline import ElasticOffline
+from neaptide.policies.interference import Interference
 from neaptide.policies.interruption import Interruption
 from neaptide.policies.protected import Protected
 from neaptide.policies.provision import Provision
@@ -25,4 +26,5 @@ POLICIES: tuple[Policy, ...] = (
     SpotRescheduler(),
     Consolidation(),
     Relieve(),
+    Interference(),
 )

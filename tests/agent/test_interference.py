@@ -1,0 +1,85 @@
+"""The agent on a node where a service suffers: the culprit is held back, then evicted, and let go again; the NodeMetric says so."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.agent.trees import Node, Shape
+
+from neaptide.agent.evictions import Evictions
+from neaptide.agent.interference import FINDINGS, Interference
+from neaptide.agent.settings import Settings, SettingsError, settings
+from neaptide.noderules.interference import InterferenceSettings, Step
+
+RULE = InterferenceSettings(patience_seconds=20, calm_seconds=30)
+LS, BE = {"koordinator.sh/qosClass": "LS"}, {"koordinator.sh/qosClass": "BE"}
+both_versions = pytest.mark.parametrize("shape", [Shape(1, systemd=False), Shape(2, systemd=True)], ids=["v1", "v2"])
+
+
+class Scene:
+    """A service whose one process waits for a CPU as long as a test says, and two pods that give way."""
+
+    def __init__(self, directory: Path, shape: Shape) -> None:
+        self.node = Node(directory, shape)
+        self.service = self.node.pod("web", "burstable", labels=LS)
+        self.job, self.other = self.node.pod("job", labels=BE), self.node.pod("other", labels=BE)
+        self.agent = self.node.agent(Settings(cpu_suppress=None, group_priority=None))
+        self.said: list[str] = []
+        evictions = Evictions(None, self.said.append, lambda: self.node.now)
+        self.rule = Interference(RULE, evictions, self.said.append, str(self.node.proc))
+        self.agent.adders.append(self.rule.wanted)
+        self._waited = 0.0
+        procs = Path(self.node.layout.directory(self.service), "cgroup.procs")
+        procs.write_text("17\n")
+        (self.node.proc / "17").mkdir()
+
+    def second(self, wait: float, **used: float) -> None:
+        """A second, in which the service waits for so much of it."""
+        self._waited += wait
+        (self.node.proc / "17/schedstat").write_text(f"0 {round(self._waited * 1e9)} 0\n")
+        self.node.use(self.agent, **{"web": 500.0, **used})
+
+
+@both_versions
+def test_the_culprit_is_held_back_then_evicted_and_its_limit_goes_when_all_is_calm(
+    tmp_path: Path, shape: Shape
+) -> None:
+    scene = Scene(tmp_path, shape)
+    for _ in range(150):
+        scene.second(0.01, job=0.0, other=700.0)
+    assert scene.rule.extension("web") == {}
+    for at in range(32):
+        scene.second(0.6 if at >= 2 else 0.01, job=1500.0 if at >= 2 else 0.0, other=700.0)
+    quota = scene.node.quota(scene.job)
+    assert 0 < quota <= 0.25 * 150_000 + 1
+    assert scene.node.quota(scene.other) == -1
+    finding: Any = scene.rule.extension("web")[FINDINGS]
+    assert (finding["step"], finding["culprit"]) == ("SUPPRESS", "default/pod-job")
+    assert "time waited for a CPU, percent" in finding["evidence"]
+    for _ in range(45):
+        scene.second(0.6, job=1500.0, other=700.0)
+    assert any("would evict default/pod-job: default/pod-web suffers" in line for line in scene.said)
+    for _ in range(150):
+        scene.second(0.01, job=0.0, other=700.0)
+    assert scene.node.quota(scene.job) == -1
+    assert scene.rule.extension("web") == {}
+    scene.agent.close()
+
+
+def test_a_service_whose_wait_nobody_can_tell_is_no_victim(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Shape(1, systemd=False))
+    Path(scene.node.layout.directory(scene.service), "cgroup.procs").write_text("18\n")
+    for _ in range(60):
+        scene.second(0.9, job=1500.0, other=1.0)
+    assert scene.rule.extension("web") == {}
+    assert scene.said == []
+    scene.agent.close()
+
+
+def test_the_rule_is_a_setting_and_off_by_default() -> None:
+    assert Settings().interference is None
+    found = settings({"interference": {"confidence": 0.7, "last": 1}}).interference
+    assert found is not None
+    assert (found.confidence, found.last) == (0.7, Step.SUPPRESS)
+    with pytest.raises(SettingsError, match=r"interference\.last"):
+        settings({"interference": {"last": 9}})
