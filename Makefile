@@ -29,6 +29,9 @@ demo: setup ## a mixed day on real data: three set-ups, a table and a report
 demo-colocation: setup testbed ## a service beside offline jobs on one real node, with and without the agent (as root, two CPUs)
 	@$(BIN)/neaptide testbed colocation
 
+demo-virtual: setup testbed ## as root: a job larger than its cluster starts on a virtual node, and is paid by the second
+	@$(BIN)/neaptide demo-virtual
+
 test: setup check ## what `check` does; pytest lists what was skipped and why
 
 check: setup lint types layers testbed ## ruff, mypy --strict, import-linter, tests

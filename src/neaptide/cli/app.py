@@ -28,6 +28,12 @@ COMMANDS = (
         ("neaptide demo", "neaptide demo --short --directory /tmp/demo", "neaptide demo --seed 2 --picture demo.svg"),
     ),
     Command(
+        "demo-virtual",
+        "neaptide.cli.demo_virtual:demo_virtual",
+        "Play on a testbed: a job larger than the cluster starts on a virtual node. Wants root and containerd.",
+        ("neaptide demo-virtual",),
+    ),
+    Command(
         "plan",
         "neaptide.cli.plan:plan",
         "Show what the policies would do with a cluster, and what that saves. Changes nothing.",

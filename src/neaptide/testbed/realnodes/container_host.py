@@ -103,6 +103,13 @@ class ContainerHost:
         if found.returncode:
             raise TestbedError(f"containerd does not take {image.name}: {found.stderr.strip()}")
 
+    def mirror(self, registry: str, url: str) -> None:
+        """Have containerd ask another server in the place of a registry, as `docker.io`."""
+        folder = self._machine.inside(f"{settings.REGISTRIES}/{registry}")
+        folder.mkdir(parents=True, exist_ok=True)
+        told = f'server = "{url}"\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n'
+        (folder / "hosts.toml").write_text(told)
+
     def down(self) -> None:
         """Take all of it away."""
         self._machine.end()

@@ -13,6 +13,8 @@ from neaptide.testbed.realnodes.network import Subnet, address
 KUBELET_PORT = 10250
 KUBELET_HEALTH_PORT = 10248
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+REGISTRIES = "/run/certs.d"
+"""Where containerd looks for who stands in for a registry, each in a folder of its name."""
 
 LABEL = "neaptide.io/real-node"
 
@@ -51,6 +53,8 @@ oom_score = 0
   sandbox_image = "{PAUSE.name}"
   disable_apparmor = true
   restrict_oom_score_adj = {json.dumps(not host.may_lower_oom_score)}
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{REGISTRIES}"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{host.plugins}"
     conf_dir = "/run/cni"

@@ -1,0 +1,1 @@
+"""Scenes that are played on a testbed, for people who want to see it work."""
