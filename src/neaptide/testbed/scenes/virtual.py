@@ -48,7 +48,10 @@ def play(directory: Path, say: Say) -> str:
     testbed = Testbed(directory / "cluster", leash=os.getpid())
     try:
         testbed.up()
-        add_nodes(testbed.site, [fake_node(f"node-{each}", {}, {"cpu": "4", "memory": "8Gi", "pods": "110"}) for each in (1, 2)])
+        add_nodes(
+            testbed.site,
+            [fake_node(f"node-{each}", {}, {"cpu": "4", "memory": "8Gi", "pods": "110"}) for each in (1, 2)],
+        )
         with Registry(PERL) as registry, ContainerHost(directory / "host") as host:
             host.mirror("docker.io", registry.url)
             with _virtual_node(testbed, host, directory, say):
@@ -65,10 +68,15 @@ def _story(testbed: Testbed, directory: Path, say: Say) -> str:
             raise TestbedError(f"kubectl {' '.join(arguments)}: {found.stderr.strip()}")
         return found.stdout
 
-    kubectl("get", "nodes", "-o", "custom-columns=NAME:.metadata.name,CPU:.status.capacity.cpu,MEMORY:.status.capacity.memory")
+    kubectl(
+        "get",
+        "nodes",
+        "-o",
+        "custom-columns=NAME:.metadata.name,CPU:.status.capacity.cpu,MEMORY:.status.capacity.memory",
+    )
     kubectl("create", "namespace", NAMESPACE)
     kubectl("label", "namespace", NAMESPACE, "virtual-node-affinity-injection=enabled")
-    _await(testbed, "serviceaccount", "default", lambda found: bool(found))
+    _await(testbed, "serviceaccount", "default", bool)
     say(f"$ cat pi.yaml\n{MANIFEST.read_text(encoding='utf-8')}")
     kubectl("apply", "--namespace", NAMESPACE, "-f", str(MANIFEST))
     kubectl("wait", "--namespace", NAMESPACE, "--for=condition=Complete", f"job/{JOB}", f"--timeout={_WITHIN:.0f}s")
@@ -76,7 +84,10 @@ def _story(testbed: Testbed, directory: Path, say: Say) -> str:
     kubectl("describe", "pods", "--namespace", NAMESPACE, "-l", f"job-name={JOB}")
     digits = kubectl("logs", "--namespace", NAMESPACE, f"job/{JOB}")
     kubectl("delete", "--namespace", NAMESPACE, f"job/{JOB}")
-    say("$ neaptide bill --ledger ledger --by workload\n" + _neaptide("bill", "--ledger", directory / "ledger", "--by", "workload"))
+    say(
+        "$ neaptide bill --ledger ledger --by workload\n"
+        + _neaptide("bill", "--ledger", directory / "ledger", "--by", "workload")
+    )
     return digits
 
 
@@ -92,16 +103,26 @@ def _await(testbed: Testbed, kind: str, name: str, holds: Callable[[str], bool])
 @contextmanager
 def _virtual_node(testbed: Testbed, host: ContainerHost, directory: Path, say: Say) -> Iterator[None]:
     """`neaptide virtual-node` as a process of its own."""
-    pool = {"name": "host-1", "endpoint": host.endpoint, "root": str(host.root), "cgroupParent": host.cgroup_parent, **_SOLD}
+    pool = {
+        "name": "host-1",
+        "endpoint": host.endpoint,
+        "root": str(host.root),
+        "cgroupParent": host.cgroup_parent,
+        **_SOLD,
+    }
     settings = directory / "hosts.yaml"
     settings.write_text(json.dumps({"hosts": [pool]}))
     flags = ("--name", NODE, "--provider", "containerd", "--settings", "hosts.yaml", "--ledger", "ledger")
     say(f"$ neaptide virtual-node {' '.join(flags)} &")
-    command = _command("virtual-node", *flags, "--kubeconfig", testbed.kubeconfig, "--address", "127.0.0.1", "--port", 0)
+    command = _command(
+        "virtual-node", *flags, "--kubeconfig", testbed.kubeconfig, "--address", "127.0.0.1", "--port", 0
+    )
     with subprocess.Popen(command, cwd=directory, env=os.environ) as process:
         try:
             due = time.monotonic() + _WITHIN
-            while testbed.kubectl(["get", "node", NODE, "-o", "jsonpath={.status.capacity.cpu}"]).stdout != _SOLD["cpu"]:
+            while (
+                testbed.kubectl(["get", "node", NODE, "-o", "jsonpath={.status.capacity.cpu}"]).stdout != _SOLD["cpu"]
+            ):
                 if process.poll() is not None or time.monotonic() > due:
                     raise TestbedError("the virtual node did not come up")
                 time.sleep(_PAUSE)
