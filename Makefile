@@ -67,7 +67,7 @@ bench-peers: setup testbed ## figures beside real peers, minutes each: FIGURE, N
 system-deps: ## with apt, as root: what some tests want besides (chromium, prometheus, what real nodes and virtual machines are made of)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core prometheus \
-	  containerd runc containernetworking-plugins busybox-static iproute2 qemu-system-x86 linux-image-amd64 cpio
+	  containerd runc containernetworking-plugins busybox-static iproute2 libmath-bigint-perl qemu-system-x86 linux-image-amd64 cpio
 
 lock: ## resolve requirements/*.in again into hashed pins (wants uv)
 	for name in runtime build dev; do \
