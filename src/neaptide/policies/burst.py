@@ -16,7 +16,7 @@ from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.burst_costs import Choice, Decision, decide, pays_home
 from neaptide.policies.burst_memory import BurstMemory, Purse, Seen, accrued, purse
-from neaptide.policies.burst_rooms import KEY, Rooms
+from neaptide.policies.burst_rooms import KEY, Rooms, usable
 from neaptide.policies.burst_spec import NAME, BurstSpec
 from neaptide.policies.protection import protection
 
@@ -42,9 +42,9 @@ class Burst:
         covers: Covers = everything,
     ) -> tuple[Plan, BurstMemory]:
         """Which waiting pods may go to virtual nodes, which come home, and why the others do neither."""
-        rooms = Rooms(snapshot)
-        if not rooms.virtual:
+        if not usable(snapshot):
             return Plan(NAME), memory
+        rooms = Rooms(snapshot)
         cycle = _Cycle(snapshot, spec, memory, now, rooms)
         waiting = [pod for pod in _waiting(snapshot) if covers(snapshot.pod_ref(pod))]
         away = [pod for pod in rooms.away() if covers(snapshot.pod_ref(pod))]

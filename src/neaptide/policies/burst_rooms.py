@@ -6,6 +6,7 @@ from math import inf
 import numpy as np
 
 from neaptide.model.actions import Reason
+from neaptide.model.derived import NODES
 from neaptide.model.offerings import Offering
 from neaptide.model.selectors import tolerates
 from neaptide.model.snapshot import ClusterSnapshot
@@ -21,6 +22,22 @@ _FULL = Reason("VirtualFull", "no virtual node has room for it")
 _NOT_THERE = Reason("NotForVirtual", "what it asks of a node (selector, affinity) no virtual node has")
 
 
+def usable(snapshot: ClusterSnapshot) -> list[int]:
+    """Rows of the virtual nodes that are ready."""
+    nodes = snapshot.nodes
+    return [row for row in _virtual(snapshot) if nodes.ready[row] and not nodes.unschedulable[row]]
+
+
+def _virtual(snapshot: ClusterSnapshot) -> list[int]:
+    """Rows of the virtual nodes, whatever state they are in; to be read only."""
+
+    def look() -> list[int]:
+        rows = snapshot.nodes.indices().tolist()
+        return [row for row in rows if any(each.key == KEY for each in snapshot.node_taints(row))]
+
+    return snapshot.derived.of("virtual nodes", (NODES,), look)
+
+
 class Rooms:
     """A cluster as it is in one cycle. What is decided takes its room from what is decided later.
 
@@ -31,11 +48,9 @@ class Rooms:
     def __init__(self, snapshot: ClusterSnapshot) -> None:
         self._snapshot = snapshot
         nodes = snapshot.nodes
-        rows = nodes.indices().tolist()
-        every = [row for row in rows if any(each.key == KEY for each in snapshot.node_taints(row))]
         self._is_virtual = np.zeros(nodes.rows, dtype=np.bool_)
-        self._is_virtual[every] = True
-        self.virtual = [row for row in every if nodes.ready[row] and not nodes.unschedulable[row]]
+        self._is_virtual[_virtual(snapshot)] = True
+        self.virtual = usable(snapshot)
         self._free = snapshot.free().copy()
         self._placement = Placement(snapshot, _FILTERS_ONLY)
         self._nodes = Nodes(snapshot)
