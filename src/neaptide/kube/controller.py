@@ -17,6 +17,7 @@ from neaptide.kube.acting.carrying import Api
 from neaptide.kube.actuator import Actuator
 from neaptide.kube.admission import Admission, Place
 from neaptide.kube.arrivals import Arrivals
+from neaptide.kube.colocation_metrics import ColocationMetrics
 from neaptide.kube.configuration import Configuration
 from neaptide.kube.decisions import NAME
 from neaptide.kube.events import Events
@@ -161,6 +162,9 @@ class Controller:
             self._metrics.watch(world, events, lambda: election.leading)
             self._spot_metrics.watch(world.cache, lambda: configuration.chosen(time.time()).settings)
             self._metrics.registry.register(self._spot_metrics)
+            colocation = ColocationMetrics()
+            colocation.watch(world.cache)
+            self._metrics.registry.register(colocation)
             running = [world.lasting(), election.run(), events.run(), *configuration.streams()]
             if options.notices_file is not None:
                 running.append(self._notices.follow(options.notices_file))

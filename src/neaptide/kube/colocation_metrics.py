@@ -1,0 +1,115 @@
+"""What Prometheus sees of co-location: what is free, lent and used; which nodes nobody measures; offline work that fails or waits; services that suffer."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+import numpy as np
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from neaptide.kube.cache import Cache
+from neaptide.model.accounts import account_of
+from neaptide.model.columns import FAILED, NO_NODE, PENDING
+from neaptide.model.node_metric import FINDINGS, NodeMetric
+from neaptide.model.qos import Band
+from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.vocabulary import CPU, FIRST_RESOURCES, MEMORY
+from neaptide.policies.interference import Finding
+
+_OLD = 900.0
+"""Seconds after which a node's metric is too old to reclaim by (Koordinator's degradeTimeMinutes)."""
+
+
+class ColocationMetrics(Collector):
+    """Looks at a cluster when Prometheus asks; while a cycle reads it, what was seen last is shown again."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._cache: Cache | None = None
+        self._seen: tuple[Metric, ...] = ()
+
+    def watch(self, cache: Cache) -> None:
+        """Where to look."""
+        self._cache = cache
+
+    def collect(self) -> Iterable[Metric]:
+        if self._cache is not None and not self._cache.is_held:
+            self._seen = tuple(seen(self._cache.snapshot, self._clock()))
+        return self._seen
+
+
+def seen(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
+    """Every figure of a cluster."""
+    yield from _accounts(snapshot)
+    yield _nodes(snapshot, now)
+    yield from _offline(snapshot, now)
+    yield _findings(snapshot)
+
+
+def _accounts(snapshot: ClusterSnapshot) -> Iterator[Metric]:
+    amounts = GaugeMetricFamily(
+        "neaptide_resource_amount",
+        "Milli-CPU and bytes: of the resource itself (tier own) and of each reclaimed tier, what is offered, requested, free.",
+        labels=["resource", "tier", "what"],
+    )
+    used = GaugeMetricFamily(
+        "neaptide_resource_used", "Milli-CPU and bytes in use, by band; no series where a node's use is unknown.",
+        labels=["resource", "user"],
+    )  # fmt: skip
+    rows = snapshot.nodes.indices()
+    for resource in (CPU, MEMORY):
+        account, name = account_of(snapshot, resource, rows), FIRST_RESOURCES[resource]
+        own = {"offered": account.capacity - account.reserved, "requested": account.requested, "free": account.free}
+        for what, amount in own.items():
+            amounts.add_metric([name, "own", what], amount)
+        for tier, each in account.tiers.items():
+            for what in ("offered", "requested", "free"):
+                amounts.add_metric([name, tier, what], getattr(each, what))
+        for user, amount_used in (account.used or {}).items():
+            used.add_metric([name, user], amount_used)
+    return iter((amounts, used))
+
+
+def _nodes(snapshot: ClusterSnapshot, now: float) -> Metric:
+    found = GaugeMetricFamily("neaptide_nodes", "Nodes that are not ready, or whose use is unknown.", labels=["state"])
+    rows = snapshot.nodes.indices()
+    found.add_metric(["not_ready"], int((~snapshot.nodes.ready[rows]).sum()))
+    found.add_metric(["unmeasured"], int((~(now - snapshot.nodes.usage_time[rows] <= _OLD)).sum()))
+    return found
+
+
+def _offline(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
+    pods = snapshot.pods
+    rows = pods.indices()
+    offline = rows[pods.band[rows] <= Band.BATCH]
+    failed = GaugeMetricFamily("neaptide_offline_failed_pods", "Pods of bands batch and free that have failed.")
+    failed.add_metric([], int((pods.phase[offline] == FAILED).sum()))
+    waiting = offline[(pods.phase[offline] == PENDING) & (pods.node[offline] == NO_NODE)]
+    since = pods.created[waiting]
+    longest = float(np.nanmax(now - since)) if len(since) and not np.isnan(since).all() else 0.0
+    wait = GaugeMetricFamily(
+        "neaptide_offline_longest_wait_seconds", "How long a pod of these bands has waited for a node."
+    )
+    wait.add_metric([], longest)
+    return iter((failed, wait))
+
+
+def _findings(snapshot: ClusterSnapshot) -> Metric:
+    """Services that suffer, by what their node's agent does about it."""
+    steps: Counter[str] = Counter()
+    metric: NodeMetric
+    for metric in snapshot.others.get("NodeMetric", {}).values():
+        for pod in metric.status.pods_metric:
+            if FINDINGS in pod.extensions:
+                try:
+                    steps[msgspec.convert(pod.extensions[FINDINGS], Finding).step] += 1
+                except msgspec.ValidationError:
+                    continue
+    found = GaugeMetricFamily(
+        "neaptide_suffering_pods", "Services' pods that suffer, by the step that is taken.", labels=["step"]
+    )
+    for step in ("SUPPRESS", "THROTTLE_DISK", "EVICT", "MOVE"):
+        found.add_metric([step], steps[step])
+    return found
