@@ -33,6 +33,7 @@ MODULES = (
     "live",
     "live_testbed",
     "consolidation",
+    "spot_week",
     "predictor",
     "interference",
     "colocation_week",

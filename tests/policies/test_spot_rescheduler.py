@@ -11,7 +11,7 @@ from tests.builders import node, pod
 
 from neaptide.loop import LoopMemory, checkpoint, restore
 from neaptide.model import objects as o
-from neaptide.model.actions import AnyAction, Evict, Plan, Taint, Untaint
+from neaptide.model.actions import AnyAction, Evict, Plan, Scale, Taint, Untaint
 from neaptide.model.columns import RUNNING
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
@@ -22,6 +22,7 @@ from neaptide.policies.spot_rescheduler_default import NEEDED, PREFER_SPOT
 from neaptide.policies.spot_rescheduler_nodes import TAINT
 from neaptide.policies.spot_rescheduler_rules import INTERRUPTION_RATE, ON_DEMAND_SHARE, SPOT
 from neaptide.policies.spot_rescheduler_spec import SpotReschedulerMemory, SpotReschedulerSpec
+from neaptide.policies.spot_rescheduler_surge import SURGE
 
 NOW = 1_800_000_000.0
 INTERRUPTED = o.Taint("aws-node-termination-handler/spot-itn", "", "NoSchedule")
@@ -182,6 +183,64 @@ def test_a_single_replica_waits_for_a_twin() -> None:
     made = Cluster(od1={}, spot1={})
     service(made, "web", "od1")
     assert reasons(made.plan()[0]) == {"SingleReplica"}
+
+
+def lonely() -> tuple[Cluster, o.Workload]:
+    """A Deployment of one pod on an on-demand node, and room on spot."""
+    made = Cluster(od1={}, spot1={})
+    deployment = o.Workload(
+        "Deployment",
+        o.Metadata(name="web", namespace="default"),
+        o.WorkloadSpec(replicas=1, selector=o.LabelSelector()),
+    )
+    made.snapshot.set(deployment)
+    made.pod("web-0", "od1", owner=("Deployment", "web"))
+    return made, deployment
+
+
+def scaled(made: Cluster, deployment: o.Workload, replicas: int) -> None:
+    made.snapshot.set(replace(deployment, spec=replace(deployment.spec, replicas=replicas)))
+
+
+def test_a_twin_of_a_single_replica_is_started_ahead_and_the_workload_is_then_what_it_was() -> None:
+    made, deployment = lonely()
+    plan, memory = made.plan(single_replicas="Surge")
+    assert kinds(plan.actions) == [("Taint", "od1")]
+    made.carry_out(plan.actions)
+    plan, memory = made.plan(memory, single_replicas="Surge")
+    assert [(each.replicas, each.was) for each in plan.actions if isinstance(each, Scale)] == [(2, 1)]
+    scaled(made, deployment, 2)
+    made.pod("web-1", "spot1", ready=False, owner=("Deployment", "web"))
+    plan, memory = made.plan(memory, single_replicas="Surge")
+    assert plan.actions == ()
+    made.pod("web-1", "spot1", owner=("Deployment", "web"))
+    plan, memory = made.plan(memory, single_replicas="Surge")
+    assert kinds(plan.actions) == [("Evict", "web-0")]
+    made.snapshot.remove_pod("default/web-0")
+    plan, memory = made.plan(memory, single_replicas="Surge")
+    assert [(each.replicas, each.was) for each in plan.actions if isinstance(each, Scale)] == [(1, 2)]
+    scaled(made, deployment, 1)
+    _, memory = made.plan(memory, single_replicas="Surge")
+    assert memory.surged == {}
+
+
+def test_where_the_twin_does_not_become_ready_the_drain_ends_and_the_workload_is_scaled_back() -> None:
+    made, deployment = lonely()
+    plan, memory = made.plan(single_replicas="Surge")
+    made.carry_out(plan.actions)
+    _, memory = made.plan(memory, single_replicas="Surge")
+    scaled(made, deployment, 2)
+    plan, memory = made.plan(memory, NOW + 601, single_replicas="Surge")
+    made.carry_out([each for each in plan.actions if isinstance(each, Untaint)])
+    assert made.nodes["od1"].spec.taints == ()
+    plan, _ = made.plan(memory, NOW + 631, single_replicas="Surge")
+    assert [(each.replicas, each.was) for each in plan.actions if isinstance(each, Scale)] == [(1, 2)]
+
+
+def test_a_single_replica_that_wants_no_twin_waits() -> None:
+    made, _ = lonely()
+    made.pod("web-0", "od1", owner=("Deployment", "web"), annotations={SURGE: "never"})
+    assert reasons(made.plan(single_replicas="Surge")[0]) == {"SingleReplica"}
 
 
 def test_the_annotations_of_a_node_keep_it() -> None:

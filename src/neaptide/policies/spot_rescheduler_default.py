@@ -35,6 +35,7 @@ from neaptide.policies.spot_rescheduler_nodes import (
 )
 from neaptide.policies.spot_rescheduler_rules import Census, Rules, Targets, pool_name
 from neaptide.policies.spot_rescheduler_spec import NAME, SpotReschedulerMemory, SpotReschedulerSpec
+from neaptide.policies.spot_rescheduler_surge import PATIENCE, Surge
 
 PREFER_SPOT = "neaptide.io/prefer-spot"
 """The key of the soft taint on on-demand nodes."""
@@ -64,6 +65,7 @@ def default(
         found = _Pass(snapshot, spec, memory, now, covers)
         found.fall_back()
         found.go_on()
+        found.end_surges()
         if spec.goal == "Release":
             found.begin()
         else:
@@ -99,7 +101,8 @@ class _Pass:
         self.memory = self._remembered(memory)
         self._placement = Placement(snapshot, FILTERS_ONLY)
         self._census = Census(snapshot, self._labelled.spot, self._labelled.on_demand)
-        self._rules = Rules(snapshot, spec, self._census, self.memory.fell_back, now, covers)
+        self._surge = Surge(snapshot, memory.surged, now)
+        self._rules = Rules(snapshot, spec, self._census, self.memory.fell_back, now, covers, self._surge)
         caps = spec if spec.goal == "Release" else replace(spec, max_pool_share=1.0)
         self._targets = Targets(self._placement, self._usable, self._census, self._rules, caps, self._avoided())
         self._starved = self._make_room()
@@ -231,6 +234,10 @@ class _Pass:
                 held.add(pod)
             elif why is not None:
                 return Reason(DRAIN_FAILED, f"{snapshot.pod_ref(pod)} must stay: {why.message}")
+        pods = self._with_twins(node, pods, held)
+        late = next((pod for pod in held if self._surge.is_late(pod)), None)
+        if late is not None:
+            return Reason(DRAIN_FAILED, f"{snapshot.pod_ref(late)} has no ready twin after {PATIENCE:.0f} s")
         moves = self._targets.take(pods)
         if isinstance(moves, tuple):
             return Reason(DRAIN_FAILED, f"{snapshot.pod_ref(moves[0])} has lost its place: {moves[1].message}")
@@ -238,6 +245,29 @@ class _Pass:
             if move.pod not in held:
                 self._evict(node, move.pod, self._has_room(move.node))
         return None
+
+    def _with_twins(self, node: int, pods: list[int], held: set[int]) -> list[int]:
+        """The pods that need a place: those whose twin is there need none. Twins are started, and who waits for one is held."""
+        rest = []
+        for pod in pods:
+            name = str(self._snapshot.workload_of(pod))
+            if self._spec.single_replicas != "Surge" or not (name in self._surge.since or self._rules.is_single(pod)):
+                rest.append(pod)
+            elif self._rules.is_single(pod):
+                held.add(pod)
+                rest += [] if name in self._surge.since else [pod]
+                begun = self._surge.begin(pod) if self._surge.may(pod) else None
+                self.actions += [] if begun is None else [begun]
+            elif pod not in held:
+                self._evict(node, pod, "its twin is ready")
+        return rest
+
+    def end_surges(self) -> None:
+        """Scale back the workloads whose pod has gone, for its twin has taken over."""
+        snapshot = self._snapshot
+        leaving = [pod for node in self._going for pod in self._of(node)]
+        self.actions += self._surge.end(leaving, lambda pod: bool(np.isnan(snapshot.pods.deleted[pod])))
+        self.memory.surged = self._surge.since
 
     def _evict(self, node: int, pod: int, why: str) -> None:
         if self._left > 0 and np.isnan(self._snapshot.pods.deleted[pod]):

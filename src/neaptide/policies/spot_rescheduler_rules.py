@@ -19,6 +19,7 @@ from neaptide.policies.relieve_moves import is_held
 from neaptide.policies.spot_rescheduler_classic import Move
 from neaptide.policies.spot_rescheduler_nodes import Kinds, kept
 from neaptide.policies.spot_rescheduler_spec import SpotReschedulerSpec
+from neaptide.policies.spot_rescheduler_surge import Surge
 
 SPOT = "neaptide.io/spot"
 """Annotation of a pod: `never` keeps it off spot nodes."""
@@ -83,8 +84,9 @@ class Rules:
         fell_back: Mapping[str, float],
         now: float,
         covers: Covers,
+        surge: Surge,
     ) -> None:
-        self._snapshot, self._spec, self._census = snapshot, spec, census
+        self._snapshot, self._spec, self._census, self._surge = snapshot, spec, census, surge
         self._fell_back, self._now, self._covers = fell_back, now, covers
 
     def hindrance(self, pod: int) -> Reason | None:
@@ -100,15 +102,19 @@ class Rules:
             return Reason("FellBack", f"spot nodes were interrupted under {workload} a short while ago")
         if self._now - snapshot.pods.started[pod] < spec.minimum_stay_seconds:
             return Reason("JustStarted", f"it started less than {spec.minimum_stay_seconds:.0f} s ago")
-        root = self._census.root(pod)
-        if (
-            spec.single_replicas == "Wait"
+        if self.is_single(pod) and not (spec.single_replicas == "Surge" and self._surge.may(pod)):
+            return Reason("SingleReplica", f"{workload} has no other ready pod, and none may be started ahead of it")
+        return None
+
+    def is_single(self, pod: int) -> bool:
+        """Whether a pod's service has no other ready pod, and waits for one."""
+        workload, root = self._snapshot.workload_of(pod), self._census.root(pod)
+        return (
+            self._spec.single_replicas != "Move"
             and workload is not None
             and workload.kind in _SERVICES
-            and self._census.ready[root] < 1 + bool(snapshot.pods.ready[pod])
-        ):
-            return Reason("SingleReplica", f"{workload} has no other ready pod, and none can be started ahead of it")
-        return None
+            and self._census.ready[root] < 1 + bool(self._snapshot.pods.ready[pod])
+        )
 
     def protection(self, pod: int) -> Reason | None:
         """Why a pod must not be evicted now, wherever it goes."""

@@ -45,7 +45,7 @@ class SpotReschedulerSpec(Struct, frozen=True, rename="camel", forbid_unknown_fi
         max_pool_share: of a workload's pods, so many at most come to one capacity pool (instance type and zone).
         minimum_on_demand_share: of every workload's pods, so many stay on on-demand nodes.
         never: pods that must not be moved to spot nodes.
-        single_replicas: `Wait` leaves a service with one ready pod where it is, `Move` moves it all the same.
+        single_replicas: `Wait` leaves a service with one ready pod where it is, `Surge` starts a twin ahead, `Move` moves it all the same.
         pause_priority: pods of this priority or below make room, and wait for none.
         pending_patience_seconds: pods that found no place for longer no longer keep nodes from being drained.
     """
@@ -72,7 +72,7 @@ class SpotReschedulerSpec(Struct, frozen=True, rename="camel", forbid_unknown_fi
     max_pool_share: _Pools = 0.5
     minimum_on_demand_share: _Share = 0.0
     never: LabelSelector | None = None
-    single_replicas: Literal["Wait", "Move"] = "Wait"
+    single_replicas: Literal["Wait", "Surge", "Move"] = "Wait"
     pause_priority: Annotated[int, Meta(ge=-(2**31), lt=2**31)] = -10
     pending_patience_seconds: _Seconds = 600.0
 
@@ -107,6 +107,7 @@ class SpotReschedulerMemory(Struct):
         emptied: by node, since when it has been drained.
         fell_back: by workload, when spot nodes under its pods were interrupted.
         avoided: by capacity pool, when a node of it was interrupted.
+        surged: by workload, when a twin of its only pod was started.
     """
 
     passed: float | None = None
@@ -115,6 +116,7 @@ class SpotReschedulerMemory(Struct):
     emptied: dict[str, float] = field(default_factory=dict)
     fell_back: dict[str, float] = field(default_factory=dict)
     avoided: dict[str, float] = field(default_factory=dict)
+    surged: dict[str, float] = field(default_factory=dict)
 
 
 def label_problem(kind: str, label: str) -> str | None:
