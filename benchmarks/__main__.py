@@ -32,6 +32,7 @@ MODULES = (
     "hot_spots",
     "live",
     "live_testbed",
+    "virtual_nodes",
     "consolidation",
     "spot_week",
     "predictor",
