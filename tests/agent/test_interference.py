@@ -83,3 +83,23 @@ def test_the_rule_is_a_setting_and_off_by_default() -> None:
     assert (found.confidence, found.last) == (0.7, Step.SUPPRESS)
     with pytest.raises(SettingsError, match=r"interference\.last"):
         settings({"interference": {"last": 9}})
+
+
+@both_versions
+def test_of_two_limits_the_tighter_holds_and_what_is_gone_is_forgotten(tmp_path: Path, shape: Shape) -> None:
+    scene = Scene(tmp_path, shape)
+    group = scene.job
+    scene.agent.adders[:] = [
+        lambda now, look, groups: groups.quota(group, 300.0),  # noqa: ARG005 - an adder's arguments
+        lambda now, look, groups: groups.quota(group, 900.0),  # noqa: ARG005 - as above
+    ]
+    scene.second(0.0)
+    scene.second(0.0)
+    assert scene.node.quota(group) == 30_000
+    scene.agent.adders[:] = [
+        lambda now, look, groups: groups.quota(group, 900.0),  # noqa: ARG005 - as above
+        lambda now, look, groups: groups.quota(group, 300.0),  # noqa: ARG005 - as above
+    ]
+    scene.second(0.0)
+    assert scene.node.quota(group) == 30_000
+    scene.agent.close()

@@ -59,7 +59,7 @@ class Agent:
         dry_run: write nothing, and say what would be written.
 
     Attributes:
-        adders: say what else files shall be; what they say of a file prevails over the rules.
+        adders: say what else files shall be; of two limits of CPU for one group the tighter holds.
         watchers: are told what each round saw.
 
     Raises:
@@ -129,7 +129,7 @@ class Agent:
         try:
             wanted = self._rules.wanted(look)
             for adder in self.adders:
-                wanted |= adder(now, look, self._groups)
+                wanted |= _tighter(wanted, adder(now, look, self._groups))
             self._told(self._reconciler.settle(wanted))
         except OSError as error:
             self._once("originals", f"nothing is written, since what was there cannot be stored: {error}")
@@ -221,6 +221,16 @@ def _possible(settings: Settings, place: Place, say: Callable[[str], None]) -> S
         return settings
     say("the kubelet's CPU manager is static: best-effort pods are limited by quota, not by CPU set")
     return settings._replace(cpu_suppress=suppress._replace(policy="cfsQuota"))
+
+
+def _tighter(wanted: Wanted, more: Wanted) -> Wanted:
+    """`more`, without limits that are wider than those which are wanted already; other files are as `more` says."""
+    found = dict(more)
+    for path in wanted.keys() & more.keys():
+        limits = [(text or "").partition(" ")[0] for text in (wanted[path], more[path])]
+        if all(each.isdecimal() for each in limits) and int(limits[0]) < int(limits[1]):
+            del found[path]
+    return found
 
 
 def _without_doubles(victims: Sequence[Victim]) -> list[Victim]:

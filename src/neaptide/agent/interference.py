@@ -82,9 +82,11 @@ class Interference:
             value = self._wait(pod, look, groups, now)
             if value is not None:
                 seen[pod.at.uid] = self._seen(pod.at.uid, value, give_way)
-        for known in (self._used, self._signals):
-            for gone in known.keys() - {pod.at.uid for pod in look.pods}:
-                del known[gone]
+        there = {pod.at.uid for pod in look.pods}
+        known: tuple[dict[str, Any], ...] = (self._used, self._signals, self._baselines, self._waited, self._limits)
+        for rows in known:
+            for gone in rows.keys() - there:
+                del rows[gone]
         self._cases, changes = decide(self._settings, self._cases, seen, now)
         for change in changes:
             self._act(change, look)
