@@ -63,6 +63,14 @@ def test_new_pods_are_kept_off_and_pods_with_room_elsewhere_leave_at_once() -> N
     assert plan.actions[0].key == TAINT
 
 
+def test_a_node_that_ends_belongs_to_nobody_else() -> None:
+    snapshot = told(cluster(on("web")))
+    plan, _ = planned(snapshot)
+    owned = ArbiterMemory(owners={"Node a": ("consolidation", NOW - 10), "Pod default/web": ("relieve", NOW - 10)})
+    granted, _ = arbitrate([plan], snapshot, Budgets(), owned, NOW)
+    assert tuple(granted) == plan.actions
+
+
 def test_replacements_come_before_evictions_and_pods_wait_for_them_while_there_is_time() -> None:
     snapshot = told(cluster(on("web", cpu="3"), on("full", node="b", cpu="4")))
     plan, memory = planned(snapshot, pools=[{"name": "spot"}])

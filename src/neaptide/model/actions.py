@@ -149,6 +149,10 @@ class CreateNode(Action, frozen=True, tag="CreateNode"):
     node_pool: str = ""
     taints: tuple[objects.Taint, ...] = ()
 
+    def concerns(self) -> tuple[Ref, ...]:
+        """None: once it is there, the node is anybody's."""
+        return ()
+
     def order(self) -> Order:
         """What a provider is asked for."""
         return Order(name=self.target.name, offering=self.offering, node_pool=self.node_pool, taints=self.taints)

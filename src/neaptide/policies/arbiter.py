@@ -17,6 +17,8 @@ from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.protection import comes_with_node, disruption_budgets, is_over, protection
 
 HOUR = 3600.0
+_URGENT = ("interruption",)
+"""Policies that take an object from whoever owns it: its node ends, whatever others had in mind."""
 _PASSING = {"BudgetOfCycle", "BudgetOfNode", "BudgetOfWorkload", "DisruptionBudget", "JustStarted", "NotEmpty"}
 """Objections that pass by themselves when what is under way is done."""
 
@@ -123,7 +125,7 @@ class _Case:
         for ref in action.concerns():
             name = str(nameless(ref))
             owner = self._owner(name)
-            if owner not in (None, action.policy):
+            if owner not in (None, action.policy) and action.policy not in _URGENT:
                 return Reason("OwnedByOther", f"{ref} belongs to the policy {owner}")
             if name in self.taken:
                 return Reason("AlreadyPlanned", f"another action on {ref} is planned in this cycle")

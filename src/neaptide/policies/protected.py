@@ -94,9 +94,9 @@ class _Turn:
         """Stop filling nodes, or fill them on, the one that is held longest first."""
         spec, snapshot = self.spec, self.snapshot
         keep = hosts(held, snapshot, spec)
-        lacking = sum(1 for _ in waiting(snapshot))
-        scarce = scarcity(snapshot, held, self.marked, lacking)
-        filling = sum(each.node not in self.marked for each in held)
+        lacking = next(waiting(snapshot), None) is not None
+        scarce = 1.0 if lacking else scarcity(snapshot, held, self.marked, keep, self.history, self.now)
+        filling = int(np.count_nonzero(snapshot.nodes.ready[snapshot.nodes.indices()])) - len(self.marked)
         stopping = 0
         for each in held:
             reason, stop = self._choice(each, filling, scarce, is_host=each.node in keep)
@@ -121,8 +121,9 @@ class _Turn:
         rooms = Rooms(snapshot, free)
         lacking = [pod for pod in waiting(snapshot) if not rooms.take([pod])]
         emptying = 0
-        for node in sorted(free, key=lambda each: -float(np.nan_to_num(snapshot.nodes.price[each]))):
-            pods = _moving(snapshot, node)
+        moving = {node: _moving(snapshot, node) for node in free}
+        for node in sorted(free, key=lambda each: _dearest_for_its_pods(snapshot, each, moving[each])):
+            pods = moving[node]
             reason = self._reason_to_stay(node, pods)
             if reason is None and (lacking or not rooms.take(pods)):
                 reason = Reason("NoRoom", "its pods have no room elsewhere, so it is filled again")
@@ -150,10 +151,8 @@ class _Turn:
         of = f"{len(each.holders)} protected pods hold it for {each.seconds:.0f} s as expected ({each.holders[0].left.source})"
         stopped = each.node in self.marked
         bar = self.spec.margin if not stopped else 1 / self.spec.margin
-        if either.filling > either.stopping * bar or (stopped and either.stopping == 0):
+        if either.filling > either.stopping * bar:
             return Reason("StopFilling", f"{of}; {money}"), True
-        if either.filling == either.stopping == 0:
-            return Reason("NoneCome", f"{of}; no protected pods come that would hold it longer"), False
         return Reason("KeepPacking", f"{of}; {money}: the hold outlasts what stopping would save"), False
 
     def _may_change(self, each: Held) -> bool:
@@ -219,6 +218,11 @@ class _Turn:
         self.actions.append(
             DeleteNode(policy=NAME, target=self.snapshot.node_ref(node), reason=reason, expected=effect)
         )
+
+
+def _dearest_for_its_pods(snapshot: ClusterSnapshot, node: int, pods: Sequence[int]) -> tuple[float, str]:
+    """For sorting: the node first that saves most for each pod that has to move."""
+    return -float(np.nan_to_num(snapshot.nodes.price[node])) / (1 + len(pods)), snapshot.nodes.names[node]
 
 
 def _marked(snapshot: ClusterSnapshot, now: float) -> Iterator[tuple[int, float]]:

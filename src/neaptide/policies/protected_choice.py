@@ -1,6 +1,6 @@
 """Which nodes with protected pods stop filling: what filling on is expected to cost, against what stopping costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from math import exp
 from typing import NamedTuple
 
@@ -9,6 +9,9 @@ import numpy as np
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.protected_pods import History, Holder
 from neaptide.policies.protected_spec import ProtectedSpec
+
+_PACKED = 0.9
+"""How full nodes get whose pods have been moved together."""
 
 
 class Held(NamedTuple):
@@ -52,14 +55,20 @@ def held_nodes(snapshot: ClusterSnapshot, found: Sequence[Holder]) -> list[Held]
 
 
 def hosts(held: Sequence[Held], snapshot: ClusterSnapshot, spec: ProtectedSpec) -> set[int]:
-    """The nodes (rows) that never stop filling: those that are held longest, where new protected pods find others that end as late."""
-    room = {each.node: float(snapshot.nodes.allocatable[0, each.node]) for each in held}
-    wanted, found = spec.keep_filling_percent / 100 * sum(room.values()), set[int]()
-    for each in held:
-        if wanted <= 0:
+    """The nodes (rows) that never stop filling: those that are held longest, as many as all pods of the cluster would fill.
+
+    So many nodes are paid for in any case, and new protected pods find others there that end as late.
+    """
+    has, rows = snapshot.nodes.allocatable[:2].astype(np.float64), snapshot.nodes.indices()
+    own = [each.node for each in held]
+    wanted = snapshot.nodes.used[:2, rows].sum(axis=1) / _PACKED
+    wanted = np.maximum(wanted, spec.keep_filling_percent / 100 * has[:, own].sum(axis=1))
+    found = set[int]()
+    for node in own:
+        if (wanted <= 0).all():
             break
-        found.add(each.node)
-        wanted -= room[each.node]
+        found.add(node)
+        wanted = wanted - has[:, node]
     return found
 
 
@@ -77,15 +86,27 @@ def costs(each: Held, history: History, spec: ProtectedSpec, *, filling: int, sc
     return Costs(hourly * renewed * longer, hourly * each.free * each.seconds * scarce)
 
 
-def scarcity(snapshot: ClusterSnapshot, held: Sequence[Held], stopped: Mapping[int, object], waiting: int) -> float:
-    """How much of the room that stops being filled would have to be bought elsewhere, 0..1: all while pods wait."""
+def scarcity(
+    snapshot: ClusterSnapshot,
+    held: Sequence[Held],
+    stopped: Container[int],
+    keep: Container[int],
+    history: History,
+    now: float,
+) -> float:
+    """How much of the room that is given up is needed, 0..1.
+
+    What needs it are the protected pods that come while others run, and all pods on nodes that nobody holds: with room on nodes
+    that are paid for anyway, those nodes could go. The nodes that never stop filling have room, too.
+    """
     nodes = snapshot.nodes
     rows = nodes.indices()
-    rows = rows[nodes.ready[rows] & ~nodes.unschedulable[rows]]
-    free = np.maximum(snapshot.free()[0], 0)
-    apart = {each.node for each in held}
-    elsewhere = float(sum(free[row] for row in rows.tolist() if row not in apart))
-    lost = float(sum(free[each.node] for each in held if each.node not in stopped))
-    if waiting:
-        return 1.0
-    return 0.0 if lost <= 0 else max(1 - elsewhere / lost, 0.0)
+    free = np.maximum(snapshot.free()[0], 0).astype(np.float64)
+    apart = np.array([each.node for each in held], dtype=np.int64)
+    pods = [holder.pod for each in held for holder in each.holders]
+    size = float(snapshot.pod_requests(pods)[0].mean()) if pods else 0.0
+    runs = history.mean_seconds(min((each.seconds for each in held), default=0.0))
+    demand = history.rate(now) * runs * size + float(nodes.used[0, rows[~np.isin(rows, apart)]].sum())
+    supply = sum(float(free[each.node]) for each in held if each.node in keep)
+    lost = sum(float(free[each.node]) for each in held if each.node not in stopped and each.node not in keep)
+    return 0.0 if lost <= 0 else min(max((demand - supply) / lost, 0.0), 1.0)

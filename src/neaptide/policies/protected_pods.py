@@ -48,8 +48,8 @@ class History(Struct):
     since: float = 0.0
 
     def rate(self, now: float) -> float:
-        """Protected pods that come in a second."""
-        return len(self.arrivals) / max(now - self.since, 600.0)
+        """Protected pods that come in a second; one more within the hour than were seen, for what has not come yet may."""
+        return (len(self.arrivals) + 1) / (now - self.since + 3600.0)
 
     def mean_seconds(self, default: float) -> float:
         """How long they run, as far as some have ended."""

@@ -42,7 +42,7 @@ class ProtectedSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
         window_seconds: how far back arrivals of protected pods are counted.
         margin: filling must cost so many times what stopping costs before it is stopped, and the other way round before it is taken back.
         minimum_seconds: how long a node stays as it is decided.
-        keep_filling_percent: this share of the room of nodes with protected pods, those that are held longest, never stops filling.
+        keep_filling_percent: at least this share of the room of nodes with protected pods, those that are held longest, never stops filling.
         stopping_at_once: how many nodes may stop filling in a cycle.
         releasing_at_once: how many nodes may be emptied at once.
         grace: when work is ended all the same.
