@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import time
@@ -21,6 +22,12 @@ from neaptide.kubeapi.pace import Backoff, TokenBucket
 from neaptide.kubeapi.resources import NODES, PODS, Resource
 
 OK = b'{"metadata":{}}'
+
+
+@pytest.fixture(autouse=True, params=[0, 4], ids=["a connection each", "pipelined"])
+def connections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds for both ways of sending."""
+    monkeypatch.setitem(globals(), "Client", functools.partial(Client, pipelined=request.param))
 
 
 def answering(*answers: web.Response | str) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:

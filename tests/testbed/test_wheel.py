@@ -22,7 +22,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("recipe", ["CONTROL_PLANE", "HELM"])
+@pytest.mark.parametrize("recipe", ["CONTROL_PLANE", "HELM", "DESCHEDULER"])
 def test_an_installed_wheel_builds_what_the_checkout_builds(installed: Path, recipe: str) -> None:
     code = (
         f"from neaptide.testbed import build; sources = build.sources_of(build.{recipe}); "

@@ -3,10 +3,13 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neaptide.cli.exits import unacceptable
-from neaptide.kube.admission import Place
-from neaptide.kube.journal_server import JournalPlace
+
+if TYPE_CHECKING:
+    from neaptide.kube.admission import Place
+    from neaptide.kube.journal_server import JournalPlace
 
 _LISTEN = re.compile(r"(?P<host>[^:]*|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
@@ -20,10 +23,12 @@ class JournalFlags:
     journal_listen: str | None = None
     """host:port to serve the journal at to who may get /journal, for `neaptide explain --controller`, as 127.0.0.1:9444."""
 
-    def place(self, namespace: str) -> JournalPlace | None:
+    def place(self, namespace: str) -> "JournalPlace | None":
         """Where it is served; None for nowhere. Raises UsageError."""
         if self.journal_listen is None:
             return None
+        from neaptide.kube.journal_server import JournalPlace
+
         host, port = address("--journal-listen", self.journal_listen)
         return JournalPlace(namespace=namespace, host=host, port=port)
 
@@ -39,10 +44,12 @@ class WebhookFlags:
     webhook_configuration: str = "neaptide"
     """the MutatingWebhookConfiguration that is to trust it."""
 
-    def place(self, namespace: str) -> Place | None:
+    def place(self, namespace: str) -> "Place | None":
         """Where reviews are answered; None for nowhere. Raises UsageError."""
         if self.webhook is None:
             return None
+        from neaptide.kube.admission import Place
+
         host, port = address("--webhook", self.webhook)
         service = self.webhook_service
         return Place(

@@ -3,25 +3,30 @@
 import asyncio
 import signal
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import uvloop
 from cyclopts import Parameter
 from msgspec.structs import replace
 
 from neaptide.cli.connection import DEFAULT, Connection
-from neaptide.cli.costs import read_catalogue
 from neaptide.cli.exits import OK, UsageError, unacceptable
 from neaptide.cli.listening import DEFAULT_JOURNAL, DEFAULT_WEBHOOK, JournalFlags, WebhookFlags, address
 from neaptide.cli.providing import DEFAULT_NOTICES, DEFAULT_PROVIDER, NoticeFlags, ProviderFlags
 from neaptide.cli.scheduling import DEFAULT_SCHEDULER, SchedulerFlags
 from neaptide.cli.settings import settings
-from neaptide.kube.controller import Controller, Options
 from neaptide.kube.logs import configure
-from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
-from neaptide.loop import Mode, Setting
-from neaptide.policies.registry import POLICIES
 from neaptide.records.log import LogInUseError
+
+if TYPE_CHECKING:
+    from neaptide.loop import Setting
+
+
+class Process(Protocol):
+    """What runs until it is stopped."""
+
+    def stop(self) -> None: ...
+    async def run(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,13 @@ class PolicyFlags:
     enforce: bool = False
     """have these policies carried out, and not only shown."""
 
-    def settings(self) -> tuple[Setting, ...] | None:
+    def settings(self) -> "tuple[Setting, ...] | None":
         """What they say; None where Policy objects decide. Raises UsageError."""
         if not self.policy:
             return None
+        from neaptide.loop import Mode
+        from neaptide.policies.registry import POLICIES
+
         mode = Mode.ENFORCE if self.enforce else Mode.RECOMMEND
         return tuple(replace(each, mode=mode) for each in settings(POLICIES, self.policy, self.set_))
 
@@ -98,15 +106,26 @@ def run(
     cluster = connection.cluster()
     _check(interval, lease, policies, journal, only_scheduler=only == "scheduler", dry_run=dry_run)
     scheduling = None if only == "loop" or dry_run else scheduler.scheduling()
-    catalogue, _ = read_catalogue(prices)
     namespace = lease.lease_namespace or cluster.namespace or "default"
+    listens = None if listen is None else address("--listen", listen)
+    if scheduling is not None and only == "scheduler":
+        from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
+
+        alone = Alone(
+            namespace=namespace, identity=lease.identity, lease_seconds=lease.lease_seconds, listen=listens
+        )
+        return serve(SchedulerProcess(cluster, scheduling, alone))
+    from neaptide.cli.costs import read_catalogue  # a scheduler alone needs none of this
+    from neaptide.kube.controller import Controller, Options
+
+    catalogue, _ = read_catalogue(prices)
     options = Options(
         namespace=namespace,
         identity=lease.identity,
         interval=interval,
         journal=journal.journal,
         journal_place=journal.place(namespace),
-        listen=None if listen is None else address("--listen", listen),
+        listen=listens,
         prometheus=prometheus,
         catalogue=catalogue,
         settings=policies.settings(),
@@ -120,12 +139,7 @@ def run(
         notices_listen=notices.endpoint(),
         qps=100.0 if not provider.provider else 300.0,  # nodes come by the hundred, and pods by the thousand
     )
-    if scheduling is None or only != "scheduler":
-        return serve(Controller(cluster, options))
-    alone = Alone(
-        namespace=namespace, identity=lease.identity, lease_seconds=lease.lease_seconds, listen=options.listen
-    )
-    return serve(SchedulerProcess(cluster, scheduling, alone))
+    return serve(Controller(cluster, options))
 
 
 def _check(
@@ -152,7 +166,7 @@ def _check(
         raise UsageError("--dry-run is about the loop: what is not bound cannot be scheduled around")
 
 
-def serve(process: Controller | SchedulerProcess) -> int:
+def serve(process: Process) -> int:
     """Run until SIGTERM or SIGINT. Raises UsageError where a port or the journal cannot be had."""
     configure()
     try:
@@ -162,7 +176,7 @@ def serve(process: Controller | SchedulerProcess) -> int:
     return OK
 
 
-async def _until_signalled(process: Controller | SchedulerProcess) -> None:
+async def _until_signalled(process: Process) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, process.stop)
     await process.run()

@@ -22,7 +22,7 @@ from neaptide.testbed.load import add_nodes, add_pods
 from neaptide.testbed.nodes import DEFAULT_TYPES, DEFAULT_ZONES, Mix, draw
 from neaptide.testbed.realnodes.cluster import RealNodes, even_shapes
 from neaptide.testbed.realnodes.host import require, survey
-from neaptide.testbed.tools import helm, karpenter
+from neaptide.testbed.tools import descheduler, helm, karpenter
 
 if TYPE_CHECKING:
     from neaptide.model.offerings import Offering
@@ -216,7 +216,10 @@ def down(*, name: str = "default", directory: Path | None = None, purge: bool = 
 
 
 def build(
-    *, with_: Annotated[tuple[Literal["helm", "karpenter"], ...], Parameter("--with", consume_multiple=True)] = ()
+    *,
+    with_: Annotated[
+        tuple[Literal["helm", "karpenter", "descheduler"], ...], Parameter("--with", consume_multiple=True)
+    ] = (),
 ) -> int:
     """Build the programs, if they are not built yet, and print where they are.
 
@@ -231,6 +234,9 @@ def build(
         if "karpenter" in with_:
             with progress("building Karpenter (once; about 5 minutes on 2 cores)") as report:
                 print(karpenter(report) / "karpenter")
+        if "descheduler" in with_:
+            with progress("building descheduler (once; about 3 minutes on 2 cores)") as report:
+                print(descheduler(report))
     return OK
 
 

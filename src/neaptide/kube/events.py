@@ -15,7 +15,16 @@ from msgspec import Struct
 from neaptide.kube.acting.carrying import RESOURCES
 from neaptide.kube.acting.registry import Method
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.errors import ApiError, NotFound
+from neaptide.kubeapi.errors import (
+    AlreadyExists,
+    ApiError,
+    ConnectionLost,
+    NotFound,
+    RateLimited,
+    ServerTimeout,
+    Unavailable,
+)
+from neaptide.kubeapi.pace import Backoff
 from neaptide.kubeapi.resources import EVENTS, POLICIES
 from neaptide.model.actions import Outcome, Ref
 
@@ -23,6 +32,10 @@ _SERIES_SECONDS = 360.0  # a repetition after this is a new Event, as client-go 
 _QUIET_SECONDS = 60.0  # a series is written this often at most
 _LONGEST_NOTE = 1024
 _WAITING = 1000
+_KNOWN = 4096
+"""How many series are remembered, as client-go has it; of one that is forgotten, a repetition is a new Event."""
+_TRIES = 4
+_UNCERTAIN = (ConnectionLost, ServerTimeout, Unavailable, RateLimited)
 _CONTROLLER = "neaptide.io/controller"
 
 
@@ -48,6 +61,7 @@ class Events:
         controller: who says it, as `reportingController`.
         per_second: Events written per second in the long run.
         at_once: how many are being written at a time.
+        waiting: how many may wait to be written; what is said beyond that is cut off.
         clock: seconds since the epoch.
 
     Attributes:
@@ -62,10 +76,11 @@ class Events:
         controller: str = _CONTROLLER,
         per_second: float = 10.0,
         at_once: int = 1,
+        waiting: int = _WAITING,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._instance, self._controller, self._clock = client, instance, controller, clock
-        self._at_once, self._pause = at_once, at_once / per_second
+        self._at_once, self._pause, self._waiting = at_once, at_once / per_second, waiting
         self._known: dict[tuple[Ref, str, str], _Series] = {}
         self._queue: deque[_Series] = deque()
         self._wake = asyncio.Event()
@@ -102,16 +117,18 @@ class Events:
         """Have an Event written soon."""
         now = self._clock()
         key = (regarding, reason, action)
-        series = self._known.get(key)
+        series = self._known.pop(key, None)
         if series is None or now - series.last > _SERIES_SECONDS:
-            self._forget_old(now)
-            series = self._known[key] = self._new(regarding, reason, note, action, now, warning=warning)
+            series = self._new(regarding, reason, note, action, now, warning=warning)
             if related is not None:
                 series.body["related"] = _reference(related)
+        self._known[key] = series  # the latest is last
+        if len(self._known) > _KNOWN:
+            del self._known[next(iter(self._known))]
         series.count += 1
         series.last = now
         if not series.queued and (not series.stored or now - series.written >= _QUIET_SECONDS):
-            if len(self._queue) >= _WAITING:
+            if len(self._queue) >= self._waiting:
                 self.dropped += 1
                 return
             series.queued = True
@@ -135,11 +152,26 @@ class Events:
         while self._queue:
             series = self._queue.popleft()
             series.queued = False
+            await self._write_surely(series)
+            await asyncio.sleep(self._pause)
+
+    async def _write_surely(self, series: _Series) -> None:
+        """Write, and where what became of that is unknown write again, a few times."""
+        backoff = Backoff(0.2, 5.0)
+        for left in reversed(range(_TRIES)):
             try:
                 await self._write(series)
+            except AlreadyExists:  # a try whose answer was lost
+                series.stored = True
+                return
+            except _UNCERTAIN:
+                if left:
+                    await asyncio.sleep(backoff.next())
             except ApiError:
-                self.dropped += 1
-            await asyncio.sleep(self._pause)
+                break
+            else:
+                return
+        self.dropped += 1
 
     async def _write(self, series: _Series) -> None:
         namespace = series.regarding.namespace or "default"
@@ -171,10 +203,6 @@ class Events:
             "type": "Warning" if warning else "Normal",
         }
         return _Series(name, regarding, body)
-
-    def _forget_old(self, now: float) -> None:
-        if len(self._known) > _WAITING:
-            self._known = {key: each for key, each in self._known.items() if now - each.last <= _SERIES_SECONDS}
 
 
 def _reference(about: Ref) -> dict[str, str]:

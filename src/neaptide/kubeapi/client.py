@@ -57,6 +57,8 @@ class Client:
         qps: requests a second, after `burst` at once.
         burst: requests that may go out at once.
         timeout: seconds for a request with all its tries.
+        pipelined: share at most so many connections among all requests (pipeline.py): for many small writes of one kind, whose answers may wait
+            for each other. 0 gives each request under way a connection of its own.
     """
 
     def __init__(
@@ -67,10 +69,11 @@ class Client:
         qps: float = 50,
         burst: int = 100,
         timeout: float = 30,
+        pipelined: int = 0,
     ) -> None:
         self.cluster = cluster
         self._manager, self._timeout = field_manager, timeout
-        self._transport = Transport(cluster, TokenBucket(qps, burst))
+        self._transport = Transport(cluster, TokenBucket(qps, burst), pipelined=pipelined)
         self._guard: Guard | None = None
 
     async def __aenter__(self) -> Self:

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from multidict import CIMultiDict
@@ -17,6 +18,7 @@ from neaptide.kubeapi import errors
 from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.credentials import Identities, Identity
 from neaptide.kubeapi.pace import Backoff, TokenBucket
+from neaptide.kubeapi.pipeline import Answer, NotSentError, Pipeline
 from neaptide.kubeapi.tls import Trust, client_context, trust
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ _warned: set[str] = set()
 _CLOSING = 0.05  # seconds
 _CONNECT_WITHIN = 10.0
 _TRIES_WHEN_LOST = 4
+_AGENT = f"neaptide/{__version__}"
 
 
 class Guard(Protocol):
@@ -47,10 +50,23 @@ class Call(NamedTuple):
 
 
 class Transport:
-    """The connections to one API server."""
+    """The connections to one API server.
 
-    def __init__(self, cluster: Cluster, bucket: TokenBucket) -> None:
+    Args:
+        cluster: where and as whom.
+        bucket: how fast.
+        pipelined: send requests over at most so many connections, many under way on each (pipeline.py); 0 for a connection each. Behind a proxy it
+            is always one each.
+    """
+
+    def __init__(self, cluster: Cluster, bucket: TokenBucket, *, pipelined: int = 0) -> None:
         self._cluster, self._bucket = cluster, bucket
+        self._pipeline = (
+            Pipeline(cluster.server, connections=pipelined, user_agent=_AGENT)
+            if pipelined and not cluster.proxy
+            else None
+        )
+        self._base = urlsplit(cluster.server).path
         self._identities = Identities(cluster.credentials)
         self._identity: Identity | None = None
         self._trust: Trust | None = None
@@ -67,12 +83,14 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_WITHIN),
-            headers={"User-Agent": f"neaptide/{__version__}"},
+            headers={"User-Agent": _AGENT},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._pipeline:
+            await self._pipeline.close()
         if self._session:
             await self._session.close()
             await asyncio.sleep(_CLOSING)  # what was closed in mid-stream is gone only after the loop has turned
@@ -117,6 +135,8 @@ class Transport:
             await self._bucket.take()
             _allowed(call, 0, guard)
             try:
+                if self._pipeline is not None:
+                    return await self._piped(self._pipeline, call)
                 response = await self._answer(call)
                 try:
                     return await response.read()
@@ -147,6 +167,33 @@ class Transport:
         body = await response.read()
         raise errors.from_answer(
             response.status, body, retry_after=response.headers.get("Retry-After"), request=str(call)
+        )
+
+    async def _piped(self, pipeline: Pipeline, call: Call) -> bytes:
+        """As `_answer`, with its body, over connections that are shared."""
+        identity = await self._identities.current()
+        answer = await self._pipe(pipeline, call, identity)
+        if answer.status == 401 and self._identities.can_change:
+            renewed = await self._identities.current(refused=identity)
+            if renewed != identity:
+                answer = await self._pipe(pipeline, call, renewed)
+        if answer.status < 300:
+            return answer.body
+        raise errors.from_answer(answer.status, answer.body, retry_after=answer.retry_after, request=str(call))
+
+    async def _pipe(self, pipeline: Pipeline, call: Call, identity: Identity) -> Answer:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in identity.headers)
+        headers += f"Accept: {call.accept}\r\n"
+        if call.body is not None:
+            headers += f"Content-Type: {call.content_type}\r\n"
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        return await pipeline.send(
+            call.method,
+            self._base + call.path + query,
+            headers,
+            call.body,
+            context=self._tls(identity),
+            server_name=self._cluster.tls.server_name,
         )
 
     async def _asked(self, call: Call, identity: Identity) -> aiohttp.ClientResponse:
@@ -207,6 +254,8 @@ def _may_repeat(call: Call, error: Exception) -> bool:
     """Whether a lost request changes nothing when sent again: it was never sent, or only reads."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorDNSError):
         return False
+    if isinstance(error, NotSentError):
+        return not isinstance(error.__cause__, ssl.SSLCertVerificationError | socket.gaierror)
     return call.method == "GET" or isinstance(error, aiohttp.ClientConnectorError)
 
 

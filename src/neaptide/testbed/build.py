@@ -56,6 +56,10 @@ def _no_stamps(versions: Mapping[str, str]) -> dict[str, str]:
     return {}
 
 
+def _descheduler_stamps(versions: Mapping[str, str]) -> dict[str, str]:
+    return {"sigs.k8s.io/descheduler/pkg/version.version": versions["sigs.k8s.io/descheduler"]}
+
+
 _STAGES = "testbed-stages"
 
 CONTROL_PLANE = Recipe(
@@ -74,6 +78,7 @@ KARPENTER = Recipe(
 """Its core with its own kwok provider; beside it its CRDs and its examples of instance types."""
 
 HELM = Recipe("helm", "helm", "helm.sh/helm/v4/cmd/helm", _helm_stamps)
+DESCHEDULER = Recipe("descheduler", "descheduler", "sigs.k8s.io/descheduler/cmd/descheduler", _descheduler_stamps)
 
 
 def cache_folder() -> Path:

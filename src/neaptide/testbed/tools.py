@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from neaptide.testbed.build import HELM, KARPENTER, ensure_built
+from neaptide.testbed.build import DESCHEDULER, HELM, KARPENTER, ensure_built
 from neaptide.testbed.errors import TestbedError
 
 
@@ -32,6 +32,18 @@ def karpenter(report: Callable[[float], None] = lambda _: None) -> Path:
         TestbedError: it cannot be built.
     """
     return ensure_built(report, KARPENTER)
+
+
+def descheduler(report: Callable[[float], None] = lambda _: None) -> Path:
+    """The descheduler v0.36, built from its Go module where it is not in the cache (2 to 5 minutes on one core).
+
+    Args:
+        report: is told the part of the build that is done, 0 to 1, if there is something to build.
+
+    Raises:
+        TestbedError: it cannot be built.
+    """
+    return ensure_built(report, DESCHEDULER) / DESCHEDULER.binary
 
 
 def prometheus() -> Path:

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 import structlog
 from msgspec import Struct
 
-from neaptide.kube.health import HealthServer
 from neaptide.kube.metrics import Metrics
 from neaptide.kube.scheduler.opening import Scheduling, opened
 from neaptide.kube.scheduler.service import Scheduler
@@ -45,6 +44,8 @@ class SchedulerProcess:
         """Run until stopped. Raises OSError where the port cannot be had, Forbidden where pods or nodes may not be seen."""
         async with AsyncExitStack() as stack:
             if self._options.listen is not None:
+                from neaptide.kube.health import HealthServer  # noqa: PLC0415 - a web server takes a tenth of a second to import
+
                 health = HealthServer(
                     *self._options.listen, alive=lambda: "", ready=self._unready, metrics=self._metrics.exposition
                 )

@@ -23,6 +23,8 @@ from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.policies.arbiter import ArbiterMemory
 
 _RETRY = 2.0
+_BINDING, _SAYING = 16, 4
+"""Connections that bindings share, and those that Events share."""
 _log = structlog.get_logger()
 
 
@@ -56,12 +58,16 @@ async def opened(
     Raises:
         Forbidden: nodes or pods may not be watched.
     """
-    streams = await _chosen(reads)
-    clients = [Client(cluster, qps=scheduling.qps, burst=int(2 * scheduling.qps)) for _ in range(2)]
-    binds, writes = [(await stack.enter_async_context(each)).guarded_by(election) for each in clients]
+    clients = [
+        Client(cluster, qps=scheduling.qps, burst=int(2 * scheduling.qps), pipelined=connections)
+        for connections in (_BINDING, 0, _SAYING)
+    ]
+    binds, writes, says = [await stack.enter_async_context(each) for each in clients]
+    streams = await _chosen(says)  # some dozens of questions over few connections
+    binds, writes, says = (each.guarded_by(election) for each in (binds, writes, says))
     actuator = Actuator(Api(writes, time.time), may_act=lambda: election.leading, watchers=(metrics.outcome,))
     return Scheduler(
-        Wires(reads, binds, writes, scheduling.at_once),
+        Wires(reads, binds, writes, says, scheduling.at_once, scheduling.qps),
         streams,
         scheduling.profile,
         election=election,

@@ -39,6 +39,8 @@ _LONGEST = 3600.0
 _LOOK = 1.0
 _SHORTEST = 0.01  # seconds from one turn to the next: what comes meanwhile is taken together
 _GOING = ("Terminating", "Finished")
+_EVENTS = 20_000
+"""How many may wait to be written; each takes about a kilobyte."""
 GATED = "SchedulingGated"
 ACTIONS = {"Scheduled": "Binding", "FailedScheduling": "Scheduling", "Preempted": "Preempting"}
 """By an Event's reason, its action, as kube-scheduler calls them."""
@@ -51,12 +53,15 @@ class Wires(Struct, frozen=True):
         reads: streams.
         binds: bindings alone, so that nothing else takes from their rate.
         writes: everything else.
-        at_once: bindings under way at a time, each on a connection of its own.
+        says: Events alone, of which there is one for each binding.
+        at_once: bindings under way at a time.
+        events_per_second: written in the long run.
     """
 
     reads: Client
     binds: Client
     writes: Client
+    says: Client
     at_once: int = 100
     events_per_second: float = 200.0
 
@@ -99,11 +104,12 @@ class Scheduler:
         self._statuses = PodStatuses(wires.writes, self._lanes, others)
         self._objects = Objects(wires.writes, self._lanes, others)
         self._events = Events(
-            wires.writes,
+            wires.says,
             election.identity,
             controller=profile.scheduler_name,
             per_second=wires.events_per_second,
-            at_once=4,
+            at_once=8,
+            waiting=_EVENTS,
         )
         self._preempting: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
