@@ -2,9 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import pytest
+import uvloop
 from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -45,7 +46,10 @@ def test_each_request_gets_its_own_answer(kinds: list[str]) -> None:
     assert asyncio.run(scenario()) == [each.encode() for each in names]
 
 
-def test_a_broken_connection_loses_what_is_under_way_on_it_and_nothing_else() -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_broken_connection_loses_what_is_under_way_on_it_and_nothing_else(
+    run: Callable[[Coroutine[None, None, None]], None],
+) -> None:
     async def breaking(request: web.BaseRequest) -> web.StreamResponse:
         if request.path.endswith("breaks"):
             reset(request)
@@ -63,7 +67,7 @@ def test_a_broken_connection_loses_what_is_under_way_on_it_and_nothing_else() ->
             assert 1 <= lost < 60
             assert await client.create(PODS, {}, "a", name="after") == b"after"
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_server_that_closes_after_an_answer_is_asked_on_another_connection() -> None:
@@ -114,7 +118,7 @@ def test_what_is_no_answer_ends_the_connection_with_an_error(said: bytes) -> Non
         server = await asyncio.start_server(babble, "127.0.0.1", 0)
         async with server:
             cluster = Cluster(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            async with piped(cluster, timeout=5) as client:
+            async with piped(cluster, timeout=1) as client:
                 answers = await asyncio.gather(
                     *(client.create(PODS, {}, "a", name="x") for _ in range(3)), return_exceptions=True
                 )
