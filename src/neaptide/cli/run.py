@@ -111,9 +111,7 @@ def run(
     if scheduling is not None and only == "scheduler":
         from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
 
-        alone = Alone(
-            namespace=namespace, identity=lease.identity, lease_seconds=lease.lease_seconds, listen=listens
-        )
+        alone = Alone(namespace=namespace, identity=lease.identity, lease_seconds=lease.lease_seconds, listen=listens)
         return serve(SchedulerProcess(cluster, scheduling, alone))
     from neaptide.cli.costs import read_catalogue  # a scheduler alone needs none of this
     from neaptide.kube.controller import Controller, Options

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from time import thread_time
 
 import structlog
 from msgspec import Raw, Struct
@@ -56,6 +57,9 @@ class Feed:
     Args:
         streams: what to watch.
         changed: is called when there is something to take.
+
+    Attributes:
+        decoding: CPU seconds that reading objects has taken.
     """
 
     def __init__(self, streams: Sequence[Stream], *, changed: Callable[[], None]) -> None:
@@ -64,6 +68,7 @@ class Feed:
         self._reader = Reader(self._kinds)
         self._told: list[Told] = []
         self._workloads: dict[Key, _Identity] = {}
+        self.decoding = 0.0
 
     @property
     def synced(self) -> bool:
@@ -105,7 +110,9 @@ class Feed:
                         pass
 
     def _put(self, kind: str, state: _Kind, raw: bytes | Raw) -> None:
+        began = thread_time()
         read = self._reader.read(kind, raw)
+        self.decoding += thread_time() - began
         if isinstance(read, tuple):
             key, problem = read
             _log.warning("object left out", object=str(problem))

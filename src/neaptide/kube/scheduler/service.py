@@ -112,6 +112,8 @@ class Scheduler:
             waiting=_EVENTS,
         )
         self._preempting: set[asyncio.Task[None]] = set()
+        self._started = self._read_before = 0.0
+        """CPU seconds of this process until everything was seen once, and how many of them went into reading objects."""
         self._log = structlog.get_logger()
 
     @property
@@ -121,16 +123,26 @@ class Scheduler:
 
     async def run(self) -> None:
         """Run until cancelled. Raises what ends one of its parts."""
-        with ThreadPoolExecutor(1, "scheduler") as thread:
-            async with asyncio.TaskGroup() as group:
-                for part in (
-                    self._feed.run(self._wires.reads),
-                    self._lanes.run(),
-                    self._events.run(),
-                    self._wake_when_leading(),
-                    self._take_turns(thread),
-                ):
-                    group.create_task(part)
+        try:
+            with ThreadPoolExecutor(1, "scheduler") as thread:
+                async with asyncio.TaskGroup() as group:
+                    for part in (
+                        self._feed.run(self._wires.reads),
+                        self._lanes.run(),
+                        self._events.run(),
+                        self._wake_when_leading(),
+                        self._take_turns(thread),
+                    ):
+                        group.create_task(part)
+        finally:
+            self._log.info("scheduler ends", cpu_seconds=self._spent(), events_lost=self._events.dropped)
+
+    def _spent(self) -> dict[str, float]:
+        """Seconds of this process's CPU, by what they went into."""
+        started, decoding, planning = self._started, self._feed.decoding - self._read_before, self.turns.planning
+        rest = time.process_time() - started - decoding - planning
+        parts = {"start": started, "decode": decoding, "plan": planning, "write": max(rest, 0.0)}
+        return {name: round(seconds, 3) for name, seconds in parts.items()}
 
     async def _take_turns(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -138,6 +150,7 @@ class Scheduler:
         while not self._feed.synced:
             self._wake.clear()
             await self._woken(_LONGEST)
+        self._started, self._read_before = time.process_time(), self._feed.decoding
         self._log.info("scheduler synced")
         while True:
             self._wake.clear()

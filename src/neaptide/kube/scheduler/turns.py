@@ -60,9 +60,18 @@ class Turns:
         self._memory, self._clock = memory, clock
         self._reported = self._tried = -float("inf")
         self._heard = False
+        self.planning = 0.0
+        """CPU seconds that all turns have taken."""
 
     def take(self, told: Sequence[Told], *, leading: bool) -> Turn:
         """Take in what was said and, while leading, try the pods whose turn it is. Nothing is to be done while another leads."""
+        began = time.thread_time()
+        try:
+            return self._take(told, leading=leading)
+        finally:
+            self.planning += time.thread_time() - began
+
+    def _take(self, told: Sequence[Told], *, leading: bool) -> Turn:
         now = self._clock()
         actions: list[AnyCycleAction] = []
         for each in told:
