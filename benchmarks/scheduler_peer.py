@@ -21,7 +21,6 @@ from benchmarks.scheduler_bed import (
     OURS,
     PEER,
     PEER_ALL,
-    SCHEDULER_NAMES,
     Bed,
     bed,
     log_of,
@@ -89,7 +88,7 @@ def _queue_figures(size: int, schedulers: Sequence[str]) -> Iterator[Figure]:
 
 def _queue(found: Bed, scheduler: str) -> Run:
     namespace = found.namespace()
-    found.fill(namespace, SCHEDULER_NAMES[scheduler], PODS)
+    found.fill(namespace, scheduler, PODS)
     began = time.monotonic()
     with scheduling(scheduler, found.testbed) as process:
         until(lambda: not found.is_any_unbound(namespace), pause=0.2, process=process)

@@ -7,6 +7,7 @@ from tests.simulator.stand_in import FirstFit
 
 from neaptide.model import objects as o
 from neaptide.model.offerings import Offering
+from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.simulator.curves import Constant, Curve
 from neaptide.simulator.machines import POOL_LABEL, Pool
 from neaptide.simulator.templates import Job, PodTemplate, Service
@@ -34,12 +35,14 @@ def pool(name: str = "general", *offerings: Offering, **fields: Any) -> Pool:
     return Pool(name=name, offerings=offerings or (offering(pool=name),), **fields)
 
 
-def world(*pools: Pool, nodes: int = 0, buying: bool = False, **fields: Any) -> World:
+def world(
+    *pools: Pool, nodes: int = 0, buying: bool = False, profile: CycleProfile | None = None, **fields: Any
+) -> World:
     """A world with `nodes` nodes of the first pool's first offering; it buys none unless told so."""
     settings = Settings(start=START, **fields)
     if not buying:
         settings = structs.replace(settings, autoscaler=structs.replace(settings.autoscaler, enabled=False))
-    made = World(settings, pools or (pool(),), FirstFit)
+    made = World(settings, pools or (pool(),), FirstFit, profile)
     made.add_nodes(made.machines.pools[0].offerings[0], nodes)
     return made
 

@@ -16,7 +16,7 @@ from neaptide.model.times import go_duration
 from neaptide.simulator.cluster import Cluster
 from neaptide.simulator.controllers.daemonset import DaemonSetController
 from neaptide.simulator.machines import POOL_LABEL, Machines, node_of
-from neaptide.simulator.scheduling import Placer, Scheduler
+from neaptide.simulator.scheduling import FailedPods, Placer
 from neaptide.simulator.templates import Period, Seconds, Several
 
 MAX_ROUNDS = 8
@@ -62,7 +62,7 @@ class Autoscaler:
         self,
         cluster: Cluster,
         machines: Machines,
-        scheduler: Scheduler,
+        scheduler: FailedPods,
         placer: Placer,
         daemon_sets: Callable[[], Sequence[DaemonSetController]],
         settings: AutoscalerSettings,

@@ -73,12 +73,12 @@ class Birth(NamedTuple):
 class Cluster:
     """The snapshot with the columns beside it, the clock, and everything that can happen to a pod."""
 
-    def __init__(self, *, start: float, tick: float, seed: int) -> None:
+    def __init__(self, *, start: float, tick: float, seed: int, snapshot: ClusterSnapshot | None = None) -> None:
         self.clock = Clock(start)
         self.tick = tick
         self.next_tick = start
         self.random = np.random.default_rng(seed)
-        self.snapshot = ClusterSnapshot()
+        self.snapshot = ClusterSnapshot() if snapshot is None else snapshot
         self.pods, self.nodes = PodSide(), NodeSide()
         self.ledger = Ledger()
         self.meter = Meter(self.snapshot, self.pods, self.nodes, CurveTable(tick), self.ledger)

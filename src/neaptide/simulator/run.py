@@ -1,7 +1,7 @@
 """A run from its start to its end: the world, the loop at its period, and what came out."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -10,14 +10,18 @@ from msgspec import Struct
 from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.problems import FieldError
 from neaptide.model.protocols import Policy
+from neaptide.placement.cycle.profile import CycleProfile, read_cycle_profile
 from neaptide.placement.place import Placement
-from neaptide.placement.profile import read_profile
+from neaptide.placement.profile import Profile, read_profile
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.catalogue import Catalogue
+from neaptide.simulator.cycle_scheduler import CycleScheduler
 from neaptide.simulator.ledger import Bill, Eviction, JobRecord, Timeline, Wait
 from neaptide.simulator.scenario import Scenario, converted
 from neaptide.simulator.setup import build
 from neaptide.simulator.world import MakePlacer, World
+
+AnyProfile = TypeVar("AnyProfile", bound=Profile)
 
 
 class Summary(Struct, frozen=True):
@@ -78,7 +82,8 @@ def run(
         FieldError: something in the scenario cannot be used.
     """
     settings = policy_settings(scenario, policies)
-    world = build(scenario, placer or _engine(scenario), catalogue)
+    profile = _cycle_profile(scenario) if scenario.scheduler == "cycle" else None
+    world = build(scenario, placer or _engine(scenario), catalogue, profile)
     start, end = world.settings.start, world.settings.start + scenario.duration
     if settings:
         _attach_loop(world, scenario, settings, record)
@@ -106,11 +111,20 @@ def policy_settings(scenario: Scenario, policies: Sequence[Policy]) -> list[Sett
 
 def _engine(scenario: Scenario) -> MakePlacer:
     """The placement engine with the scenario's profile. Raises FieldError."""
+    profile = _cycle_profile(scenario) if scenario.scheduler == "cycle" else _read(scenario, read_profile)
+    return lambda snapshot: Placement(snapshot, profile)
+
+
+def _cycle_profile(scenario: Scenario) -> CycleProfile:
+    return _read(scenario, read_cycle_profile)
+
+
+def _read(scenario: Scenario, read: Callable[[str], AnyProfile]) -> AnyProfile:
+    """The scenario's profile. Raises FieldError."""
     try:
-        profile = read_profile(msgspec.json.encode(scenario.profile).decode())
+        return read(msgspec.json.encode(scenario.profile).decode())
     except FieldError as error:
         raise FieldError(f"profile.{error.field}", error.value, error.accepted) from error
-    return lambda snapshot: Placement(snapshot, profile)
 
 
 def _attach_loop(world: World, scenario: Scenario, settings: list[Setting], record: Callable[[Cycle], object]) -> None:
@@ -120,6 +134,8 @@ def _attach_loop(world: World, scenario: Scenario, settings: list[Setting], reco
         nonlocal memory
         _, memory = run_once(world, settings, memory, budgets=scenario.budgets, record=record)
 
+    if isinstance(world.scheduler, CycleScheduler):
+        world.scheduler.memory = lambda: memory.arbiter
     world.clock.every(scenario.loop_period, cycle, first=world.now() + min(scenario.tick, scenario.loop_period))
 
 

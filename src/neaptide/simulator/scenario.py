@@ -198,8 +198,10 @@ class Scenario(_Part, frozen=True, kw_only=True):
     seed: int = 0
     loop_period: Tick = 60.0
     scheduler_period: Period = 1.0
+    scheduler: Literal["engine", "cycle"] = "engine"
+    """What schedules: the engine alone, class by class, or the whole scheduling cycle of docs/scheduler, with preemption, gangs and the like."""
     profile: dict[str, Any] = {}
-    """The scheduler's profile, as docs/placement describes it; empty: the default one."""
+    """The scheduler's profile, as docs/placement (of a cycle: docs/scheduler) describes it; empty: the default one."""
     pools: Annotated[tuple[PoolSpec, ...], Meta(min_length=1)]
     services: tuple[ServiceSpec, ...] = ()
     jobs: tuple[JobSpec, ...] = ()

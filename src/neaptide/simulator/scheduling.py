@@ -39,6 +39,16 @@ class Placer(Protocol):
         """One answer for every pod, in order."""
 
 
+class FailedPods(Protocol):
+    """What an autoscaler asks a scheduler."""
+
+    def failed_classes(self) -> list[int]:
+        """Classes of pods that were tried and found no node."""
+
+    def waiting_of(self, classes: Sequence[int]) -> list[int]:
+        """Rows of the pods of some classes that wait for a node."""
+
+
 class _Failure(Struct):
     """A class of pods that found no node: when, how much room had grown by then, how often in a row, and why."""
 

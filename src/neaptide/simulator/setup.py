@@ -17,6 +17,7 @@ from neaptide.model.shapes import requirements_of, shape_of
 from neaptide.noderules.cpu_evict import CpuEvictSettings
 from neaptide.noderules.cpu_suppress import SuppressSettings
 from neaptide.noderules.memory_evict import MemoryEvictSettings
+from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.nodes import node_price
 from neaptide.simulator import workloads
@@ -81,8 +82,13 @@ TIERS: dict[Tier, _Tier] = {
 }
 
 
-def build(scenario: Scenario, placer: MakePlacer, catalogue: Catalogue | None = None) -> World:
-    """The world at the start of a scenario. Prices that the file leaves out are looked up. Raises FieldError."""
+def build(
+    scenario: Scenario, placer: MakePlacer, catalogue: Catalogue | None = None, profile: CycleProfile | None = None
+) -> World:
+    """The world at the start of a scenario, under the scheduling cycle where it has a profile.
+
+    Prices that the file leaves out are looked up. Raises FieldError.
+    """
     settings = Settings(
         start=(scenario.start if scenario.start.tzinfo else scenario.start.replace(tzinfo=UTC)).timestamp(),
         tick=scenario.tick,
@@ -93,7 +99,7 @@ def build(scenario: Scenario, placer: MakePlacer, catalogue: Catalogue | None = 
         rules=rules(scenario.node_rules),
     )
     pools = [pool(each, catalogue, f"pools[{row}]") for row, each in enumerate(scenario.pools)]
-    world = World(settings, pools, placer)
+    world = World(settings, pools, placer, profile)
     for each, spec in zip(pools, scenario.pools, strict=True):
         for offering, of in zip(each.offerings, spec.offerings, strict=True):
             world.add_nodes(offering, of.nodes)

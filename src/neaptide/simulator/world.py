@@ -12,6 +12,7 @@ from neaptide.model.columns import PENDING, RUNNING, Floats
 from neaptide.model.objects import OwnerReference, PodDisruptionBudget
 from neaptide.model.offerings import Offering
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.simulator.actuator import Actuator
 from neaptide.simulator.agents import Agents, Rules, Stop
 from neaptide.simulator.autoscaler import Autoscaler, AutoscalerSettings
@@ -23,10 +24,12 @@ from neaptide.simulator.controllers.daemonset import DaemonSetController
 from neaptide.simulator.controllers.deployment import DeploymentController
 from neaptide.simulator.controllers.job import JobController, JobEnded
 from neaptide.simulator.controllers.statefulset import StatefulSetController
+from neaptide.simulator.cycle_scheduler import CycleScheduler
 from neaptide.simulator.ledger import Wait
 from neaptide.simulator.machines import CloudSettings, Machines, Pool
 from neaptide.simulator.scheduling import Placer, Scheduler
 from neaptide.simulator.templates import CronJob, Job, Service
+from neaptide.simulator.watched import WatchedSnapshot
 
 BANDS, QOS_CLASSES = 4, 5
 ServiceController = DeploymentController | StatefulSetController | DaemonSetController
@@ -49,17 +52,25 @@ class World:
     """Everything that happens in a cluster, from event to event.
 
     Nodes come first (`add_nodes`), then other objects (`add_objects`, `add_budgets`), services and jobs; `run_until` lets
-    time pass. `placer` makes what chooses nodes.
+    time pass. `placer` makes what chooses nodes, and what the autoscaler asks what would fit; with `profile`, the scheduling
+    cycle that schedules on real clusters chooses them.
     """
 
-    def __init__(self, settings: Settings, pools: Sequence[Pool], placer: MakePlacer) -> None:
+    def __init__(
+        self, settings: Settings, pools: Sequence[Pool], placer: MakePlacer, profile: CycleProfile | None = None
+    ) -> None:
         self.settings = settings
-        self.cluster = Cluster(start=settings.start, tick=settings.tick, seed=settings.seed)
+        watched = None if profile is None else WatchedSnapshot()
+        self.cluster = Cluster(start=settings.start, tick=settings.tick, seed=settings.seed, snapshot=watched)
         self.clock, self.ledger = self.cluster.clock, self.cluster.ledger
         self.machines = Machines(self.cluster, pools, settings.cloud)
         self.machines.node_joined = self._node_joined
         chooser = placer(self.cluster.snapshot)
-        self.scheduler = Scheduler(self.cluster, chooser, period=settings.scheduler_period)
+        self.scheduler: Scheduler | CycleScheduler
+        if watched is None or profile is None:
+            self.scheduler = Scheduler(self.cluster, chooser, period=settings.scheduler_period)
+        else:
+            self.scheduler = CycleScheduler(self.cluster, watched, profile, self.act, period=settings.scheduler_period)
         self.agents = Agents(settings.rules, self.cluster.snapshot, self.cluster.pods, self.cluster.nodes)
         self.autoscaler = Autoscaler(
             self.cluster, self.machines, self.scheduler, chooser, lambda: self._daemon_sets, settings.autoscaler
@@ -197,6 +208,8 @@ class World:
             controller.retry()
         missing, stale = (self._nodes_in(state) for state in ("missing", "stale"))
         cluster.meter.measure(now, missing=missing, stale=stale)
+        if isinstance(self.scheduler, CycleScheduler):
+            self.scheduler.measured()
         self._write_row()
 
     def _evict(self, stop: Stop) -> None:

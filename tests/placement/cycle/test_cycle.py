@@ -8,6 +8,7 @@ from neaptide.model import objects as o
 from neaptide.model import storage_objects as storage
 from neaptide.placement.cycle import actions as a
 from neaptide.placement.cycle import events as e
+from neaptide.placement.cycle.profile import read_cycle_profile
 
 
 def test_pods_are_bound_and_counted_at_once() -> None:
@@ -252,3 +253,32 @@ def test_events_about_unknown_pods_change_nothing() -> None:
     api.step(e.PreemptionRefused("default/p", "uid", ""))
     api.step(e.Removed("Pod", "p", "default"))
     assert not api.actions
+
+
+def test_pods_on_a_cluster_without_nodes_are_tried_as_soon_as_one_joins() -> None:
+    api = Api([pod("p", cpu="1")])
+    api.cycle()
+    assert api.said["default/p"].startswith("no nodes available to schedule pods")
+    api.now += 2
+    api.apply(node("a"))
+    api.cycle()
+    assert api.bound == [("default/p", "a")]
+
+
+def test_usage_that_falls_wakes_the_pods_that_a_hot_node_refused() -> None:
+    profile = read_cycle_profile("filters: [NodeResourcesFit, LoadAware]\nscores: [LoadAware]")
+    assert profile.asks_for_usage
+    api = Api([node("a", cpu="10"), pod("p", cpu="1")], profile)
+
+    def measured(cpu: float) -> None:
+        api.machine.snapshot.set_node_usage(0, cpu, 0.0, api.now)
+        api.step(e.Measured())
+
+    measured(9000.0)
+    api.cycle()
+    assert "usage exceed threshold" in api.said["default/p"]
+    assert not api.bound
+    api.now += 30
+    measured(1000.0)
+    api.cycle()
+    assert api.bound == [("default/p", "a")]

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from neaptide.kube.cache import known
 from neaptide.kube.reading import Key, Reader, key_of
 from neaptide.kube.streams import Stream
+from neaptide.kube.usage.readings import Readings
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.watch import Bookmark, Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
@@ -38,7 +39,7 @@ class Retold(Struct, frozen=True):
         return [events.Removed(kind, name, namespace) for kind, namespace, name in gone]
 
 
-Told = events.AnyEvent | Retold
+Told = events.AnyEvent | Retold | Readings
 _Identity = tuple[int, dict[str, str], dict[str, str], tuple[OwnerReference, ...]]
 
 

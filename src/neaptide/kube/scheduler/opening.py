@@ -14,10 +14,15 @@ from neaptide.kube.metrics import Metrics
 from neaptide.kube.scheduler.service import Scheduler, Wires
 from neaptide.kube.scheduler.streams import choose
 from neaptide.kube.streams import Stream
+from neaptide.kube.usage.kubelet import Kubelets
+from neaptide.kube.usage.metrics_api import MetricsApi
+from neaptide.kube.usage.readings import Source
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster
+from neaptide.kubeapi.discovery import allowed
 from neaptide.kubeapi.errors import ConnectionLost, ServerTimeout, Unavailable
 from neaptide.kubeapi.lease import Election
+from neaptide.kubeapi.resources import NODES
 from neaptide.model.actions import Ref
 from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.policies.arbiter import ArbiterMemory
@@ -66,7 +71,7 @@ async def opened(
     streams = await _chosen(says)  # some dozens of questions over few connections
     binds, writes, says = (each.guarded_by(election) for each in (binds, writes, says))
     actuator = Actuator(Api(writes, time.time), may_act=lambda: election.leading, watchers=(metrics.outcome,))
-    return Scheduler(
+    scheduler = Scheduler(
         Wires(reads, binds, writes, says, scheduling.at_once, scheduling.qps),
         streams,
         scheduling.profile,
@@ -76,6 +81,17 @@ async def opened(
         disrupted=disrupted,
         registry=metrics.registry,
     )
+    if scheduling.profile.asks_for_usage:
+        scheduler.measure_by(await _sources(reads, scheduler))
+    return scheduler
+
+
+async def _sources(client: Client, scheduler: Scheduler) -> list[Source]:
+    """Where usage may come from, in order of preference."""
+    found: list[Source] = [MetricsApi(client)]
+    if await allowed(client, "get", NODES, subresource="proxy"):
+        found.append(Kubelets(client, scheduler.node_names))
+    return found
 
 
 async def _chosen(client: Client) -> list[Stream]:

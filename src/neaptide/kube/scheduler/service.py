@@ -25,6 +25,8 @@ from neaptide.kube.scheduler.objects import Objects
 from neaptide.kube.scheduler.pod_statuses import PodStatuses
 from neaptide.kube.scheduler.turns import Turns
 from neaptide.kube.streams import Stream
+from neaptide.kube.usage.meter import Meter
+from neaptide.kube.usage.readings import Source
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.lease import Election
 from neaptide.model.actions import Ref
@@ -37,6 +39,7 @@ from neaptide.policies.arbiter import ArbiterMemory
 
 _LONGEST = 3600.0
 _LOOK = 1.0
+_MEASURE = 30.0
 _SHORTEST = 0.01  # seconds from one turn to the next: what comes meanwhile is taken together
 _GOING = ("Terminating", "Finished")
 _EVENTS = 20_000
@@ -111,6 +114,7 @@ class Scheduler:
             at_once=8,
             waiting=_EVENTS,
         )
+        self._meter: Meter | None = None
         self._preempting: set[asyncio.Task[None]] = set()
         self._started = self._read_before = 0.0
         """CPU seconds of this process until everything was seen once, and how many of them went into reading objects."""
@@ -120,6 +124,14 @@ class Scheduler:
     def synced(self) -> bool:
         """Whether everything was seen once."""
         return self._feed.synced
+
+    def measure_by(self, sources: Sequence[Source]) -> None:
+        """Read usage while running, from the first of these sources that works: the profile asks for it."""
+        self._meter = Meter(sources)
+
+    def node_names(self) -> list[str]:
+        """The nodes that are known."""
+        return list(self.turns.cycle.snapshot.nodes.by_name)
 
     async def run(self) -> None:
         """Run until cancelled. Raises what ends one of its parts."""
@@ -131,6 +143,7 @@ class Scheduler:
                         self._lanes.run(),
                         self._events.run(),
                         self._wake_when_leading(),
+                        self._measure(),
                         self._take_turns(thread),
                     ):
                         group.create_task(part)
@@ -176,6 +189,17 @@ class Scheduler:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    async def _measure(self) -> None:
+        """Tell what nodes and pods use, again and again, where somebody asks."""
+        while self._meter is not None:
+            if not self.synced:  # who is asked depends on which nodes there are
+                await asyncio.sleep(_LOOK)
+                continue
+            await self._meter.read()
+            self._answers.append(self._meter.readings)  # those of before where it failed: they get too old
+            self._wake.set()
+            await asyncio.sleep(_MEASURE)
 
     async def _wake_when_leading(self) -> None:
         while True:

@@ -7,28 +7,20 @@ from typing import NamedTuple
 import structlog
 
 from neaptide.kube.scheduler.feed import Retold, Told
-from neaptide.model.actions import Plan
+from neaptide.kube.usage.readings import Readings, apply
 from neaptide.placement.cycle import events
-from neaptide.placement.cycle.actions import SCHEDULER, AnyCycleAction, Preempt
+from neaptide.placement.cycle.actions import AnyCycleAction, Preempt
 from neaptide.placement.cycle.machine import SchedulingCycle
 from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.placement.cycle.waits import Wait
-from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
+from neaptide.policies import preemptions
+from neaptide.policies.arbiter import ArbiterMemory
 from neaptide.policies.protection import protection
 
-_UNBOUND = 2**31
+_ALL = 2**31
 _TELLING = ("PodGroup", "ElasticQuota", "Reservation")
 _TOLD_WITHIN = 1.0  # seconds in which their status follows
 _REPORT = 15.0  # seconds between two looks at who waits
-PREEMPTION = Budgets(
-    evictions_per_cycle=_UNBOUND,
-    evictions_per_node=_UNBOUND,
-    evictions_per_workload_percent=100,
-    evictions_per_workload_per_hour=_UNBOUND,
-    minimum_stay_seconds=0.0,
-)
-"""What the arbiter holds preemptions to: protection, ownership and PodDisruptionBudgets. Making room for a pod of a higher
-rank is no rebalancing that could wait; what it disrupts counts against the budgets of everything that could."""
 _log = structlog.get_logger()
 
 
@@ -75,7 +67,7 @@ class Turns:
         now = self._clock()
         actions: list[AnyCycleAction] = []
         for each in told:
-            for event in each.removals(self.cycle.snapshot) if isinstance(each, Retold) else (each,):
+            for event in self._events(each, now):
                 actions += self._stepped(event, now)
         if not leading:
             return Turn([], float("inf"))
@@ -85,6 +77,15 @@ class Turns:
             actions += self.cycle.step(events.Cycle(), now)
         actions = [final for each in actions for final in self._arbitrated(each, now)]
         return Turn(actions, self._due(now), self._waits(now))
+
+    def _events(self, told: Told, now: float) -> Sequence[events.AnyEvent]:
+        """What was said, as the machine hears it."""
+        if isinstance(told, Retold):
+            return told.removals(self.cycle.snapshot)
+        if isinstance(told, Readings):
+            apply(self.cycle.snapshot, told, now)
+            return (events.Measured(),)
+        return (told,)
 
     def _due(self, now: float) -> float:
         """When a cycle is worth its while: somebody is to be tried, or objects may have to say what has come of them."""
@@ -98,7 +99,7 @@ class Turns:
         if now < self._reported + _REPORT:
             return None
         self._reported = now
-        return self.cycle.longest_waits(now, count=_UNBOUND)
+        return self.cycle.longest_waits(now, count=_ALL)
 
     def _stepped(self, event: events.AnyEvent, now: float) -> list[AnyCycleAction]:
         """One event's actions; an object that breaks something keeps none of the others from being heard."""
@@ -111,11 +112,10 @@ class Turns:
     def _arbitrated(self, action: AnyCycleAction, now: float) -> Iterable[AnyCycleAction]:
         if not isinstance(action, Preempt):
             return (action,)
-        plan = Plan(SCHEDULER, action.evictions)
-        _, refused = arbitrate([plan], self.cycle.snapshot, PREEMPTION, self._memory(), now)
-        if not refused:
+        reason = preemptions.refusal(action, self.cycle.snapshot, self._memory(), now)
+        if reason is None:
             return (action,)
-        pod, reason = action.pod, refused[0].reason
-        _log.info("preemption refused", pod=str(pod), victim=str(refused[0].action.target), reason=reason.message)
+        pod = action.pod
+        _log.info("preemption refused", pod=str(pod), node=action.node, reason=reason.message)
         key = f"{pod.namespace}/{pod.name}"
         return self._stepped(events.PreemptionRefused(key, pod.uid, reason.message), now)

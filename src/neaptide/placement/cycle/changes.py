@@ -4,7 +4,7 @@ A pod is tried again only when a change helps against one of the filters or plug
 this QueueingHint; its hints are those of v1.36's plugins, asked per class of pods.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -33,6 +33,8 @@ class Kind(Enum):
     QUOTA = auto()
     """A quota, or less demand for one."""
     RESERVATION = auto()
+    USAGE = auto()
+    """What nodes and pods use was measured."""
 
 
 class Change(NamedTuple):
@@ -122,8 +124,10 @@ HINTS: dict[str, dict[Kind, Hint]] = {
 _ANYTHING = _table(*Kind)
 
 
-def helps(view: View, plugins: Iterable[str], cls: int, change: Change) -> bool:
-    """Whether a change can help pods of a class that these filters and plugins refused."""
+def helps(view: View, plugins: frozenset[str], cls: int, change: Change) -> bool:
+    """Whether a change can help pods of a class that these filters and plugins refused; where nobody did, for there were no nodes, any can."""
+    if not plugins:
+        return True
     if change.node >= 0 and not view.snapshot.nodes.alive[change.node]:
         return False
     hints = [found for name in plugins if (found := HINTS.get(name, _ANYTHING).get(change.kind)) is not None]

@@ -56,8 +56,12 @@ class PreemptionRefused(Event, frozen=True, tag="PreemptionRefused"):
     message: str
 
 
+class Measured(Event, frozen=True, tag="Measured"):
+    """Usage was set anew in the machine's snapshot (`set_node_usage`, `set_pod_usage`): the one thing that others write there."""
+
+
 class Cycle(Event, frozen=True, tag="Cycle"):
     """Plan: try every pod whose turn it is."""
 
 
-AnyEvent = Listed | Applied | Removed | Bound | BindFailed | PreemptionRefused | Cycle
+AnyEvent = Listed | Applied | Removed | Bound | BindFailed | PreemptionRefused | Measured | Cycle

@@ -115,6 +115,9 @@ class SchedulingCycle:
                 self._bind_failed(event, now)
             case events.PreemptionRefused():
                 self._preemption_refused(event, now)
+            case events.Measured():
+                self._view.refresh()
+                self._queue.changed(Change(Kind.USAGE), now)
             case events.Cycle():
                 self._cycle(now)
         actions = translated(self._out, self.snapshot.others.get(RESERVATION, {}))

@@ -6,12 +6,17 @@ from msgspec.structs import replace
 from neaptide.placement.cycle.order import Fairness
 from neaptide.placement.cycle.queue import Backoff
 from neaptide.placement.cycle.registry import DEFAULT_PLUGINS, AnyPlugin
+from neaptide.placement.filters.hybrid_unschedulable import HybridUnschedulable
+from neaptide.placement.filters.load_aware import LoadAware as LoadAwareFilter
 from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
 from neaptide.placement.filters.registry import DEFAULT_FILTERS, AnyFilter
 from neaptide.placement.profile import Profile, read_as
+from neaptide.placement.scores.load_aware import LoadAware
+from neaptide.placement.scores.node_balance import NodeBalance
 
 SHARED_DEVICES = ("koordinator.sh/gpu-core", "koordinator.sh/gpu-memory-ratio")
 """Resources that the plugin DeviceShare counts device by device, in NodeResourcesFit's place."""
+_BY_USAGE = (LoadAwareFilter, LoadAware, NodeBalance, HybridUnschedulable)
 CYCLE_FILTERS: tuple[AnyFilter, ...] = tuple(
     replace(each, ignored_resources=SHARED_DEVICES) if isinstance(each, NodeResourcesFit) else each
     for each in DEFAULT_FILTERS
@@ -35,6 +40,11 @@ class CycleProfile(Profile, frozen=True, rename="camel", forbid_unknown_fields=T
     backoff: Backoff = Backoff()
     fairness: Fairness = Fairness()
     preemption: Preemption = Preemption()
+
+    @property
+    def asks_for_usage(self) -> bool:
+        """Whether anything that decides reads what nodes or pods are measured to use."""
+        return any(isinstance(each, _BY_USAGE) for each in (*self.filters, *self.scores))
 
 
 def read_cycle_profile(text: str) -> CycleProfile:
