@@ -150,7 +150,7 @@ def _configuration(scheduler: str, testbed: Testbed) -> Path:
             "resources": [{"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1}],
         }
         profile["pluginConfig"] = [{"name": "NodeResourcesFit", "args": {"scoringStrategy": strategy}}]
-    body = {
+    body: dict[str, Any] = {
         "apiVersion": "kubescheduler.config.k8s.io/v1",
         "kind": "KubeSchedulerConfiguration",
         "clientConnection": {"kubeconfig": testbed.site.kubeconfig("scheduler"), "qps": 5000, "burst": 5000},

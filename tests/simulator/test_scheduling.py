@@ -5,11 +5,13 @@ from tests.simulator.stand_in import FirstFit
 from tests.simulator.worlds import START, job, pods, pool, running, service, template, world
 
 from neaptide.model.objects import SchedulingGate
+from neaptide.simulator.scheduling import Scheduler
 from neaptide.simulator.templates import Scale
 from neaptide.simulator.world import World
 
 
 def asked(made: World) -> list[int]:
+    assert isinstance(made.scheduler, Scheduler)
     placer = made.scheduler._placer
     assert isinstance(placer, FirstFit)
     return placer.asked

@@ -63,7 +63,8 @@ class CycleScheduler:
 
     def failed_classes(self) -> list[int]:
         """Classes of pods that were tried and found no node."""
-        return np.unique(self._snapshot.pods.cls[self._failed()]).tolist()
+        found: list[int] = np.unique(self._snapshot.pods.cls[self._failed()]).tolist()
+        return found
 
     def waiting_of(self, classes: Sequence[int]) -> list[int]:
         """Rows of the pods of some classes that wait for a node."""
