@@ -57,7 +57,7 @@ class Client:
         qps: requests a second, after `burst` at once.
         burst: requests that may go out at once.
         timeout: seconds for a request with all its tries.
-        pipelined: share at most so many connections among all requests (pipeline.py): for many small writes of one kind, whose answers may wait
+        pipelined: share about so many connections among all requests (pipeline.py): for many small writes of one kind, whose answers may wait
             for each other. 0 gives each request under way a connection of its own.
     """
 

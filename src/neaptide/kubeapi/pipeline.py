@@ -16,6 +16,8 @@ import httptools
 
 _IDLE = 30.0  # seconds after which a connection is not used again: API servers close those that rest for 90
 _CONNECT_WITHIN = 10.0
+_SLOW, _MORE = 0.1, 6
+"""Seconds after which an answer is slow, and how many times as many connections there may be then."""
 
 
 class Answer(NamedTuple):
@@ -35,7 +37,7 @@ class Pipeline:
 
     Args:
         server: its URL; a path in it is the caller's to put before each request's.
-        connections: at most so many, opened as they are needed.
+        connections: at most so many, opened as they are needed; six times as many where answers take longer than 0.1 s.
         user_agent: how this program calls itself.
     """
 
@@ -64,7 +66,7 @@ class Pipeline:
             ConnectionError: the connection broke before the whole answer was there.
         """
         connection = self._best(context)
-        if connection is None or (connection.depth and len(self._open) < self._most):
+        if connection is None or (connection.depth and len(self._open) < self._allowed(connection)):
             connection = await self._another(context, server_name, connection)
         length = "" if body is None else f"Content-Length: {len(body)}\r\n"
         head = f"{method} {target} HTTP/1.1\r\n{self._constant}{headers}{length}\r\n".encode("latin-1")
@@ -77,6 +79,10 @@ class Pipeline:
             await asyncio.gather(self._opening, return_exceptions=True)
         for each in tuple(self._open):
             each.abort("closed")
+
+    def _allowed(self, best: "_Connection") -> int:
+        """How many connections there may be: more where the server takes long, so that answers wait less for each other."""
+        return self._most * (_MORE if best.waited() > _SLOW else 1)
 
     def _best(self, context: ssl.SSLContext) -> "_Connection | None":
         """The usable connection with the least to do; those that have rested too long, or show who we were before, are closed."""
@@ -126,7 +132,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, context: ssl.SSLContext, gone: Callable[["_Connection"], None]) -> None:
         self.context, self._gone = context, gone
         self._loop = asyncio.get_running_loop()
-        self.used = self._loop.time()
+        self.used = self._since = self._loop.time()
         self._asked: deque[asyncio.Future[Answer]] = deque()
         self._parser = httptools.HttpResponseParser(self)
         self._unsent: list[bytes] = []
@@ -140,6 +146,10 @@ class _Connection(asyncio.Protocol):
         """How many requests are under way."""
         return len(self._asked)
 
+    def waited(self) -> float:
+        """Seconds for which the next answer is awaited."""
+        return self._loop.time() - self._since if self._asked else 0.0
+
     def ask(self, request: bytes) -> Awaitable[Answer]:
         """Send a request together with others that are ready now. Whoever stops waiting for its answer leaves the connection unusable."""
         answer: asyncio.Future[Answer] = self._loop.create_future()
@@ -147,6 +157,8 @@ class _Connection(asyncio.Protocol):
             answer.set_exception(self._lost)
             return answer
         answer.add_done_callback(self._left)
+        if not self._asked:
+            self._since = self._loop.time()
         self._asked.append(answer)
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -203,7 +215,7 @@ class _Connection(asyncio.Protocol):
             self.abort("an answer that nobody asked for")
             return
         answer = self._asked.popleft()
-        self.used = self._loop.time()
+        self.used = self._since = self._loop.time()
         if not answer.done():
             answer.set_result(Answer(status, b"".join(self._body), self._retry_after))
         if not self._parser.should_keep_alive():

@@ -65,7 +65,7 @@ def test_a_scheduler_killed_between_reserve_and_bind_loses_nothing(bed: Testbed,
     held = Fault(methods=POST, path=BINDING, delay=60.0)
     create(bed, place, deployment("web", 40, cpu="500m"))
     with proxied(bed, held) as proxy, scheduler(proxy.kubeconfig) as process:
-        eventually(lambda: proxy.struck >= 20)  # their room is reserved, and the API server has not heard of it
+        eventually(lambda: proxy.struck >= 10)  # their room is reserved, and the API server has not heard of it
         process.kill()
         process.wait()
     assert not any(nodes_of(bed, place).values())
