@@ -39,7 +39,14 @@ MODULES = (
     "interference",
     "colocation_week",
 )
-PEERS = ("scheduler_peer", "colocation", "provision", "consolidation_peer")
+PEERS = (
+    "scheduler_peer",
+    "scheduler_gpus",
+    "descheduler_peer",
+    "colocation",
+    "provision",
+    "consolidation_peer",
+)
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
 

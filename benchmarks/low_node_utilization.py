@@ -1,7 +1,7 @@
 """descheduler's LowNodeUtilization with metrics, its rules re-implemented as a policy: what hot spots are compared with.
 
 Source of the rules: kubernetes-sigs/descheduler v0.36, plugins nodeutilization and defaultevictor. Nodes below all thresholds are
-under-utilised, those above any target threshold over-utilised; while there are both, pods leave the most used nodes first, the
+under-utilised (as are those at them), those above any target threshold over-utilised; while there are both, pods leave the most used nodes first, the
 lowest priority and QoS class first, until the node is below the target threshold or the room of all under-utilised nodes
 together, up to their target thresholds, is used up. No node is watched first, and no pod is asked where it would go.
 """
@@ -54,15 +54,15 @@ class LowNodeUtilization:
         below, above = (
             np.array(each)[:, None] / 100 * allocatable for each in (spec.thresholds, spec.target_thresholds)
         )
-        under = known & (use < below).all(axis=0) & ~nodes.unschedulable[:rows]
+        under = known & (use <= below).all(axis=0) & ~nodes.unschedulable[:rows]
         over = known & (use > above).any(axis=0)
         if not under.any() or not over.any() or under[known].all():
             return Plan(NAME), memory
         room = (above - use)[:, under].sum(axis=1)
-        share = (use / np.maximum(allocatable, 1)).sum(axis=0)
+        total = use.sum(axis=0)  # milli-CPU and bytes in one sum, so that memory decides
         actions = [
             action
-            for row in sorted(np.flatnonzero(over).tolist(), key=lambda row: (-share[row], row))
+            for row in sorted(np.flatnonzero(over).tolist(), key=lambda row: (-total[row], row))
             for action in _evictions(snapshot, row, use[:, row], above[:, row], room)
         ]
         return Plan(NAME, tuple(actions)), memory

@@ -31,6 +31,7 @@ SCHEDULER_NAMES = {
     PEER_ALL: "default-scheduler",
     PEER_MOST: "default-scheduler",
 }
+_PACKED = ("cpu", "memory", "koordinator.sh/gpu-core")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LONGEST = 1800.0
 
@@ -147,7 +148,7 @@ def _configuration(scheduler: str, testbed: Testbed) -> Path:
     if scheduler == PEER_MOST:
         strategy = {
             "type": "MostAllocated",
-            "resources": [{"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1}],
+            "resources": [{"name": name, "weight": 1} for name in _PACKED],
         }
         profile["pluginConfig"] = [{"name": "NodeResourcesFit", "args": {"scoringStrategy": strategy}}]
     body: dict[str, Any] = {
