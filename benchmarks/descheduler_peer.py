@@ -113,7 +113,8 @@ def _planned(found: Bed) -> Counter[str]:
         cpu, memory = snapshot.pod_requests([pod])[:2, 0].tolist()
         snapshot.set_pod_usage(pod, cpu, memory)
     rows = snapshot.nodes.indices()
-    snapshot.set_node_usage(rows, *(snapshot.nodes.used[each, rows].astype(float) for each in (0, 1)), time.time())
+    cpu_used, memory_used = (snapshot.nodes.used[each, rows].astype(float) for each in (0, 1))
+    snapshot.set_node_usage(rows, cpu_used, memory_used, time.time())
     plan, _ = LowNodeUtilization().plan(snapshot, _SPEC, NoMemory(), time.time())
     return Counter(each.node for each in plan.actions if hasattr(each, "node"))
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.figure import Figure, Peer
 from benchmarks.scheduler_bed import OURS, PEER_MOST, SCHEDULER_NAMES, Bed, bed, scheduling
+from neaptide.simulator.traces.openb import Openb
 from neaptide.testbed import openb
 from neaptide.testbed.load import add_pods
 
@@ -57,7 +58,7 @@ def _devices(node: dict[str, Any]) -> int:
     return int(node["status"]["allocatable"][GPU])
 
 
-def _chosen(trace: openb.Openb, scheduler: str, milli: float) -> list[dict[str, Any]]:
+def _chosen(trace: Openb, scheduler: str, milli: float) -> list[dict[str, Any]]:
     """The first GPU pods that ask for so much together."""
     chosen, asked = [], 0
     for pod in openb.pods(trace, len(trace.pods.names), SCHEDULER_NAMES[scheduler]):

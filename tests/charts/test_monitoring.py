@@ -79,7 +79,9 @@ def test_the_panels_of_the_dashboard_lie_side_by_side() -> None:
 def figures() -> set[str]:
     """What a controller shows, by name, without the endings that Prometheus adds."""
     controller = Path(inspect.getfile(Metrics)).parent
-    return {base(name) for path in controller.rglob("*.py") for name in FIGURE.findall(path.read_text(encoding="utf-8"))}
+    return {
+        base(name) for path in controller.rglob("*.py") for name in FIGURE.findall(path.read_text(encoding="utf-8"))
+    }
 
 
 def base(name: str) -> str:

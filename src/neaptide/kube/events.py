@@ -35,6 +35,7 @@ _WAITING = 1000
 _KNOWN = 4096
 """How many series are remembered, as client-go has it; of one that is forgotten, a repetition is a new Event."""
 _TRIES = 4
+_NEGLIGIBLE = 0.01  # seconds; the client's own rate limits what is faster
 _UNCERTAIN = (ConnectionLost, ServerTimeout, Unavailable, RateLimited)
 _CONTROLLER = "neaptide.io/controller"
 
@@ -153,7 +154,8 @@ class Events:
             series = self._queue.popleft()
             series.queued = False
             await self._write_surely(series)
-            await asyncio.sleep(self._pause)
+            if self._pause > _NEGLIGIBLE:
+                await asyncio.sleep(self._pause)
 
     async def _write_surely(self, series: _Series) -> None:
         """Write, and where what became of that is unknown write again, a few times."""

@@ -16,7 +16,7 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.watch import Bookmark, Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
 from neaptide.model.any_object import AnyObject
-from neaptide.model.objects import OwnerReference, Workload
+from neaptide.model.objects import OwnerReference, Pod, Workload
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.reservation_objects import is_stand_in
@@ -57,13 +57,13 @@ class Feed:
 
     Args:
         streams: what to watch.
-        changed: is called when there is something to take.
+        changed: is called when there is something to take, and whether it can wait: that a pod is where it was bound to helps nobody.
 
     Attributes:
         decoding: CPU seconds that reading objects has taken.
     """
 
-    def __init__(self, streams: Sequence[Stream], *, changed: Callable[[], None]) -> None:
+    def __init__(self, streams: Sequence[Stream], *, changed: Callable[[bool], None]) -> None:
         self._streams, self._changed = tuple(streams), changed
         self._kinds = {each.resource.kind: _Kind() for each in streams}
         self._reader = Reader(self._kinds)
@@ -141,7 +141,7 @@ class Feed:
         if state.named is not None:
             self._tell(Retold(kind, frozenset(state.named)))
         state.listing, state.named, state.synced = False, None, True
-        self._changed()
+        self._changed(False)
 
     def _flush(self, state: _Kind) -> None:
         if state.block:
@@ -150,7 +150,7 @@ class Feed:
 
     def _tell(self, told: Told) -> None:
         self._told.append(told)
-        self._changed()
+        self._changed(isinstance(told, events.Applied) and isinstance(told.item, Pod) and _stays(told.item))
 
     def _is_known(self, key: Key, item: Workload) -> bool:
         """Whether only a workload's status has changed, which decides nothing here and changes with each of its pods."""
@@ -159,3 +159,12 @@ class Feed:
         known_before = self._workloads.get(key) == identity
         self._workloads[key] = identity
         return known_before
+
+
+def _stays(pod: Pod) -> bool:
+    """Whether a pod is on a node and goes on to be there."""
+    return bool(
+        pod.spec.node_name
+        and pod.metadata.deletion_timestamp is None
+        and pod.status.phase not in ("Succeeded", "Failed")
+    )

@@ -41,6 +41,8 @@ _LONGEST = 3600.0
 _LOOK = 1.0
 _MEASURE = 30.0
 _SHORTEST = 0.01  # seconds from one turn to the next: what comes meanwhile is taken together
+_LATER = 0.1
+"""Seconds that confirmations wait for others: each turn has its price, and they decide nothing."""
 _GOING = ("Terminating", "Finished")
 _EVENTS = 20_000
 """How many may wait to be written; each takes about a kilobyte."""
@@ -98,7 +100,8 @@ class Scheduler:
         self._wires, self._election, self._actuator, self._disrupted = wires, election, actuator, disrupted
         self._profile, self._metrics = profile, SchedulerMetrics(registry)
         self._wake = asyncio.Event()
-        self._feed = Feed(streams, changed=self._wake.set)
+        self._feed = Feed(streams, changed=self._heard)
+        self._soon: asyncio.TimerHandle | None = None
         self._answers: list[Told] = []
         self.turns = Turns(profile, memory=memory)
         self._binds, others = Pool(wires.at_once), Pool(8)
@@ -213,6 +216,17 @@ class Scheduler:
         elif isinstance(event, events.BindFailed):
             self._metrics.bound(refused=event.reason)
         self._answers.append(event)
+        self._heard(isinstance(event, events.Bound))
+
+    def _heard(self, can_wait: bool) -> None:  # noqa: FBT001 - a callback
+        """Take a turn, now or with what else comes within a tenth of a second."""
+        if not can_wait:
+            self._wake.set()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_LATER, self._now)
+
+    def _now(self) -> None:
+        self._soon = None
         self._wake.set()
 
     def _saw(self, told: Sequence[Told]) -> None:
