@@ -218,7 +218,7 @@ class Scheduler:
         self._answers.append(event)
         self._heard(isinstance(event, events.Bound))
 
-    def _heard(self, can_wait: bool) -> None:  # noqa: FBT001 - a callback
+    def _heard(self, can_wait: bool) -> None:
         """Take a turn, now or with what else comes within a tenth of a second."""
         if not can_wait:
             self._wake.set()
