@@ -1,5 +1,6 @@
 """Events: on the object, a series where they repeat, cut off where they flood. And logs without secrets."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,15 @@ from tests.testbed.asking import items
 from neaptide.kube.events import Events
 from neaptide.kube.logs import without_secrets
 from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.errors import (
+    AlreadyExists,
+    ApiError,
+    ConnectionLost,
+    RateLimited,
+    ServerTimeout,
+    Unavailable,
+)
+from neaptide.kubeapi.resources import Resource
 from neaptide.model.actions import Ref
 from neaptide.testbed.cluster import Testbed
 
@@ -45,6 +55,46 @@ def test_a_flood_of_events_is_cut_off(control_plane: Testbed, namespace: str) ->
         return events.dropped
 
     assert speaking(control_plane, ask) == 500
+
+
+class Unsteady:
+    """A client that loses some answers, or is refused at first, before it takes what is sent."""
+
+    def __init__(self, *errors: ApiError | None) -> None:
+        self.errors, self.created = list(errors), list[str]()
+
+    async def create(self, _: Resource, body: dict[str, Any], namespace: str = "") -> bytes:
+        error = self.errors.pop(0) if self.errors else None
+        if isinstance(error, ConnectionLost):  # it was done, and the answer is lost
+            self.created.append(body["metadata"]["name"])
+        if error is not None:
+            raise error
+        if body["metadata"]["name"] in self.created:
+            raise AlreadyExists(409, "AlreadyExists", namespace)
+        self.created.append(body["metadata"]["name"])
+        return b"{}"
+
+
+LOST = {
+    "nothing": (),
+    "an answer": (ConnectionLost(0, "ConnectionLost", "broken"),),
+    "two tries": (ServerTimeout(504, "Timeout", "late"), Unavailable(503, "Unavailable", "starting")),
+    "priority and fairness": (RateLimited(429, "TooManyRequests", "slow down"),),
+}
+
+
+@pytest.mark.parametrize("errors", LOST.values(), ids=LOST.keys())
+def test_no_event_is_lost_while_the_api_server_stumbles(errors: tuple[ApiError, ...]) -> None:
+    async def scenario() -> tuple[int, int]:
+        client = Unsteady(*errors)
+        events = Events(client, "test", per_second=1e6, waiting=20_000)  # type: ignore[arg-type] # as much of a client as it asks
+        for number in range(3000):
+            about = Ref("Pod", f"p{number}", "default", f"uid-{number}")
+            events.say(about, reason="Scheduled", note="assigned", action="Binding")
+        await events.write_waiting()
+        return len(set(client.created)), events.dropped
+
+    assert asyncio.run(scenario()) == (3000, 0)
 
 
 SECRETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -69,7 +69,7 @@ async def opened(
     ]
     binds, writes, says = [await stack.enter_async_context(each) for each in clients]
     streams = await _chosen(says)  # some dozens of questions over few connections
-    binds, writes, says = (each.guarded_by(election) for each in (binds, writes, says))
+    binds, writes = binds.guarded_by(election), writes.guarded_by(election)  # an Event is true whoever leads by now
     actuator = Actuator(Api(writes, time.time), may_act=lambda: election.leading, watchers=(metrics.outcome,))
     scheduler = Scheduler(
         Wires(reads, binds, writes, says, scheduling.at_once, scheduling.qps),

@@ -52,13 +52,13 @@ ACTIONS = {"Scheduled": "Binding", "FailedScheduling": "Scheduling", "Preempted"
 
 
 class Wires(Struct, frozen=True):
-    """How the scheduler speaks to the API server; those that write are guarded by the lease.
+    """How the scheduler speaks to the API server; those that change something are guarded by the lease.
 
     Attributes:
         reads: streams.
         binds: bindings alone, so that nothing else takes from their rate.
         writes: everything else.
-        says: Events alone, of which there is one for each binding.
+        says: Events alone, of which there is one for each binding; they are written whoever leads.
         at_once: bindings under way at a time.
         events_per_second: written in the long run.
     """

@@ -9,7 +9,7 @@ import structlog
 from neaptide.kube.scheduler.feed import Retold, Told
 from neaptide.kube.usage.readings import Readings, apply
 from neaptide.placement.cycle import events
-from neaptide.placement.cycle.actions import AnyCycleAction, Preempt
+from neaptide.placement.cycle.actions import AnyCycleAction, Emit, Preempt
 from neaptide.placement.cycle.machine import SchedulingCycle
 from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.placement.cycle.waits import Wait
@@ -69,8 +69,8 @@ class Turns:
         for each in told:
             for event in self._events(each, now):
                 actions += self._stepped(event, now)
-        if not leading:
-            return Turn([], float("inf"))
+        if not leading:  # what was done before is said all the same
+            return Turn([each for each in actions if isinstance(each, Emit)], float("inf"))
         self._heard = self._heard or bool(told)
         if self._due(now) <= now:
             self._heard, self._tried = False, now
