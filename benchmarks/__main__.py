@@ -46,6 +46,7 @@ PEERS = (
     "colocation",
     "provision",
     "consolidation_peer",
+    "consolidation_mixes",
 )
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
