@@ -76,6 +76,22 @@ def test_a_service_whose_wait_nobody_can_tell_is_no_victim(tmp_path: Path) -> No
     scene.agent.close()
 
 
+def test_pressure_is_the_signal_where_the_kernel_has_it(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Shape(2, systemd=True))
+    scene.agent.close()
+    scene.agent = scene.node.agent(Settings(cpu_suppress=None, group_priority=None, interference=RULE))
+    scene.agent.adders.append(scene.rule.wanted)
+    waited = 0.0
+    for at in range(190):
+        waited += 0.7 if at >= 150 else 0.01
+        for group in (scene.node.layout.tier(""), scene.service):
+            text = f"some avg10=0.00 avg60=0.00 avg300=0.00 total={round(waited * 1e6)}\n"
+            scene.node.path(group, "cpu.pressure").write_text(text)
+        scene.second(0.0, job=1500.0 if at >= 150 else 0.0, other=700.0)
+    assert scene.rule.extension("web")[FINDINGS]["culprit"] == "default/pod-job"
+    scene.agent.close()
+
+
 def test_the_rule_is_a_setting_and_off_by_default() -> None:
     assert Settings().interference is None
     found = settings({"interference": {"confidence": 0.7, "last": 1}}).interference

@@ -12,7 +12,9 @@ from neaptide.model import objects as o
 from neaptide.model.anonymise import Anonymiser
 from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
+from neaptide.model.colocation_profile import ClusterColocationProfile
 from neaptide.model.manifests import Found, from_json
+from neaptide.model.node_metric import FINDINGS, NodeMetric
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle.gangs import POD_GROUP_LABEL, Gangs, Terms
 from neaptide.placement.place import Placement
@@ -190,3 +192,19 @@ def test_pods_of_a_gang_are_still_one_gang_and_gangs_that_go_together_still_do(
         wanted, found = was.terms(gang), now.terms(renamed(gang))
         assert isinstance(wanted, Terms)
         assert found == wanted._replace(together=tuple(sorted(map(renamed, wanted.together))))
+
+
+def test_what_tells_classes_and_steps_stays_and_names_in_metrics_and_profiles_go() -> None:
+    finding = {FINDINGS: {"step": "MOVE", "culprit": "team/job", "evidence": "job goes up and down with it"}}
+    pods = [{"name": "web", "namespace": "team", "podUsage": {"resources": {"cpu": "1m"}}, "extensions": finding}]
+    metric = msgspec.convert({"metadata": {"name": "n"}, "status": {"podsMetric": pods}}, NodeMetric)
+    profile = msgspec.convert(
+        {
+            "metadata": {"name": "spark"},
+            "spec": {"qosClass": "BE", "probability": "30%", "labels": {"team": "crunchers"}},
+        },
+        ClusterColocationProfile,
+    )
+    text = msgspec.json.encode(list(Anonymiser(b"salt").documents([metric, profile]))).decode()
+    assert all(word in text for word in ('"MOVE"', '"BE"', '"30%"', '"1m"'))
+    assert not any(word in text for word in ("team", "web", "job", "spark", "crunchers"))

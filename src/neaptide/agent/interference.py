@@ -116,22 +116,28 @@ class Interference:
         if pressure is not None and pressure.cpu is not None:
             return pressure.cpu
         waited = self._run_queue(pod.at.group, groups)
+        if waited is None:
+            return None
         before = self._waited.get(pod.at.uid)
         self._waited[pod.at.uid] = now, waited
         if before is None or now <= before[0] or waited < before[1]:
             return None
         return 100 * (waited - before[1]) / (now - before[0])
 
-    def _run_queue(self, group: str, groups: Groups) -> float:
-        """Seconds that the main threads of a pod's processes have waited for a CPU so far."""
-        nanoseconds = 0
+    def _run_queue(self, group: str, groups: Groups) -> float | None:
+        """Seconds that the main threads of a pod's processes have waited for a CPU so far; None where none can be read.
+
+        An agent in a PID namespace of its own sees no process of another one: there pressure is the only signal.
+        """
+        nanoseconds, read = 0, False
         for each in (group, *groups.layout.below(group, self._listing)):
             try:
                 pids = Path(groups.layout.directory(each), "cgroup.procs").read_text().split()
                 nanoseconds += sum(int(Path(self._proc, pid, "schedstat").read_text().split()[1]) for pid in pids)
+                read = read or bool(pids)
             except (OSError, ValueError, IndexError):
                 continue
-        return nanoseconds / 1e9
+        return nanoseconds / 1e9 if read else None
 
     def _row(self, rows: dict[str, deque[float]], uid: str) -> deque[float]:
         return rows.setdefault(uid, deque(maxlen=self._settings.window))

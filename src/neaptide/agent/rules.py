@@ -76,6 +76,8 @@ class Rules:
     def looks_at_pressure(self) -> bool:
         """Whether some rule asks how long services wait."""
         disk = self._settings.disk
+        if self._settings.interference is not None:
+            return True
         return disk is not None and disk.pressure_percent is not None
 
     def wanted(self, look: Look) -> Wanted:

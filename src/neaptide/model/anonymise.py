@@ -22,6 +22,8 @@ Json = Any
 _ENUMS = frozenset(
     [
         "kind",
+        "qosClass",
+        "step",
         "phase",
         "effect",
         "operator",
