@@ -34,7 +34,6 @@ MODULES = (
     "live_testbed",
     "virtual_nodes",
     "consolidation",
-    "spot_week",
     "predictor",
     "interference",
     "colocation_week",
