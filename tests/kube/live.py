@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from tests.testbed.asking import done
+from tests.testbed.asking import done, one
 
 from neaptide.kube.acting.carrying import Api
 from neaptide.kube.actuator import Actuator, Patience
@@ -54,9 +54,7 @@ def eventually(holds: Callable[[], object], what: str = "it comes true", *, with
 
 def found(testbed: Testbed, kind: str, name: str, namespace: str = "") -> dict[str, Any]:
     """An object as it is now; empty where it is not there."""
-    where = ("--namespace", namespace) if namespace else ()
-    answer = done(testbed, "get", kind, name, *where, "--output=json", "--ignore-not-found")
-    return dict(json.loads(answer)) if answer else {}
+    return one(testbed, kind, name, namespace)
 
 
 def make(testbed: Testbed, *manifests: dict[str, Any], namespace: str = "") -> None:

@@ -31,7 +31,7 @@ def plan(name: str, *, expires: float, phase: str, approved: bool = True) -> byt
     return json.dumps({"metadata": {"name": name}, "spec": spec, "status": {"phase": phase}}).encode()
 
 
-def test_a_plan_that_is_approved_after_it_has_expired_is_not_begun_and_says_so() -> None:
+def test_a_plan_that_is_approved_too_late_or_cannot_be_read_is_not_begun_and_says_so() -> None:
     said: dict[str, Any] = {}
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -43,6 +43,8 @@ def test_a_plan_that_is_approved_after_it_has_expired_is_not_begun_and_says_so()
         plan("begun", expires=NOW - 1, phase="Running"),
         plan("ended", expires=NOW - 1, phase="Done"),
         plan("early", expires=NOW + 1, phase="Pending"),
+        plan("odd", expires=NOW + 1, phase="Pending").replace(b'"Cordon"', b'"Taint"'),
+        plan("odd before", expires=NOW + 1, phase="Stopped").replace(b'"Cordon"', b'"Taint"'),
     ]
 
     async def conversation() -> None:
@@ -51,10 +53,11 @@ def test_a_plan_that_is_approved_after_it_has_expired_is_not_begun_and_says_so()
             await Plans(client).recommend(raws, Cycle(NOW, "", (), ()), None)
 
     asyncio.run(conversation())
-    [(path, status)] = said.items()
-    assert path.endswith("/plans/late/status")
-    assert status["phase"] == "Expired"
-    assert status["message"] == f"it had not begun by {timestamp(NOW - 1)}"
+    told = {path.split("/")[-2]: (status["phase"], status["message"]) for path, status in said.items()}
+    assert told == {
+        "late": ("Expired", f"it had not begun by {timestamp(NOW - 1)}"),
+        "odd": ("Stopped", "it cannot be carried out: Object missing required field `key` - at `$.spec.actions[0]`"),
+    }
 
 
 def test_an_eviction_that_a_person_wrote_counts_for_the_workload_of_its_pod() -> None:

@@ -20,6 +20,7 @@ from neaptide.kubeapi.errors import ApiError, Conflict, NotFound
 from neaptide.kubeapi.resources import PLANS
 from neaptide.loop import Cycle
 from neaptide.model.actions import AnyAction, Evict, Outcome
+from neaptide.model.objects import Metadata
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds, timestamp
 
@@ -89,7 +90,10 @@ class Plans:
 
     async def recommend(self, raws: Iterable[bytes], cycle: Cycle, money: float | None) -> None:
         """See to it that the Plan which waits says what is recommended now, and that old ones go."""
+        raws = list(raws)
         plans = list(_read(raws))
+        for meta, problem in _unreadable(raws):
+            await self._say(meta, PlanStatus(phase=Phase.STOPPED, message=f"it cannot be carried out: {problem}"))
         for plan in plans:
             if _is_late(plan, cycle.time):
                 status = PlanStatus(phase=Phase.EXPIRED, message=f"it had not begun by {plan.spec.expires}")
@@ -134,7 +138,9 @@ class Plans:
             self._log.warning("plan not removed", name=meta.name, reason=str(error))
 
     async def _set_status(self, plan: PlanObject, status: PlanStatus) -> None:
-        meta = plan.metadata
+        await self._say(plan.metadata, status)
+
+    async def _say(self, meta: Metadata, status: PlanStatus) -> None:
         status = msgspec.structs.replace(status, observed_generation=meta.generation)
         try:
             await self._client.patch(PLANS, meta.name, {"status": plain(status)}, subresource="status")
@@ -157,6 +163,26 @@ def _read(raws: Iterable[bytes]) -> Iterable[PlanObject]:
             yield msgspec.json.decode(raw, type=PlanObject)
         except msgspec.MsgspecError as error:
             structlog.get_logger().warning("plan not readable", reason=str(error))
+
+
+class _State(Struct, frozen=True):
+    phase: str = ""
+
+
+class _Stored(Struct, frozen=True):
+    metadata: Metadata
+    status: _State = _State()
+
+
+def _unreadable(raws: Iterable[bytes]) -> Iterable[tuple[Metadata, str]]:
+    """Those that the API server let in, that cannot be read, and that nobody has been told so of; and what is wrong with them."""
+    for raw in raws:
+        try:
+            msgspec.json.decode(raw, type=PlanObject)
+        except msgspec.MsgspecError as error:
+            stored = msgspec.json.decode(raw, type=_Stored)
+            if stored.status.phase != Phase.STOPPED:
+                yield stored.metadata, str(error)
 
 
 def _is_late(plan: PlanObject, now: float) -> bool:
