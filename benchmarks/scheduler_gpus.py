@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.figure import Figure, Peer
-from benchmarks.scheduler_bed import OURS, PEER_MOST, SCHEDULER_NAMES, Bed, bed, scheduling
+from benchmarks.scheduler_bed import OURS, PEER_MOST, SCHEDULER_NAMES, Bed, bed, log_of, scheduling
 from neaptide.simulator.traces.openb import Openb
 from neaptide.testbed import openb
 from neaptide.testbed.load import add_pods
@@ -96,6 +96,8 @@ def _granted(
         add_pods(found.testbed.site, pods)
         with scheduling(scheduler, found.testbed) as process:
             _wait_until_settled(found, process)
+            if process.poll() is not None:
+                raise RuntimeError(f"{scheduler} has ended:\n{log_of(scheduler, found.testbed).read_text()[-3000:]}")
         bound = [each for each in found.pods(openb.NAMESPACE) if each["spec"].get("nodeName")]
     return by_annotation(bound, devices) if scheduler == OURS else by_order(bound, devices)
 

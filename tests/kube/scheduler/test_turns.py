@@ -1,0 +1,33 @@
+"""Turns of the cycle as a process takes them: what is said while another leads, and usage as the cluster tells it."""
+
+from tests.builders import node
+from tests.placement.cycle.api import pod
+
+from neaptide.kube.scheduler.turns import Turns
+from neaptide.kube.usage.readings import Reading, Readings
+from neaptide.placement.cycle import events
+from neaptide.placement.cycle.actions import Bind, Emit, SetUnscheduled
+from neaptide.placement.cycle.profile import CycleProfile, read_cycle_profile
+
+NOW = 1_800_000_000.0
+
+
+def test_a_binding_is_announced_though_the_lease_was_lost_since() -> None:
+    turns = Turns(CycleProfile(), clock=lambda: NOW)
+    (bind,) = turns.take([events.Listed((node("a"), pod("p", cpu="1"), pod("q", cpu="100")))], leading=True).actions[:1]
+    assert isinstance(bind, Bind)
+    later = turns.take([events.Bound("default/p", bind.pod.uid), events.Applied(pod("r", cpu="1"))], leading=False)
+    assert [(type(each), each.reason) for each in later.actions if isinstance(each, Emit)] == [(Emit, "Scheduled")]
+    assert len(later.actions) == 1  # nothing is bound
+
+
+def test_usage_that_a_source_reads_decides_and_wakes_whom_a_hot_node_refused() -> None:
+    now = [NOW]
+    profile = read_cycle_profile("filters: [NodeResourcesFit, LoadAware]\nscores: [LoadAware]")
+    turns = Turns(profile, clock=lambda: now[0])
+    hot = Readings(nodes={"a": Reading(9_000.0, 0.0, NOW)})
+    first = turns.take([events.Listed((node("a", cpu="10"), pod("p", cpu="1"))), hot], leading=True).actions
+    assert any(isinstance(each, SetUnscheduled) and "cpu usage exceed threshold" in each.message for each in first)
+    now[0] += 30
+    cool = Readings(nodes={"a": Reading(1_000.0, 0.0, now[0])})
+    assert any(isinstance(each, Bind) for each in turns.take([cool], leading=True).actions)
