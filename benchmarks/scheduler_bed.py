@@ -68,9 +68,9 @@ class Bed:
             self.server.call("POST", path, deployment(number, replicas, scheduler))
         until(lambda: self.count(namespace) >= pods)
 
-    def count(self, namespace: str, query: str = "") -> int:
-        """How many pods a namespace has, that a query selects; the server sends one of them."""
-        found = self._one_of(namespace, query)
+    def count(self, namespace: str) -> int:
+        """How many pods a namespace has; the server sends one of them."""
+        found = self._one_of(namespace, "")
         return len(found.items) + found.metadata.remaining_item_count
 
     def is_any_unbound(self, namespace: str) -> bool:

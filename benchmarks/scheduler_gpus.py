@@ -27,7 +27,7 @@ PART, LOAD = float(os.environ.get("PART", "0.1")), float(os.environ.get("LOAD", 
 GPU, CORE, RATIO = "nvidia.com/gpu", "koordinator.sh/gpu-core", "koordinator.sh/gpu-memory-ratio"
 ALLOCATED = "scheduling.koordinator.sh/device-allocated"
 WHOLE = 1000
-_SETTLED = 15.0
+_SETTLED = 20.0
 """Seconds without a binding after which nothing more is expected."""
 
 
@@ -106,11 +106,10 @@ def _wait_until_settled(found: Bed, process: subprocess.Popen[bytes]) -> None:
     """Until some pods are bound, and no more have been for a while."""
     before, since = 0, time.monotonic()
     while (not before or time.monotonic() - since < _SETTLED) and process.poll() is None:
-        waiting = found.count(openb.NAMESPACE, "&fieldSelector=spec.nodeName%3D")
-        now = found.count(openb.NAMESPACE) - waiting
+        now = sum(bool(each["spec"].get("nodeName")) for each in found.pods(openb.NAMESPACE))
         if now != before:
             before, since = now, time.monotonic()
-        time.sleep(0.5)
+        time.sleep(1.0)
 
 
 def by_annotation(pods: list[dict[str, Any]], devices: dict[str, int]) -> Granted:
