@@ -37,6 +37,7 @@ MODULES = (
     "predictor",
     "interference",
     "colocation_week",
+    "burst",
 )
 PEERS = (
     "scheduler_peer",
@@ -46,6 +47,7 @@ PEERS = (
     "provision",
     "consolidation_peer",
     "consolidation_mixes",
+    "virtual_start",
 )
 """Each has GROUPS: by the beginning of the names of its figures, a function that yields them."""
 
