@@ -1,4 +1,5 @@
-"""What a month would have cost: nodes for the peak, nodes with an autoscaler, virtual nodes, and a few nodes with the policy `burst`.
+"""What a month would have cost: nodes for the peak, nodes with an autoscaler, virtual nodes, and the policy `burst` with the
+cheaper of a fixed number of nodes and an autoscaler.
 
 openb: the pods without GPU that came in the last 30 days of the trace (neither tariff sells GPUs; the others are left out and counted). genai: the
 requests a second of a day of a generative-AI service (the most in each ten minutes), as pods of 4 vCPU and 16 GiB of which its peak takes 100, 30 days alike. Nodes
@@ -23,6 +24,7 @@ from neaptide.simulator.month import (
     slices,
     virtual_only,
     with_an_autoscaler,
+    with_an_autoscaler_and_burst,
 )
 from neaptide.simulator.traces.genai import read_metric
 from neaptide.simulator.traces.openb import load_openb
@@ -57,10 +59,9 @@ def _compared(name: str, work: Sequence[Work]) -> Iterator[Figure]:
     for tariff in SHIPPED:
         prices = shipped(tariff)
         yield from _said(f"burst.{name}.virtual.{tariff}", virtual_only(work, prices), peak)
-        ours = min(
-            (best_burst(work, each, prices, seconds, most=min(peak.nodes, 12)) for each in types),
-            key=lambda each: (each.unsold, each.with_waiting()),
-        )
+        fixed = [best_burst(work, each, prices, seconds, most=min(peak.nodes, 12)) for each in types]
+        elastic = [with_an_autoscaler_and_burst(work, each, prices) for each in types]
+        ours = min([*fixed, *elastic], key=lambda each: (each.unsold, each.with_waiting()))
         yield from _said(f"burst.{name}.ours.{tariff}", ours, scaled)
 
 

@@ -96,6 +96,16 @@ def with_an_autoscaler(work: Sequence[Work], node: NodeType, times: Times = Time
     return play.run(work)
 
 
+def with_an_autoscaler_and_burst(
+    work: Sequence[Work],
+    node: NodeType,
+    tariff: Tariff,
+    times: Times = Times(),  # noqa: B008 - immutable
+) -> Outcome:
+    """A pod that no node has room for bursts where that costs less than the node that would be bought; what is not sold gets a node."""
+    return _Autoscaler(node, times, tariff).run(work)
+
+
 def virtual_only(work: Sequence[Work], tariff: Tariff, times: Times = Times()) -> Outcome:  # noqa: B008 - immutable
     """Everything is bought by the second; what no size holds is left out, and counted."""
     dollars, sold = 0.0, 0
@@ -158,8 +168,10 @@ def _best(nodes: Sequence[_Node], work: Work) -> int | None:
 
 
 class _Autoscaler:
-    def __init__(self, node: NodeType, times: Times) -> None:
-        self._kind, self._times = node, times
+    def __init__(self, node: NodeType, times: Times, tariff: Tariff | None = None) -> None:
+        self._kind, self._times, self._tariff = node, times, tariff
+        self._virtual, self._bursts = 0.0, 0
+        self._runs: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
         self._nodes: dict[int, _Node] = {}
         self._bought: dict[int, float] = {}
         self._empty: dict[int, float] = {}
@@ -185,6 +197,9 @@ class _Autoscaler:
                 self._schedule(now)
                 self._idle(number, now)
             elif whose is not None and what == "ends":
+                self._runs[whose.owner] = with_run(self._runs[whose.owner], whose.run)
+                if number < 0:  # on a virtual node
+                    continue
                 self._nodes[number].give(whose)
                 self._schedule(now)
                 self._idle(number, now)
@@ -192,9 +207,11 @@ class _Autoscaler:
                 self._arrive(whose, now)
         for bought in self._bought.values():
             self._dollars += cost(self._kind.price, now - bought) or 0.0
-        return Outcome(self._dollars, 0.0, self._most, 0, tuple(self._waits), self._unsold)
+        return Outcome(self._dollars, self._virtual, self._most, self._bursts, tuple(self._waits), self._unsold)
 
     def _arrive(self, work: Work, now: float) -> None:
+        if self._tariff is not None and _best(list(self._nodes.values()), work) is None and self._goes(work, now):
+            return
         if work.cpu > self._kind.cpu or work.memory > self._kind.memory:
             self._unsold += 1
             return
@@ -207,6 +224,34 @@ class _Autoscaler:
             self._coming += 1
             self._later(now + self._times.node_start, "joins", (number, None))
         self._most = max(self._most, len(self._nodes) + self._coming)
+
+    def _goes(self, work: Work, now: float) -> bool:
+        """Whether it bursts, by the policy's rule, in place of the node that would be bought for it."""
+        tariff = self._tariff
+        size = None if tariff is None else tariff.size_for({"cpu": work.cpu, "memory": work.memory})
+        if tariff is None or size is None:
+            return False
+        known = run_time(self._runs[work.owner])
+        holds = work.cpu <= self._kind.cpu and work.memory <= self._kind.memory
+        choice = Choice(
+            waited=0.0,
+            run=self._times.default_run if known is None else known,
+            virtual_price=tariff.price_per_hour(size),
+            wait=self._times.node_start if holds else None,
+            real_price=self._kind.price * max(work.cpu / self._kind.cpu, work.memory / self._kind.memory),
+        )
+        decision = decide(
+            choice,
+            virtual_start=self._times.virtual_start,
+            waiting_cost_per_hour=self._times.waiting_cost_per_hour,
+            deadline=None,
+        )
+        if decision.burst:
+            self._virtual += tariff.cost(size, work.run) or 0.0
+            self._bursts += 1
+            self._waits.append(self._times.virtual_start)
+            self._later(now + self._times.virtual_start + work.run, "ends", (-1, work))
+        return decision.burst
 
     def _wanted(self) -> int:
         """How many new nodes the queue would fill."""
