@@ -154,7 +154,8 @@ class _Cycle:
     def _decided(self, pod: int) -> Decision:
         run = self._run(pod)
         wait, real_price = self._rooms.expected(pod, self._now, self._ends, node_start=self._spec.node_start_seconds)
-        choice = Choice(self._waited(pod), run, self._price(pod), wait, real_price)
+        overhead = (self._spec.node_start_seconds or 0.0) + self._spec.node_idle_seconds
+        choice = Choice(self._waited(pod), run, self._price(pod), wait, real_price, overhead)
         return decide(
             choice,
             virtual_start=self._spec.virtual_start_seconds,

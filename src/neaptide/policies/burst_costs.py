@@ -11,6 +11,7 @@ class Choice(NamedTuple):
         virtual_price: per hour of its rounded-up size; None where it is not sold or its price is unknown.
         wait: until a real node is expected to take it; None where none ever will.
         real_price: per hour, of what it takes of a node that would be bought for it; 0 on one that is there anyway.
+        overhead: seconds that such a node is paid for without use: until it takes pods, and empty before it is given back.
     """
 
     waited: float
@@ -18,6 +19,7 @@ class Choice(NamedTuple):
     virtual_price: float | None
     wait: float | None
     real_price: float
+    overhead: float = 0.0
 
 
 class Decision(NamedTuple):
@@ -31,7 +33,7 @@ class Decision(NamedTuple):
 def decide(choice: Choice, *, virtual_start: float, waiting_cost_per_hour: float, deadline: float | None) -> Decision:
     """Burst where it costs less than waiting:
 
-        run * virtual_price  <  run * real_price + (wait - virtual_start) * waiting_cost
+        run * virtual_price  <  (run + overhead) * real_price + (wait - virtual_start) * waiting_cost
 
     or where no real node will ever take the pod, or it would miss its deadline by waiting and not by bursting.
     """
@@ -44,7 +46,7 @@ def decide(choice: Choice, *, virtual_start: float, waiting_cost_per_hour: float
         early = choice.waited + virtual_start + choice.run <= deadline
         if late and early:
             return Decision(True, "Deadline", f"in {choice.wait:.0f} s on a real node it would end after its deadline")
-    extra = (choice.virtual_price - choice.real_price) * choice.run / 3600
+    extra = (choice.virtual_price * choice.run - choice.real_price * (choice.run + choice.overhead)) / 3600
     saved = (choice.wait - virtual_start) * waiting_cost_per_hour / 3600
     sums = f"bursting costs ${extra:.4f} more, and waiting {choice.wait:.0f} s for a real node ${max(saved, 0):.4f}"
     if extra < saved:

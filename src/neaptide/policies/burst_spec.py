@@ -42,6 +42,7 @@ class BurstSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True)
         waiting_cost_per_hour: what an hour's wait of a pod is worth, in US dollars: above it a real node is waited for.
         virtual_start_seconds: from the decision to the container.
         node_start_seconds: from a purchase to a node that takes pods; None where nobody buys nodes.
+        node_idle_seconds: so long a node that was bought stays empty before it is given back.
         default_run_seconds: of a pod whose owner's run times are not known.
         grace_seconds: so long a pod waits at least, in which the scheduler may place it.
         deadline_seconds: a pod that would not have ended by then, counted from its creation, bursts whatever it costs; None for never.
@@ -59,6 +60,7 @@ class BurstSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True)
     waiting_cost_per_hour: _Money = 1.0
     virtual_start_seconds: _Seconds = 30.0
     node_start_seconds: _Seconds | None = 150.0
+    node_idle_seconds: _Seconds = 600.0
     default_run_seconds: _Seconds = 3600.0
     grace_seconds: _Seconds = 5.0
     deadline_seconds: _Seconds | None = None

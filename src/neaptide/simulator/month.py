@@ -239,6 +239,7 @@ class _Autoscaler:
             virtual_price=tariff.price_per_hour(size),
             wait=self._times.node_start if holds else None,
             real_price=self._kind.price * max(work.cpu / self._kind.cpu, work.memory / self._kind.memory),
+            overhead=self._times.node_start + self._times.give_back,
         )
         decision = decide(
             choice,
