@@ -38,6 +38,7 @@ MODULES = (
     "interference",
     "colocation_week",
     "burst",
+    "protected",
 )
 PEERS = (
     "scheduler_peer",

@@ -43,7 +43,8 @@ def figures() -> Iterator[Figure]:
         without, bound = _money(hold, protected=False)
         money, _ = _money(hold, protected=True)
         yield Figure(f"protected.money.{name}", money, "USD", Peer("Karpenter's rules, re-implemented", without))
-        yield Figure(f"protected.money_against_bound.{name}", money, "USD", Peer("bound with known ends", bound))
+        yield Figure(f"protected.money_of_peer.{name}", money / without, "times", Peer("Karpenter's rules", 1.0))
+        yield Figure(f"protected.money_of_bound.{name}", money / bound, "times", Peer("bound with known ends", 1.0))
 
 
 def _money(hold: float, *, protected: bool) -> tuple[float, float]:

@@ -99,6 +99,15 @@ COMMANDS = (
         ("neaptide approve plan-20261122t050000z", "neaptide approve plan-20261122t050000z --yes"),
     ),
     Command(
+        "advise grace",
+        "neaptide.cli.advise:grace",
+        "Propose how long nodes should wait for protected work, from how long the jobs of a cluster really take.",
+        (
+            "neaptide advise grace jobs.json",
+            "kubectl get nodes,jobs -A -o json | neaptide advise grace - --price 1.2",
+        ),
+    ),
+    Command(
         "explain pod",
         "neaptide.cli.explain_pod:explain_pod",
         "Say why a pod is where it is, where else it could be and why not elsewhere.",
@@ -259,6 +268,7 @@ COMMANDS = (
     ),
 )
 _GROUPS = {
+    "advise": "Propose settings from what a cluster shows.",
     "explain": "Say why: why here, why not there, what was decided and what became of it.",
     "prices": "What nodes cost.",
     "snapshot": "A cluster as a file.",

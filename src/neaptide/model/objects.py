@@ -319,6 +319,8 @@ class WorkloadStatus(ApiStruct, frozen=True):
     succeeded: Int32 = 0
     failed: Int32 = 0
     conditions: tuple[Condition, ...] = ()
+    start_time: str | None = None
+    completion_time: str | None = None
 
 
 class Workload(ApiStruct, frozen=True):
