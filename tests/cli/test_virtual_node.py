@@ -20,7 +20,7 @@ from neaptide.testbed.cluster import Testbed
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--provider=magic",), "provider: 'magic' is not accepted; accepted: simulated"),
+        (("--provider=magic",), "provider: 'magic' is not accepted; accepted: containerd, cluster, simulated"),
         (("--provider=simulated", "--nodes=0"), "--nodes: '0' is not accepted; accepted: 1 to 100"),
         (("--provider=simulated", "--label=x"), "--label: 'x' is not accepted; accepted: key=value"),
         (("--provider=simulated", "--settings=gone.yaml"), "gone.yaml"),
