@@ -120,6 +120,7 @@ def test_a_pod_runs_in_the_other_cluster_with_what_it_refers_to_and_nothing_stay
     done(other, "delete", "namespace", namespace, "--wait=false")
 
 
+@pytest.mark.slow
 def test_the_node_offers_what_fits_there_by_shape_and_a_pod_that_does_not_fit_waits(
     control_plane: Testbed, other: Testbed, namespace: str, beside: Outside, joined: Any
 ) -> None:
@@ -138,6 +139,7 @@ def test_the_node_offers_what_fits_there_by_shape_and_a_pod_that_does_not_fit_wa
         done(control_plane, "delete", "pod", "large", f"--namespace={namespace}", "--timeout=90s")
 
 
+@pytest.mark.slow
 def test_after_a_restart_pods_are_found_and_none_is_made_twice(
     control_plane: Testbed, other: Testbed, namespace: str, beside: Outside, joined: Any
 ) -> None:

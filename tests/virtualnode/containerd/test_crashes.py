@@ -70,6 +70,7 @@ def test_a_process_that_is_killed_at_a_call_is_followed_by_one_that_goes_on(
     asyncio.run(afterwards())
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_half_written_is_nobodys_and_its_pod_is_taken_anew(container_host: ContainerHost) -> None:
     it = once()
 
@@ -152,6 +153,7 @@ def test_a_runtime_that_does_not_answer_makes_the_ping_fail_and_takes_nothing(co
     asyncio.run(scene())
 
 
+@pytest.mark.slow
 def test_a_clock_that_steps_back_gives_no_negative_time(container_host: ContainerHost) -> None:
     async def scene() -> None:
         shift = [0.0]

@@ -123,6 +123,7 @@ def _group(host: ContainerHost, container_id: str, controller: str) -> Path:
     return tree.path / host.cgroup_parent.lstrip("/") / container_id
 
 
+@pytest.mark.slow
 def test_init_containers_run_one_by_one_before_the_containers(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
         mount = [{"name": "work", "mountPath": "/work"}]
@@ -154,6 +155,7 @@ def test_a_container_that_fails_is_begun_again_and_both_logs_are_there(play: Cal
     play(scene, "again")
 
 
+@pytest.mark.slow
 def test_a_container_that_keeps_failing_backs_off(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
         it = pod("exit 1", restartPolicy="Always")
@@ -185,6 +187,7 @@ def test_a_pod_is_ended_at_its_deadline(play: Callable[..., None]) -> None:
     play(scene, "deadline")
 
 
+@pytest.mark.slow
 def test_a_stop_gives_its_grace_and_a_shorter_one_shortens_it(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
         polite = pod("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")
@@ -225,6 +228,7 @@ def test_an_image_that_is_missing_is_waited_for(play: Callable[..., None], conta
     play(scene, "late-image")
 
 
+@pytest.mark.slow
 def test_an_image_of_a_registry_that_does_not_answer_says_so(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
         it = pod(containers=[{"name": "main", "image": "127.0.0.1:1/nothing/here:1"}])
@@ -243,6 +247,7 @@ def test_an_image_of_a_registry_that_does_not_answer_says_so(play: Callable[...,
     play(scene, "no-registry")
 
 
+@pytest.mark.slow
 def test_a_missing_config_map_is_waited_for(play: Callable[..., None]) -> None:
     objects = GivenObjects()
 
@@ -266,6 +271,7 @@ def test_a_missing_config_map_is_waited_for(play: Callable[..., None]) -> None:
     play(scene, "later", objects)
 
 
+@pytest.mark.slow
 def test_who_may_not_be_root_does_not_run_as_root(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
         root = pod("id -u", securityContext={"runAsNonRoot": True})
@@ -327,6 +333,7 @@ async def _streamed(target: StreamTarget) -> str:
     return found.decode()
 
 
+@pytest.mark.slow
 def test_what_no_host_has_room_for_is_out_of_stock_and_says_whether_it_ever_could(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
         def asking(cpu: str) -> dict[str, object]:
