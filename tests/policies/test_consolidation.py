@@ -213,6 +213,19 @@ def test_a_dear_node_is_replaced_by_a_cheaper_one_which_is_awaited_first() -> No
     assert world.money() == pytest.approx(0.3)
 
 
+def test_a_replacement_that_is_ready_and_still_tainted_for_its_start_is_awaited() -> None:
+    world = Cluster(small_cluster(node("a", labels=ON_DEMAND), pod("a1", node="a", cpu="1"), offerings=(SMALL,)))
+    world.nodes_come = False
+    world.cycle()
+    name = world.cycle().actions[0].target.name
+    world.join(name, SMALL, (o.Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule"),))
+    for _ in range(3):
+        assert not world.cycle().actions
+    world.set_taints(name, ())
+    world.settle()
+    assert world.names() == [name]
+
+
 def test_where_a_replacement_does_not_start_the_node_stays_and_loses_its_taint() -> None:
     snapshot = small_cluster(node("a", labels=ON_DEMAND), pod("a1", node="a", cpu="1"), offerings=(SMALL,))
     world = Cluster(snapshot, startSeconds=100)

@@ -24,6 +24,8 @@ from neaptide.policies.consolidation_waves import Waves
 
 _LOOK_AGAIN_SECONDS = 300.0
 """A cluster in which there was nothing to do is looked at again after that time even if nothing has changed."""
+_STARTING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "karpenter.sh/unregistered")
+"""How the keys of taints begin that nodes have while they start."""
 _FOLLOW_UPS = 3
 """Plans that follow at once on one that some nodes' pods found no room for."""
 
@@ -104,11 +106,18 @@ def _seen(snapshot: ClusterSnapshot, memory: ConsolidationMemory) -> tuple[dict[
 
 
 def _outstanding(snapshot: ClusterSnapshot, memory: ConsolidationMemory) -> dict[str, Order]:
-    """What was to be bought and has not joined, or is not ready yet."""
+    """What was to be bought and has not joined, or takes no pods yet: it is not ready, or tainted for as long as it starts."""
     nodes = snapshot.nodes.indices()
     ready = nodes[snapshot.nodes.ready[nodes]].tolist() if memory.orders else []
-    arrived = {snapshot.node_labels(node).get(FOR_LABEL) for node in ready}
+    arrived = {snapshot.node_labels(node).get(FOR_LABEL) for node in ready if not _is_starting(snapshot, node)}
     return {name: order for name, order in memory.orders.items() if name not in arrived}
+
+
+def _is_starting(snapshot: ClusterSnapshot, node: int) -> bool:
+    """Whether a node (row) carries a taint that comes off when it has started."""
+    return any(
+        taint.effect != "PreferNoSchedule" and taint.key.startswith(_STARTING) for taint in snapshot.node_taints(node)
+    )
 
 
 def _declined(snapshot: ClusterSnapshot, found: Survey) -> list[Declined]:

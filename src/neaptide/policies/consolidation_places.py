@@ -63,7 +63,7 @@ class Places:
             self.guests[name] = []
             for pod in pods:
                 place = planned.get(self._snapshot.pods.keys[pod], "")
-                if place in self._coming and place not in self._rows:
+                if place in self._coming:
                     self.guests[name].append(Guest(pod, name, place, COMING))
                 elif place in self._rows and self._take(pod, self._rows[place]):
                     self.guests[name].append(Guest(pod, name, place, self._rows[place]))
