@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from tests.builders import node, pod
 
+from neaptide.kube import world
 from neaptide.kube.usage.kubelet import Kubelets, samples
 from neaptide.kube.usage.meter import Meter
 from neaptide.kube.usage.metrics_api import MetricsApi
@@ -20,6 +21,19 @@ from neaptide.model.snapshot import ClusterSnapshot
 
 NOW = 1_800_000_000.0
 STAMP = "2027-01-15T08:00:00Z"
+
+
+def test_usage_that_nobody_reads_does_not_hold_up_the_first_cycle_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "FIRST_LOOK_WITHIN", 0.1)
+
+    async def play() -> bool:
+        async with Client(Cluster("https://localhost:1")) as client:
+            found = world.World(client)  # without streams, so that all of them are synced
+            async with asyncio.timeout(60):
+                await found.ready()
+            return found.meter.looked
+
+    assert not asyncio.run(play())
 
 
 def serving(routes: dict[str, Any], ask: Callable[[str], Any]) -> Any:

@@ -36,6 +36,8 @@ from neaptide.pricing.load import shipped
 
 STALE_AFTER = 180.0
 """Seconds without a word from a stream, after which its picture is no longer believed; servers send a bookmark about each minute."""
+FIRST_LOOK_WITHIN = 60.0
+"""Seconds that the first reading of usage may hold up the first cycle."""
 _LOOK = 0.02
 
 
@@ -108,9 +110,13 @@ class World:
             await asyncio.sleep(_LOOK)
 
     async def ready(self) -> None:
-        """Return once everything was seen and usage was looked for. Raises what ended a stream."""
+        """Return once everything was seen and usage was looked for, or that takes too long. Raises what ended a stream.
+
+        Where the API server reaches no kubelet, each of them takes its time to say so: then usage is unknown at first, and policies know what to do.
+        """
         await self.synced()
-        while not self.meter.looked:
+        due = time.monotonic() + FIRST_LOOK_WITHIN
+        while not self.meter.looked and time.monotonic() < due:
             self.check()
             await asyncio.sleep(_LOOK)
 
