@@ -82,6 +82,7 @@ class Agent:
         self._files = Files()
         self._seen: set[str] = set()
         self._said: dict[str, str] = {}
+        self._capacity = 0
         self._originals = Originals(None if dry_run else place.state, boot_id(place.proc))
         self._reconciler = Reconciler(self._files, self._originals, nests=found.version == 1, dry_run=dry_run)
         self._groups = Groups(found, self._files, self._reconciler)
@@ -98,19 +99,25 @@ class Agent:
         for line in self._originals.corrupt:
             say(f"the originals of an earlier run are damaged: {line}")
 
+    @property
+    def of_services(self) -> frozenset[str]:
+        """The files of services that must not stay as they are where the agent dies."""
+        return self._rules.of_services
+
     def features(self) -> list[Feature]:
         """What kernel and kubelet offer."""
         return features(self._groups, sysfs=self._place.sysfs, kubelet_root=self._place.kubelet_root)
 
-    async def run(self, period: float) -> None:
-        """Go round each `period` seconds until cancelled, and sooner where services use much more at once."""
+    async def run(self, period: float, went_round: Callable[[], None] = lambda: None) -> None:
+        """Go round each `period` seconds until cancelled, and sooner where services use much more at once; `went_round` is told each time."""
         due = time.monotonic()
         while True:
             self.tick(time.monotonic())
+            went_round()
             due = max(due + period, time.monotonic())
             while (left := due - time.monotonic()) > 0:
                 await asyncio.sleep(min(left, period / _GLANCES))
-                if self._glance.jumped(time.monotonic(), self._readings.cpus() * 1000):
+                if self._glance.jumped(time.monotonic(), self._capacity):
                     # What was used before would be averaged with what is used now.
                     self._readings.cpu(self._groups.layout.pods(self._groups.listing), time.monotonic())
                     await asyncio.sleep(period / _GLANCES)
@@ -123,7 +130,7 @@ class Agent:
         use = self._readings.cpu(groups, now)
         if use is None:
             return
-        capacity = self._readings.cpus() * 1000
+        capacity = self._capacity = self._readings.cpus() * 1000
         there = [self._node_pod(group) for group in groups]
         look = Look(there, use, capacity, self._readings.memory(), self._pods.by_uid, self._pressure(there, now))
         try:

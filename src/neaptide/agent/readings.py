@@ -17,6 +17,8 @@ _TICKS = 100
 _IDLE = (3, 4)
 """Of the numbers after `cpu` in /proc/stat: idle and waiting for a disk; those from the eighth on were used by others or are counted twice."""
 _OWN = 7
+_SHORTEST = 0.05
+"""Seconds: the kernel counts a node's CPU time in hundredths."""
 
 
 class NodePod(NamedTuple):
@@ -79,11 +81,13 @@ class Readings:
         return len(self._own()) or len(self._lines())
 
     def cpu(self, pods: Iterable[PodGroup], now: float) -> CpuUse | None:
-        """What was used since the last call; None at the first one, and where no time has passed."""
-        groups = self._groups
+        """What was used since the last call; None at the first one, and where hardly any time has passed."""
+        groups, last = self._groups, self._last
+        if last is not None and 0 <= now - last.at < _SHORTEST:
+            return None
         by_uid = {pod.uid: groups.cpu_seconds(pod.group) for pod in pods}
         sample = _Sample(now, self._node_seconds(), groups.cpu_seconds(groups.layout.tier("")), by_uid)
-        last, self._last = self._last, sample
+        self._last = sample
         if last is None or now <= last.at:
             return None
         passed = now - last.at

@@ -5,7 +5,7 @@ wider of what it says and what it shall say; then from the bottom up, what it sh
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from neaptide.agent.files import Files
@@ -68,6 +68,15 @@ class Reconciler:
         finished = tuple(step.path for step in steps if step.path not in wanted and self._is_original(step.path))
         self._originals.note({}, finished)
         return changes
+
+    def give_back(self, paths: Collection[str]) -> list[Change]:
+        """Bring some files back to their originals, and leave all others as they are. Raises OSError as `settle` does."""
+        stay = {
+            path: text.strip()
+            for path in self._originals.entries
+            if path not in paths and (text := self._files.read(path)) is not None
+        }
+        return self.settle(stay)
 
     def restore(self) -> list[Change]:
         """Bring every file back to its original."""

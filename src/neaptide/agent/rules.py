@@ -43,6 +43,7 @@ class Rules:
         say: takes what a sentence is about, and the sentence.
 
     Attributes:
+        of_services: the files of services that are not to be left as they are where nobody looks after them.
         news: what best-effort pods may use and why, where that has changed by a tenth of the node since it was told; else empty.
     """
 
@@ -66,6 +67,7 @@ class Rules:
         self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
         self._told = inf
         self.news = ""
+        self.of_services: frozenset[str] = frozenset()
 
     @property
     def missing_disks(self) -> list[str]:
@@ -86,8 +88,7 @@ class Rules:
         if self._binding is not None:
             self._bound = self._binding.bound(pods, look.objects)
         wanted = self._suppressed(pods, look.use, look.capacity)
-        if self._binding is not None:
-            wanted |= self._binding.wanted(pods, self._bound)
+        services: Wanted = {} if self._binding is None else self._binding.wanted(pods, self._bound)
         priority = self._settings.group_priority
         groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
         if priority is not None:
@@ -95,7 +96,9 @@ class Rules:
                 wanted |= self._groups.priority(groups[uid], setting)
         if self._bursts is not None:
             may = [pod.at for pod in pods if pod.known and not pod.best_effort and pod.qos not in _OWN_CPUS]
-            wanted |= self._bursts.wanted(may, self._share_pool(pods, look.use, look.capacity), look.use.seconds)
+            services |= self._bursts.wanted(may, self._share_pool(pods, look.use, look.capacity), look.use.seconds)
+        self.of_services = frozenset(services)
+        wanted |= services
         if self._memory is not None:
             wanted |= self._memory.wanted(pods, look.objects, look.memory.capacity)
         if self._disks is not None:

@@ -5,15 +5,15 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import yaml
 
-from neaptide.agent import topology
-from neaptide.agent.agent import Agent, Place
+from neaptide.agent import layout, topology
+from neaptide.agent.agent import Agent, Place, boot_id
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.interference import Interference
 from neaptide.agent.layout import LayoutError
@@ -21,13 +21,16 @@ from neaptide.agent.node_metric import NodeReport, Reporting
 from neaptide.agent.pods import NodePods
 from neaptide.agent.settings import Settings, SettingsError, settings
 from neaptide.agent.topology_report import report_topology
-from neaptide.cli.exits import OK, PARTIAL, UsageError, unacceptable
+from neaptide.agent.watchdog import SILENT_FOR, Heartbeat, restore_services, watched
+from neaptide.cli.exits import OK, PARTIAL, USAGE, UsageError, unacceptable
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster, find, load
 from neaptide.kubeapi.errors import ConfigError
 from neaptide.records.log import LogInUseError
 
 _DEFAULT = Place()
+_ENDING = 10.0
+"""Seconds."""
 
 
 def agent(
@@ -77,12 +80,38 @@ def agent(
         if restore:
             return _restore(place)
         cluster = find() if kubeconfig is None and context is None else load(kubeconfig, context)
+        version = layout.find(place.cgroups, place.cgroup_root).version
         _hold_many_files()
         pace = _Pace(interval, 0.0 if dry_run else report_interval)
-        asyncio.run(_keep(place, chosen, cluster, node, pace, dry_run=dry_run))
+        if dry_run:
+            asyncio.run(_keep(place, chosen, cluster, node, pace))
+            return OK
+        return watched(
+            lambda heartbeat: _kept(place, chosen, cluster, node, pace, heartbeat),
+            lambda paths: _give_back(place, version, paths),
+            _say,
+            silent_for=SILENT_FOR + interval,
+        )
     except (ConfigError, LayoutError, LogInUseError, OSError) as error:
         raise UsageError(str(error)) from error
+
+
+def _kept(place: Place, chosen: Settings, cluster: Cluster, node: str, pace: "_Pace", heartbeat: Heartbeat) -> int:
+    """What the watched process does; its exit code."""
+    try:
+        asyncio.run(_keep(place, chosen, cluster, node, pace, heartbeat))
+    except (ConfigError, LayoutError, LogInUseError) as error:
+        _say(f"neaptide: {error}")
+        return USAGE
     return OK
+
+
+def _give_back(place: Place, version: int, paths: Collection[str]) -> None:
+    try:
+        for path in restore_services(place.state, boot_id(place.proc), version, paths):
+            _say(f"{path} could not be given back what it said")
+    except (LogInUseError, OSError) as error:
+        _say(f"nothing was given back: {error}")
 
 
 class _Pace(NamedTuple):
@@ -92,8 +121,11 @@ class _Pace(NamedTuple):
     report: float
 
 
-async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, pace: _Pace, *, dry_run: bool) -> None:
-    pods = NodePods()
+async def _keep(
+    place: Place, chosen: Settings, cluster: Cluster, node: str, pace: _Pace, heartbeat: Heartbeat | None = None
+) -> None:
+    """Without a heartbeat it is a dry run."""
+    pods, dry_run = NodePods(), heartbeat is None
     async with Client(cluster) as client:
         evictions = Evictions(None if dry_run else client, _say, time.monotonic)
         telling: list[asyncio.Future[None]] = []
@@ -107,7 +139,8 @@ async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, pac
             if chosen.interference is not None:
                 watch = Interference(chosen.interference, evictions, _say, place.proc)
                 keeper.adders.append(watch.wanted)
-            await _until_signalled(pods, client, node, keeper, pace, watch)
+            went_round = _went_round(keeper, heartbeat)
+            await _until_signalled(pods, client, node, keeper, pace, watch, went_round)
         finally:
             for task in telling:
                 task.cancel()
@@ -118,8 +151,19 @@ async def _keep(place: Place, chosen: Settings, cluster: Cluster, node: str, pac
             keeper.close()
 
 
+def _went_round(keeper: Agent, heartbeat: Heartbeat | None) -> Callable[[], None]:
+    """What is done after each round; nothing where nobody watches."""
+    return (lambda: None) if heartbeat is None else (lambda: heartbeat(keeper.of_services))
+
+
 async def _until_signalled(
-    pods: NodePods, client: Client, node: str, keeper: Agent, pace: _Pace, watch: Interference | None
+    pods: NodePods,
+    client: Client,
+    node: str,
+    keeper: Agent,
+    pace: _Pace,
+    watch: Interference | None,
+    went_round: Callable[[], None],
 ) -> None:
     signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,7 +171,7 @@ async def _until_signalled(
     running: list[Coroutine[Any, Any, object]] = [
         signalled.wait(),
         pods.follow(client, node, _say),
-        keeper.run(pace.interval),
+        keeper.run(pace.interval, went_round),
     ]
     if pace.report:
         reporting = Reporting(pace.report, max(300.0, pace.report))
@@ -146,7 +190,16 @@ async def _until_signalled(
 
 
 def _restore(place: Place) -> int:
-    keeper = Agent(place, Settings(), NodePods(), Evictions(None, _say, time.monotonic), _say)
+    """An agent that is about to end is waited for."""
+    end = time.monotonic() + _ENDING
+    while True:
+        try:
+            keeper = Agent(place, Settings(), NodePods(), Evictions(None, _say, time.monotonic), _say)
+            break
+        except LogInUseError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
     try:
         return PARTIAL if keeper.restore() else OK
     finally:

@@ -167,7 +167,7 @@ class Scene:
         log = self._directory / "agent.log"
         with log.open("wb") as said:
             agent = subprocess.Popen([sys.executable, "-m", "neaptide", "agent", *flags], stderr=said)
-        _to_node(agent.pid, group)
+        _to_node(agent.pid, group)  # those that it starts follow
         _wait_for(str(log), "CPU quota", agent)
         return agent
 
