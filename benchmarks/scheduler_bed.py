@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from neaptide.placement import warm
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.components import command_line, component_named
 from neaptide.testbed.errors import TestbedError
@@ -102,6 +103,7 @@ class Bed:
 @contextmanager
 def bed(nodes: Sequence[dict[str, Any]]) -> Iterator[Bed]:
     """A control plane whose own scheduler does not run, with nodes that kwok plays."""
+    warm.scheduling()  # as an installation does: whoever starts first must not compile
     with tempfile.TemporaryDirectory() as directory:
         testbed = Testbed(Path(directory) / "bed", leash=os.getpid())
         testbed.up()
@@ -124,7 +126,7 @@ def scheduling(scheduler: str, testbed: Testbed, *options: str) -> Iterator[subp
         command = command_line(component_named("kube-scheduler"), testbed.site)
         if scheduler != PEER:
             command.append(f"--config={_configuration(scheduler, testbed)}")
-    with log_of(scheduler, testbed).open("ab") as log:
+    with log_of(scheduler, testbed).open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             yield process

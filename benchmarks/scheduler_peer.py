@@ -81,7 +81,7 @@ def _queue_figures(size: int, schedulers: Sequence[str]) -> Iterator[Figure]:
         beside = "" if peer == PEER else ".beside_all_nodes_scored"
         yield Figure(f"{start}{beside}.pods_per_second", speed[OURS], "pods/s", Peer(peer, speed[peer]))
         yield Figure(f"{start}{beside}.cpu_seconds_per_1000_binds", cpu[OURS], "s", Peer(peer, cpu[peer]))
-    for part in runs[OURS][0].parts:
+    for part in runs[OURS][0].parts if all(each.parts for each in runs[OURS]) else ():
         spent = median(1000 * each.parts[part] / PODS for each in runs[OURS])
         yield Figure(f"{start}.cpu_seconds_per_1000_binds.{part}", spent, "s", Peer("all of ours", cpu[OURS]))
 
