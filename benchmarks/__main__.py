@@ -41,6 +41,7 @@ MODULES = (
     "protected",
 )
 PEERS = (
+    "virtual_starts",
     "scheduler_peer",
     "scheduler_gpus",
     "descheduler_peer",
