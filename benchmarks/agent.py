@@ -64,7 +64,10 @@ def _cost(directory: Path, kubeconfig: Path, pods: int) -> tuple[float, float]:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as agent:
         try:
             time.sleep(_WARM)
-            [keeper] = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+            children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+            while not children.read_text() and agent.poll() is None:
+                time.sleep(0.1)
+            [keeper] = children.read_text().split()
             both = (agent.pid, int(keeper))
             before, begin = sum(map(_cpu_seconds, both)), time.monotonic()
             time.sleep(_SECONDS)

@@ -31,6 +31,7 @@ class Disks:
         self._devices = [there.get(name, name) for name in named if name in there or name in there.values()]
         self.missing = [name for name in named if name not in there and name not in there.values()]
         self._share = 1.0
+        self._there: dict[str, bool] = {}
 
     def wanted(self, claims: dict[str, int], best_effort: Sequence[str], pressure: float | None) -> Wanted:
         """What files shall say.
@@ -83,7 +84,10 @@ class Disks:
         return wanted
 
     def _if_there(self, group: str, file: str, line: str, text: str) -> Wanted:
-        return {f"{self._groups.layout.path(group, file)}{line}": text} if self._groups.has(group, file) else {}
+        """Nothing where the kernel has no such file, which is asked once."""
+        if file not in self._there:
+            self._there[file] = self._groups.has(self._groups.layout.tier("besteffort"), file)
+        return {f"{self._groups.layout.path(group, file)}{line}": text} if self._there[file] else {}
 
 
 def disks(sysfs: str) -> dict[str, str]:

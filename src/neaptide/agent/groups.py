@@ -112,11 +112,11 @@ class Groups:
         return {weight: str(setting.shares if self._one else weight_of_shares(setting.shares))}
 
     def protection(self, group: str, memory: MemoryProtection) -> Wanted:
-        """The memory that a group keeps, and from where on it is slowed; files that a kernel lacks are left out."""
+        """The memory that a group keeps, and from where on it is slowed."""
         texts = {"memory.min": str(memory.min), "memory.low": str(memory.low)}
         if memory.high is not None:
             texts["memory.high"] = str(memory.high)
-        return {self.layout.path(group, file): text for file, text in texts.items() if self.has(group, file)}
+        return {self.layout.path(group, file): text for file, text in texts.items()}
 
     def _quota_before(self, group: str) -> tuple[int | None, int]:
         """(quota, period) in µs as Kubernetes set them; -1 for no quota, None and 0 where unknown."""
