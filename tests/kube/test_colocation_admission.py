@@ -53,7 +53,7 @@ def test_a_matched_pod_is_stored_as_offline_work_and_a_contradiction_is_refused(
                 "PriorityClass": {name: PriorityClass(value=5500)},
             }
             registry, port = CollectorRegistry(), asyncio.get_running_loop().create_future()
-            webhook = Webhook(Namespaces(client, dict, lambda: known_of(lambda kind: others.get(kind, {}))), registry)
+            webhook = Webhook(Namespaces(client, dict, lambda _: known_of(lambda kind: others.get(kind, {}))), registry)
             webhook.settings = [RuleSetting("offline", Colocation(), ColocationSpec(), Scope(namespaces=(namespace,)))]
             hook = f"colocation-{namespace}"
             place = Place(namespace=namespace, configuration=hook, host="127.0.0.1", port=0, names=("127.0.0.1",))

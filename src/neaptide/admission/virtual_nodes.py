@@ -13,10 +13,14 @@ from neaptide.admission import virtual_nodes_cel
 from neaptide.admission.draft import Draft
 from neaptide.admission.pod_defaults import checked_entries
 from neaptide.admission.protocols import Namespace
-from neaptide.admission.virtual_names import INJECTION, MODE, PREFERENCE, TAINT, TYPE, VIRTUAL
+from neaptide.admission.virtual_names import INJECTION, MODE, PREFERENCE, TAINT, TYPE, UNIT, VIRTUAL
+from neaptide.admission.virtual_units import Known, Unit, checked_units, keep_in, unit_of
+from neaptide.model.problems import FieldError
 
-Mode = Literal["prefer-real", "overflow", "virtual-only"]
+SPREAD = "spread"
+Mode = Literal["prefer-real", "overflow", "virtual-only", "spread"]
 MODES = ("prefer-real", "overflow", "virtual-only")
+"""Those that a pod can name by itself; the units of `spread` are a Policy's."""
 
 
 class VirtualNodesSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -24,19 +28,27 @@ class VirtualNodesSpec(Struct, frozen=True, rename="camel", forbid_unknown_field
 
     Attributes:
         mode: prefer-real admits virtual nodes and prefers others; overflow admits them only once a scheduler found no real node, which
-            `neaptide virtual-node` sees to; virtual-only admits nothing else.
+            `neaptide virtual-node` sees to; virtual-only admits nothing else; spread fills the units.
         provider: the value of the taint to tolerate; any by default.
         labels, annotations: what pods get besides, where they do not have it.
+        units: of the mode spread, in the order in which they are filled.
+        match_label_keys: labels; pods with the same values of all of them are counted together against the units' maxima.
     """
 
     mode: Mode = "prefer-real"
     provider: str = ""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    units: tuple[Unit, ...] = ()
+    match_label_keys: tuple[str, ...] = ("pod-template-hash",)
 
     def __post_init__(self) -> None:
         """Raises FieldError for what the API server would refuse on every pod."""
         checked_entries(self.labels, self.annotations)
+        if bool(self.units) != (self.mode == SPREAD):
+            accepted = "at least one for the mode spread, none for the others"
+            raise FieldError("units", [each.name for each in self.units], accepted)
+        checked_units(self.units)
 
 
 class VirtualNodes:
@@ -46,19 +58,29 @@ class VirtualNodes:
     spec_type = VirtualNodesSpec
 
     def admit(self, draft: Draft, namespace: Namespace, spec: VirtualNodesSpec) -> None:
-        """Let a pod onto virtual nodes, or say why it cannot run there."""
+        """Let a pod onto virtual nodes, or say why it cannot run there. Raises RefusedError where every unit is full."""
         if not _opted_in(draft, namespace) or _settled(draft):
             return
         obstacles = list(_obstacles(draft))
         if obstacles:
             draft.warn(f"this pod cannot run on a virtual node: {', '.join(obstacles)}")
             return
+        wanted = draft.annotations.get(MODE)
+        mode = wanted if wanted in MODES else spec.mode
+        unit = draft.labels.get(UNIT)
+        if unit is not None and (mode != SPREAD or all(each.name != unit for each in spec.units)):
+            return  # another Policy's, which came first
+        known: Known | None = namespace.known.get(self.name)
+        if mode == SPREAD and known is None:  # no number is not zero
+            draft.warn("the pods of each unit are not counted yet, so this pod was left as it is")
+            return
         for key, value in spec.labels.items():
             draft.label(key, value)
         for key, value in spec.annotations.items():
             draft.annotate(key, value)
-        wanted = draft.annotations.get(MODE)
-        mode = wanted if wanted in MODES else spec.mode
+        if mode == SPREAD and known is not None:
+            keep_in(draft, unit_of(draft, spec.units, spec.match_label_keys, known), toleration(spec.provider))
+            return
         if mode == "overflow":
             draft.annotate(MODE, mode)
             return
@@ -69,7 +91,9 @@ class VirtualNodes:
             draft.prefer_nodes(PREFERENCE, [{"key": TYPE, "operator": "NotIn", "values": [VIRTUAL]}])
 
     def mutations(self, spec: VirtualNodesSpec) -> Sequence[str]:
-        """The same, but that CEL cannot warn: whom something keeps off virtual nodes is left alone in silence."""
+        """The same, but that CEL cannot warn: whom something keeps off virtual nodes is left alone in silence. Nor can it count."""
+        if spec.mode == SPREAD:
+            return ()
         return (virtual_nodes_cel.injecting(spec.mode, toleration(spec.provider), spec.labels, spec.annotations),)
 
 
@@ -79,7 +103,7 @@ def overflowing(pod: dict[str, Any], namespace: Namespace, provider: str) -> dic
     Pods count that have opted in, and whose admission (by a webhook that was down, say) has not let them there already.
     """
     draft = Draft(pod)
-    if not _opted_in(draft, namespace) or _settled(draft) or any(_obstacles(draft)):
+    if UNIT in draft.labels or not _opted_in(draft, namespace) or _settled(draft) or any(_obstacles(draft)):
         return None
     return toleration(provider)
 

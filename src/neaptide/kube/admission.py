@@ -14,6 +14,7 @@ from neaptide.admission.colocation import Colocation, Known
 from neaptide.admission.pipeline import RuleSetting
 from neaptide.admission.protocols import Namespace
 from neaptide.kube.rules import rule_settings, say_in_cel, trust
+from neaptide.kube.units import Units
 from neaptide.kube.webhook import Webhook
 from neaptide.kubeapi import certificates
 from neaptide.kubeapi.client import Client
@@ -124,7 +125,9 @@ class Admission:
     ) -> None:
         self._client, self._writer, self._policies, self._others = client, writer, policies, others
         self._place, self._in_cel, self._leading = place, in_cel, leading
-        self._webhook = Webhook(Namespaces(client, lambda: others("Namespace"), lambda: known_of(others)), registry)
+        self._units = Units(client)
+        find = Namespaces(client, lambda: others("Namespace"), lambda name: known_of(others) | self._units.known(name))
+        self._webhook = Webhook(find, registry, self._units.admitted)
         self._said: list[RuleSetting] | None = None
         self._say_from = 0.0
 
@@ -132,6 +135,7 @@ class Admission:
         """Until cancelled. Raises ApiError and OSError where the server cannot begin."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
+            tasks.create_task(self._units.run())
             if self._place is not None:
                 tasks.create_task(serve(self._client, self._webhook, self._place))
 
@@ -140,6 +144,7 @@ class Admission:
         while True:
             settings = rule_settings(self._policies(), self._others("PriorityClass"))
             self._webhook.settings = settings
+            self._units.wanted_by(settings)
             if not self._leading():
                 self._said = None
             elif self._in_cel and settings != self._said and time.monotonic() >= self._say_from:
@@ -163,7 +168,7 @@ class Namespaces:
         self,
         client: Client,
         known: Callable[[], Mapping[str, Any]],
-        told: Callable[[], Mapping[str, Any]] = dict,
+        told: Callable[[str], Mapping[str, Any]] = lambda _: {},
     ) -> None:
         self._client, self._known, self._told = client, known, told
 
@@ -175,7 +180,7 @@ class Namespaces:
                 found = msgspec.json.decode(await self._client.get(NAMESPACES, name), type=NamespaceObject)
             except NotFound as error:
                 raise LookupError(f"there is no namespace {name}") from error
-        return Namespace(name, found.metadata.labels, found.metadata.annotations, self._told())
+        return Namespace(name, found.metadata.labels, found.metadata.annotations, self._told(name))
 
 
 def known_of(others: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The admission webhook: pods in, what to add to them out. Whatever goes wrong in here, the pod is admitted and it is counted."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import structlog
@@ -22,6 +23,8 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 _LONGEST = 2**24  # bytes; the API server takes 3 MiB of an object
 
 FindNamespace = Callable[[str], Awaitable[Namespace]]
+Admitted = Callable[[str, Mapping[str, Any]], object]
+"""Is told the namespace, and the pod as it was let in, where that was no rehearsal."""
 
 
 class Webhook:
@@ -30,14 +33,17 @@ class Webhook:
     Args:
         find_namespace: a namespace by its name. Raises LookupError where it is not known.
         registry: where its metrics go.
+        admitted: is told whom it has added something to, before the next review is looked at.
 
     Attributes:
         settings: what is asked of new pods; replaced as Policies change.
         app: the application to serve.
     """
 
-    def __init__(self, find_namespace: FindNamespace, registry: CollectorRegistry) -> None:
-        self._find_namespace = find_namespace
+    def __init__(
+        self, find_namespace: FindNamespace, registry: CollectorRegistry, admitted: Admitted = lambda *_: None
+    ) -> None:
+        self._find_namespace, self._admitted = find_namespace, admitted
         self._log = structlog.get_logger()
         self._reviews = Counter(
             "neaptide_admission_reviews",
@@ -65,7 +71,10 @@ class Webhook:
             return UNCHANGED, "unchanged"
         try:
             namespace = await self._find_namespace(request.namespace)
-            verdict = admit(pod_of(request), namespace._replace(request=request.uid), self.settings)
+            pod = pod_of(request)
+            verdict = admit(pod, namespace._replace(request=request.uid), self.settings)
+            if verdict.patch and not verdict.refusal and not request.dry_run:
+                self._admitted(namespace.name, pod)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep pods out
             self._log.exception("admission failed", namespace=request.namespace, error=str(error))
             return UNCHANGED, "failed"
