@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from tests.admission.json_patch import patched
 from tests.kube.live import eventually, found, make
@@ -21,8 +22,13 @@ from neaptide.admission.virtual_names import INJECTION, MODE, TAINT
 from neaptide.admission.virtual_nodes import VirtualNodes, VirtualNodesSpec
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import load
+from neaptide.model import objects
 from neaptide.model.objects import LabelSelector
 from neaptide.model.scope import Scope
+from neaptide.placement.cycle.actions import Bind
+from neaptide.placement.cycle.events import Cycle, Listed
+from neaptide.placement.cycle.machine import SchedulingCycle
+from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import fake_node
@@ -173,3 +179,49 @@ def test_cel_adds_what_the_rule_adds(control_plane: Testbed, namespace: str, pol
             copy.deepcopy(pod), Namespace(namespace, {INJECTION: "enabled"}), [RuleSetting("p", VirtualNodes(), policy)]
         )
         assert shown(there) == shown(patched(pod, verdict.patch)), name
+
+
+def decided(testbed: Testbed, namespace: str, node: str, name: str) -> list[str]:
+    """The nodes to which our scheduler binds pods, of these objects as they are."""
+    machine = SchedulingCycle(CycleProfile(), protects=lambda *_: None)
+    kinds = (
+        ("namespace", namespace, "", objects.Namespace),
+        ("node", node, "", objects.Node),
+        ("pod", name, namespace, objects.Pod),
+    )
+    items = [msgspec.convert(found(testbed, kind, each, where), of) for kind, each, where, of in kinds]
+    machine.step(Listed(tuple(items)), 0.0)
+    return [each.node for each in machine.step(Cycle(), 0.0) if isinstance(each, Bind)]
+
+
+def test_a_pod_that_our_scheduler_binds_runs_there_without_a_toleration(control_plane: Testbed, namespace: str) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "bare"},
+        "spec": {"containers": [IMAGE], "schedulerName": "neaptide"},
+    }
+
+    async def ask(client: Client) -> None:
+        async def ready() -> bool:
+            return bool(found(control_plane, "node", "vk-bare").get("status", {}).get("capacity"))
+
+        async def runs() -> bool:
+            return bool(found(control_plane, "pod", "bare", namespace).get("status", {}).get("phase") == "Running")
+
+        async def bound() -> bool:  # the control plane takes its taint not-ready away a moment later
+            nodes = decided(control_plane, namespace, "vk-bare", "bare")
+            for each in nodes:
+                await client.bind("bare", namespace, each)
+            return bool(nodes)
+
+        make(control_plane, pod, namespace=namespace)
+        await until(ready, "the virtual node is there")
+        assert decided(control_plane, namespace, "vk-bare", "bare") == []
+        done(control_plane, "label", "namespace", namespace, f"{INJECTION}=enabled")
+        await until(bound, "our scheduler lets it onto the virtual node")
+        await until(runs, "it runs")
+
+    with_nodes(control_plane, "vk-bare", namespace, ask)
+    tolerations = found(control_plane, "pod", "bare", namespace)["spec"]["tolerations"]
+    assert TAINT not in {each.get("key") for each in tolerations}

@@ -1,12 +1,11 @@
-"""The names by which virtual nodes, and the pods that may run on them, are known: ACK's and virtual-kubelet's."""
+"""What else pods that may run on virtual nodes are marked with; the names that placement reads too are the model's."""
 
-INJECTION = "virtual-node-affinity-injection"
-"""A label of namespaces and of pods: `enabled` opts in; on a pod, `disabled` opts out."""
+from neaptide.model.virtual_names import INJECTION, TAINT, TYPE, VIRTUAL
+
+__all__ = ["INJECTION", "MODE", "PREFERENCE", "TAINT", "TYPE", "UNIT", "VIRTUAL"]
+
 MODE = "neaptide.io/virtual-nodes"
 """An annotation of a pod: the mode that it wants, whatever the Policy says."""
 UNIT = "neaptide.io/virtual-nodes-unit"
 """A label of a pod: its unit, in the mode spread."""
-TAINT = "virtual-kubelet.io/provider"
-TYPE, VIRTUAL = "type", "virtual-kubelet"
-"""The label that every virtual node has, and its value."""
 PREFERENCE = 100

@@ -143,12 +143,17 @@ class ContainerPort(ApiStruct, frozen=True):
     host_ip: str = field(name="hostIP", default="")
 
 
+class SecurityContext(ApiStruct, frozen=True):
+    privileged: bool | None = None
+
+
 class Container(ApiStruct, frozen=True):
     name: str = ""
     image: str = ""
     restart_policy: str = ""
     resources: Resources = Resources()
     ports: tuple[ContainerPort, ...] = ()
+    security_context: SecurityContext | None = None
 
 
 class ClaimSource(ApiStruct, frozen=True):
@@ -213,6 +218,8 @@ class PodSpec(ApiStruct, frozen=True):
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     volumes: tuple[Volume, ...] = ()
     host_network: bool = False
+    host_pid: bool = field(name="hostPID", default=False)
+    host_ipc: bool = field(name="hostIPC", default=False)
     termination_grace_period_seconds: Int64 | None = None
     scheduling_gates: tuple[SchedulingGate, ...] = ()
     resource_claims: tuple[ResourceClaim, ...] = ()

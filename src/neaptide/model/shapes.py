@@ -52,6 +52,8 @@ class Requirements(Struct, frozen=True, gc=False, array_like=True):
     resources: Resources | None
     resource_claims: int
     resized: dict[str, Requests]
+    wants_machine: bool
+    """Whether it shares a host's network, processes or IPC, or is privileged: what only a machine has, beside host ports and hostPath volumes."""
 
 
 class Shape(Struct, frozen=True, gc=False):
@@ -89,6 +91,7 @@ def class_parts(pod: Pod) -> tuple[Any, ...]:
         pod.status.allocated_resources,
         pod.status.resources,
         _is_resize_infeasible(pod),
+        _wants_machine(pod),
     )
 
 
@@ -112,6 +115,7 @@ def requirements_of(pod: Pod) -> tuple[bytes, Requirements]:
         spec.resources,
         len(spec.resource_claims),
         _resized(pod),
+        _wants_machine(pod),
     )
     return _encode(requirements), requirements
 
@@ -136,6 +140,16 @@ def shape_of(pod: Pod, requirements: Requirements) -> Shape:
             if port.host_port
         ),
     )
+
+
+def _wants_machine(pod: Pod) -> bool:
+    spec = pod.spec
+    if spec.host_network or spec.host_pid or spec.host_ipc:
+        return True
+    for each in spec.containers or ():  # asked of every pod that comes
+        if each.security_context is not None and each.security_context.privileged:
+            return True
+    return any(each.security_context and each.security_context.privileged for each in spec.init_containers)
 
 
 def _sidecars(pod: Pod) -> Iterable[Container]:

@@ -26,6 +26,7 @@ from neaptide.placement.scores.image_locality import ImageLocality
 from neaptide.placement.scores.inter_pod_affinity import InterPodAffinity
 from neaptide.placement.scores.node_affinity import NodeAffinity
 from neaptide.placement.scores.pod_topology_spread import HOSTNAME, PodTopologySpread
+from neaptide.placement.scores.real_nodes_first import RealNodesFirst
 from neaptide.placement.scores.taint_toleration import TaintToleration
 from neaptide.placement.view import Pod, View
 
@@ -89,10 +90,12 @@ class Asks(NamedTuple):
 
 def asks_of(view: View, profile: Profile, pod: Pod, allowed: Bools) -> Asks:
     """What a pod of some class asks by a profile; `allowed` is what `allowed_to` says of it."""
-    fixed = None
+    fixed: Longs | None = None
     for score in profile.scores:
-        if isinstance(score, ImageLocality):
-            fixed = score.weight * score.scores(view, pod, np.arange(view.nodes.rows))
+        if isinstance(score, ImageLocality | RealNodesFirst):
+            found = score.scores(view, pod, np.arange(view.nodes.rows))
+            if found is not None:
+                fixed = score.weight * found + (0 if fixed is None else fixed)
     rules, wishes = tuple(_rules(view, profile, pod)), tuple(_wishes(view, profile, pod, allowed))
     return Asks(pod, allowed, fixed, rules, wishes)
 

@@ -19,6 +19,7 @@ from neaptide.placement.kernels import batch, batch_numpy
 from neaptide.placement.kernels.jit import HAVE_NUMBA, Twins
 from neaptide.placement.layout import Layout
 from neaptide.placement.profile import Profile
+from neaptide.placement.scores.real_nodes_first import RealNodesFirst
 from neaptide.placement.scores.registry import DEFAULT_SCORES
 from neaptide.placement.view import Pod, View
 
@@ -34,12 +35,12 @@ FEW_CLASSES = 128
 """Cutting a batch so that its chunks see fewer classes than that gains nothing."""
 
 _FILTERS = tuple(type(each) for each in DEFAULT_FILTERS)
-_SCORES = (*get_args(Fit), *(type(each) for each in DEFAULT_SCORES))
+_SCORES = (*get_args(Fit), *(type(each) for each in DEFAULT_SCORES), RealNodesFirst)
 
 
 class _Mask(NamedTuple):
     cls: PodClass
-    position: int
+    position: tuple[int, int]
     allowed: Bools
 
 
@@ -109,8 +110,9 @@ class Engine:
         return numbers, [asks_of(self._view, self._profile, pod, self._allowed(pod)) for pod in found]
 
     def _allowed(self, pod: Pod) -> Bools:
-        """Where a class may go, kept until some node is another than before."""
-        position, known = len(self._view.nodes.changed), self._masks.get(pod.cls.number)
+        """Where a class may go, kept until some node or namespace is another than before."""
+        position = len(self._view.nodes.changed), self._view.namespaces_changed
+        known = self._masks.get(pod.cls.number)
         if known is None or known.cls is not pod.cls or known.position != position:
             mask = allowed_to(self._view, self._profile, pod)
             known = self._masks[pod.cls.number] = _Mask(pod.cls, position, mask)

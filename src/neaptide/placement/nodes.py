@@ -10,10 +10,13 @@ from neaptide.model.objects import NodeSelector, NodeSelectorTerm, Requirement, 
 from neaptide.model.selectors import untolerated
 from neaptide.model.shapes import Requirements
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.virtual_names import TAINT
 from neaptide.placement.labels import LabelColumns
 
 NAME_FIELD = "metadata.name"
 FORBIDDING = ("NoSchedule", "NoExecute")
+VIRTUAL_TAINT = Toleration(key=TAINT, operator="Exists")
+"""What a pod that may overflow to virtual nodes is taken to tolerate (placement/overflow.py)."""
 
 
 class _Kind(NamedTuple):
@@ -93,9 +96,12 @@ class Nodes:
         """bool[rows]: nodes that meet a pod's node selector and required node affinity."""
         return self.mask("matching", shape, requirements, lambda rows: self._matches(requirements, rows))
 
-    def tolerable(self, shape: int, requirements: Requirements) -> Bools:
-        """bool[rows]: nodes whose NoSchedule and NoExecute taints a pod tolerates."""
-        return self.mask("tolerable", shape, requirements, lambda rows: self._tolerates(requirements.tolerations, rows))
+    def tolerable(self, shape: int, requirements: Requirements, *, overflows: bool = False) -> Bools:
+        """bool[rows]: nodes whose NoSchedule and NoExecute taints a pod tolerates, that of virtual nodes among them where it overflows."""
+        what, tolerations = "tolerable", requirements.tolerations
+        if overflows:
+            what, tolerations = "tolerable, overflowing", (*tolerations, VIRTUAL_TAINT)
+        return self.mask(what, shape, requirements, lambda rows: self._tolerates(tolerations, rows))
 
     def selected(self, selector: NodeSelector, rows: Longs) -> Bools:
         """bool[len(rows)]: nodes that meet any term of a node selector."""

@@ -36,6 +36,7 @@ class View:
         infos: what is measured of nodes beside CPU and memory.
         sums: what the pods of each node come to by the rules of some filters and scores.
         profiled: what pods are expected to use, where somebody predicts it.
+        namespaces_changed: how often some namespace was found to be another than before.
     """
 
     def __init__(self, snapshot: ClusterSnapshot) -> None:
@@ -50,6 +51,7 @@ class View:
         self.now = float("nan")
         self.infos, self.sums = NodeInfos(snapshot), PodSums(snapshot)
         self.profiled: Profiled | None = None
+        self.namespaces_changed = 0
 
     def at(self, now: float) -> None:
         """Tell the time. To be called whenever it has passed, or usage was measured."""
@@ -68,6 +70,7 @@ class View:
         namespaces = snapshot.others.get("Namespace", {})
         if namespaces != self._namespaces:
             self._namespaces = dict(namespaces)
+            self.namespaces_changed += 1
             if self.topology.asks_namespaces:
                 self.topology, self._preferences = Topology(snapshot, self.nodes), None
         if touched:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neaptide.model.selectors import node_matches, untolerated
+from neaptide.placement.overflow import tolerations
 from neaptide.placement.view import Pod, View
 
 
@@ -76,7 +77,7 @@ def _is_named(view: View, pod: Pod, change: Change) -> bool:
 
 def _is_tolerated(view: View, pod: Pod, change: Change) -> bool:
     taints = view.snapshot.node_taints(change.node)
-    return untolerated(taints, pod.cls.requirements.tolerations, ("NoSchedule", "NoExecute")) is None
+    return untolerated(taints, tolerations(view, pod), ("NoSchedule", "NoExecute")) is None
 
 
 def _is_open(view: View, _pod: Pod, change: Change) -> bool:
@@ -104,7 +105,7 @@ def _table(*kinds: Kind, by: Hint = _always) -> dict[Kind, Hint]:
 HINTS: dict[str, dict[Kind, Hint]] = {
     "NodeUnschedulable": _table(*_NODES, by=_is_open),
     "NodeName": _table(Kind.NODE_ADDED),
-    "TaintToleration": _table(*_NODES, by=_is_tolerated),
+    "TaintToleration": _table(*_NODES, by=_is_tolerated) | _table(Kind.NAMESPACE),
     "NodeAffinity": _table(*_NODES, by=_is_named),
     "NodePorts": _table(Kind.NODE_ADDED) | _table(Kind.POD_LEFT, by=_has_ports),
     "NodeResourcesFit": _table(*_NODES, Kind.POD_LEFT, Kind.POD_RESIZED, by=_has_room) | _table(Kind.RESERVATION),

@@ -1,7 +1,6 @@
 """The scheduler's profile: which filters, scores and plugins place its pods, and how its queue behaves."""
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from neaptide.placement.cycle.order import Fairness
 from neaptide.placement.cycle.queue import Backoff
@@ -10,17 +9,22 @@ from neaptide.placement.filters.hybrid_unschedulable import HybridUnschedulable
 from neaptide.placement.filters.load_aware import LoadAware as LoadAwareFilter
 from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
 from neaptide.placement.filters.registry import DEFAULT_FILTERS, AnyFilter
+from neaptide.placement.filters.taint_toleration import TaintToleration
 from neaptide.placement.profile import Profile, read_as
 from neaptide.placement.scores.load_aware import LoadAware
 from neaptide.placement.scores.node_balance import NodeBalance
+from neaptide.placement.scores.real_nodes_first import RealNodesFirst
+from neaptide.placement.scores.registry import DEFAULT_SCORES, AnyScore
 
 SHARED_DEVICES = ("koordinator.sh/gpu-core", "koordinator.sh/gpu-memory-ratio")
 """Resources that the plugin DeviceShare counts device by device, in NodeResourcesFit's place."""
 _BY_USAGE = (LoadAwareFilter, LoadAware, NodeBalance, HybridUnschedulable)
-CYCLE_FILTERS: tuple[AnyFilter, ...] = tuple(
-    replace(each, ignored_resources=SHARED_DEVICES) if isinstance(each, NodeResourcesFit) else each
-    for each in DEFAULT_FILTERS
-)
+_OTHERWISE: dict[type[AnyFilter], AnyFilter] = {
+    NodeResourcesFit: NodeResourcesFit(ignored_resources=SHARED_DEVICES),
+    TaintToleration: TaintToleration(virtual_nodes=True),
+}
+CYCLE_FILTERS: tuple[AnyFilter, ...] = tuple(_OTHERWISE.get(type(each), each) for each in DEFAULT_FILTERS)
+CYCLE_SCORES: tuple[AnyScore, ...] = (*DEFAULT_SCORES, RealNodesFirst())
 
 
 class Preemption(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -35,6 +39,7 @@ class CycleProfile(Profile, frozen=True, rename="camel", forbid_unknown_fields=T
     """A placement profile (filters and scores) and what the cycle adds to it."""
 
     filters: tuple[AnyFilter, ...] = CYCLE_FILTERS
+    scores: tuple[AnyScore, ...] = CYCLE_SCORES
     plugins: tuple[AnyPlugin, ...] = DEFAULT_PLUGINS
     scheduler_name: str = "neaptide"
     backoff: Backoff = Backoff()

@@ -11,6 +11,7 @@ from neaptide.placement.scores.node_affinity import NodeAffinity
 from neaptide.placement.scores.node_balance import NodeBalance
 from neaptide.placement.scores.node_info_rt import NodeInfoRt
 from neaptide.placement.scores.pod_topology_spread import PodTopologySpread
+from neaptide.placement.scores.real_nodes_first import RealNodesFirst
 from neaptide.placement.scores.requested_to_capacity_ratio import RequestedToCapacityRatio
 from neaptide.placement.scores.taint_toleration import TaintToleration
 
@@ -28,6 +29,7 @@ AnyScore = (
     | LoadAware
     | NodeBalance
     | NodeInfoRt
+    | RealNodesFirst
 )
 
 DEFAULT_SCORES: tuple[AnyScore, ...] = (
