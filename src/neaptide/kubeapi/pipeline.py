@@ -46,7 +46,7 @@ class Pipeline:
         self._most, self._host = connections, self._at.netloc.rpartition("@")[2]
         self._constant = f"Host: {self._host}\r\nUser-Agent: {user_agent}\r\nAccept-Encoding: identity\r\n"
         self._open: list[_Connection] = []
-        self._opening: asyncio.Task[_Connection] | None = None
+        self._opening: set[asyncio.Task[None]] = set()
 
     async def send(
         self, method: str, target: str, headers: str, body: bytes | None, *, context: ssl.SSLContext, server_name: str
@@ -67,18 +67,18 @@ class Pipeline:
         """
         connection = self._best(context)
         if connection is None or (connection.depth and len(self._open) < self._allowed(connection)):
-            connection = await self._another(context, server_name, connection)
+            connection = self._another(context, server_name)
         length = "" if body is None else f"Content-Length: {len(body)}\r\n"
         head = f"{method} {target} HTTP/1.1\r\n{self._constant}{headers}{length}\r\n".encode("latin-1")
         return await connection.ask(head + body if body else head)
 
     async def close(self) -> None:
         """Close all connections; what is under way is lost."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
         for each in tuple(self._open):
             each.abort("closed")
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
 
     def _allowed(self, best: "_Connection") -> int:
         """How many connections there may be: more where the server takes long, so that answers wait less for each other."""
@@ -95,31 +95,28 @@ class Pipeline:
                 best = each
         return best
 
-    async def _another(self, context: ssl.SSLContext, server_name: str, instead: "_Connection | None") -> "_Connection":
-        """A new connection. One is opened at a time; who has another to use meanwhile does not wait for it."""
-        if self._opening is None or self._opening.done():
-            self._opening = asyncio.create_task(self._connect(context, server_name))
-            self._opening.add_done_callback(_seen)
-        if instead is not None:
-            return instead
-        return await asyncio.shield(self._opening)
+    def _another(self, context: ssl.SSLContext, server_name: str) -> "_Connection":
+        """A new connection. It takes requests at once and sends them when it is there, so that a burst opens all that it needs side by side."""
+        connection = _Connection(context, self._gone)
+        self._open.append(connection)
+        task = asyncio.create_task(self._connect(connection, server_name))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return connection
 
-    async def _connect(self, context: ssl.SSLContext, server_name: str) -> "_Connection":
-        secure = self._at.scheme == "https"
-        loop, host = asyncio.get_running_loop(), self._at.hostname or ""
+    async def _connect(self, connection: "_Connection", server_name: str) -> None:
+        secure, host = self._at.scheme == "https", self._at.hostname or ""
         try:
             async with asyncio.timeout(_CONNECT_WITHIN):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(context, self._gone),
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
                     host,
                     self._at.port or (443 if secure else 80),
-                    ssl=context if secure else None,
+                    ssl=connection.context if secure else None,
                     server_hostname=(server_name or host) if secure else None,
                 )
         except (OSError, TimeoutError) as error:
-            raise NotSentError(f"no connection to {self._host}: {error or type(error).__name__}") from error
-        self._open.append(connection)
-        return connection
+            connection.lose(NotSentError(f"no connection to {self._host}: {error or type(error).__name__}"))
 
     def _gone(self, connection: "_Connection") -> None:
         if connection in self._open:
@@ -172,16 +169,28 @@ class _Connection(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Close now; what is under way is lost."""
-        self._lose(ConnectionResetError(reason))
+        self.lose(ConnectionResetError(reason))
         if self._transport is not None:
             self._transport.abort()
+
+    def lose(self, error: ConnectionError) -> None:
+        """Give up: whoever waits for an answer gets the error."""
+        if self._lost is not None:
+            return
+        self._lost = error
+        self._gone(self)
+        asked, self._asked = self._asked, deque()
+        for each in asked:
+            if not each.done():
+                each.set_exception(error)
 
     # -- asyncio.Protocol ----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment] # of a stream
-        if self._unsent:
-            self._flush()
+        if self._lost is not None:  # meanwhile
+            self.abort("closed")
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -190,10 +199,10 @@ class _Connection(asyncio.Protocol):
             self.abort(f"no answer of HTTP: {error}")
 
     def eof_received(self) -> None:
-        self._lose(ConnectionResetError("the server has closed the connection"))
+        self.lose(ConnectionResetError("the server has closed the connection"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(ConnectionResetError(str(exc) if exc else "the server has closed the connection"))
+        self.lose(ConnectionResetError(str(exc) if exc else "the server has closed the connection"))
 
     # -- httptools -----------------------------------------------------------------------------------------------------
 
@@ -219,14 +228,17 @@ class _Connection(asyncio.Protocol):
         if not answer.done():
             answer.set_result(Answer(status, b"".join(self._body), self._retry_after))
         if not self._parser.should_keep_alive():
-            self._lose(ConnectionResetError("the server closes the connection"))
+            self.lose(ConnectionResetError("the server closes the connection"))
             if self._transport is not None:
                 self._transport.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        """Send what is ready; before the connection is there it waits."""
+        if self._transport is None:
+            return
+        if self._unsent and not self._transport.is_closing():
             self._transport.write(b"".join(self._unsent))
         self._unsent = []
 
@@ -234,19 +246,3 @@ class _Connection(asyncio.Protocol):
         """An answer was waited for too long: what follows it on this connection may wait as long, and is better sent elsewhere."""
         if answer.cancelled() and answer in self._asked:
             self.abort("an answer before this one did not come in time")
-
-    def _lose(self, error: ConnectionError) -> None:
-        if self._lost is not None:
-            return
-        self._lost = error
-        self._gone(self)
-        asked, self._asked = self._asked, deque()
-        for each in asked:
-            if not each.done():
-                each.set_exception(error)
-
-
-def _seen(task: "asyncio.Task[_Connection]") -> None:
-    """Keep asyncio from saying that nobody has looked at a failure: who waits for a connection does."""
-    if not task.cancelled():
-        task.exception()
