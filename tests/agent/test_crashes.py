@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.agent.trees import Node, Shape, forget_usage
+from tests.agent.trees import Node, Shape, forget_usage, only_here
 
 from neaptide.agent.settings import Settings
 from neaptide.noderules.cpu_suppress import SuppressSettings
@@ -64,21 +64,22 @@ def _killed_at(node: Node, nth: int) -> bool:
     """Run an agent in a process that dies by SIGKILL just before its nth write; whether it came so far."""
     child = os.fork()
     if child == 0:
-        agent = node.agent(ALL)
-        write, count = agent._files.write, 0
+        with only_here():
+            agent = node.agent(ALL)
+            write, count = agent._files.write, 0
 
-        def deadly(path: str, text: str) -> None:
-            nonlocal count
-            count += 1
-            if count == nth:
-                os.kill(os.getpid(), signal.SIGKILL)
-            write(path, text)
+            def deadly(path: str, text: str) -> None:
+                nonlocal count
+                count += 1
+                if count == nth:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                write(path, text)
 
-        agent._files.write = deadly  # type: ignore[method-assign]
-        for _ in range(3):
-            node.use(agent, **{"be-1": 1000})
-        node.use(agent, node=3000, **{"be-1": 1000})
-        node.use(agent, node=2000, **{"be-1": 1000})
-        os._exit(0)
+            agent._files.write = deadly  # type: ignore[method-assign]
+            for _ in range(3):
+                node.use(agent, **{"be-1": 1000})
+            node.use(agent, node=3000, **{"be-1": 1000})
+            node.use(agent, node=2000, **{"be-1": 1000})
+            os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)

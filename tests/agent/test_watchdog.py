@@ -3,12 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 from tests.agent.test_binding import own
-from tests.agent.trees import Node, Shape
+from tests.agent.trees import Node, Shape, only_here
 from tests.kube.live import eventually
 
 from neaptide.agent.settings import Settings
@@ -34,20 +34,15 @@ class Scene:
         """A watchdog in a process of its own, whose agent goes round three times and then ends so; the watchdog's process."""
         child = os.fork()
         if child == 0:
-            shape = self.node.shape
-            os._exit(
-                watched(
-                    lambda heartbeat: self._agent(heartbeat, end),
-                    lambda paths: (
-                        os._exit(99)
-                        if restore_services(self.node.place.state, "boot-1", shape.version, paths)
-                        else None
-                    ),
-                    lambda _: None,
-                    silent_for=silent_for,
+            with only_here():
+                os._exit(
+                    watched(lambda heartbeat: self._agent(heartbeat, end), self._restore, print, silent_for=silent_for)
                 )
-            )
         return child
+
+    def _restore(self, paths: Collection[str]) -> None:
+        if restore_services(self.node.place.state, "boot-1", self.node.shape.version, paths):
+            os._exit(99)
 
     def _agent(self, heartbeat: Heartbeat, end: Callable[[], None]) -> int:
         agent = self.node.agent(ALL)
