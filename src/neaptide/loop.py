@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from neaptide.model.actions import AnyAction, Outcome, Plan, Reason
+from neaptide.model.actions import AnyAction, Outcome, Plan, Reason, Ref, Taint
 from neaptide.model.protocols import Policy, World
 from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate, settle
+from neaptide.policies.leftovers import LEFTOVERS, OWNERS, leftovers, name_of
 from neaptide.policies.scoping import covering, within
 
 DEFAULT_BUDGETS = Budgets()
@@ -46,6 +47,8 @@ class LoopMemory(Struct):
 
     policies: dict[str, Any] = field(default_factory=dict)
     arbiter: ArbiterMemory = field(default_factory=ArbiterMemory)
+    by_hand: list[str] = field(default_factory=list)
+    """Taints that a person has approved (`leftovers.name_of`), while they are there."""
 
 
 class Cycle(Struct, frozen=True):
@@ -68,6 +71,7 @@ def run_once(
     *,
     budgets: Budgets = DEFAULT_BUDGETS,
     approved: Sequence[AnyAction] = (),
+    tidy: bool = True,
     intend: Callable[[LoopMemory, Sequence[AnyAction]], object] = lambda *_: None,
     record: Callable[[Cycle], object] = lambda _: None,
     phase: Callable[[str], AbstractContextManager[object]] = nullcontext,
@@ -81,6 +85,8 @@ def run_once(
         memory: of the cycle before.
         budgets: what the arbiter allows.
         approved: what a person has approved of earlier plans: it comes first, and is carried out in any mode.
+        tidy: whether the taints of policies that are not among the settings, or are Off, are taken off; in mode Recommend those stay
+            that a person has approved. False where others may carry out policies on the same cluster.
         intend: gets, before anything is done, the memory as it will be if nothing is, and what is about to be done: from
             both, and a look at what was done, whoever starts after a crash in between knows what this cycle would have.
         record: gets the cycle after it is done (`Log.append` of a journal).
@@ -95,20 +101,26 @@ def run_once(
         plans.insert(0, Plan(APPROVED, tuple(approved)))
     with phase("arbitrate"):
         granted, outcomes = arbitrate(plans, snapshot, budgets, memory.arbiter, now)
+        left = _left_behind(snapshot, settings, memory, granted) if tidy else Plan(LEFTOVERS)
     enforcing = {setting.policy.name for setting in settings if setting.mode is Mode.ENFORCE}
-    by_hand = {id(action) for action in approved}
-    enforced = [action for action in granted if action.policy in enforcing or id(action) in by_hand]
+    anyway = {id(action) for action in approved}
+    enforced = [action for action in granted if action.policy in enforcing or id(action) in anyway]
     doing = {id(action) for action in enforced}
     outcomes += [_recommended(action) for action in granted if id(action) not in doing]
+    by_hand = _by_hand(memory, approved, snapshot)
     if enforced:
-        intend(LoopMemory(remembered, memory.arbiter), enforced)
+        intend(LoopMemory(remembered, memory.arbiter, by_hand), enforced)
     with phase("act"):
         outcomes += world.act(enforced)
+        tidied = (
+            world.act(left.actions) if left.actions else []
+        )  # no policy owns a node for what another has left there
     with phase("record"):
-        cycle = Cycle(now, snapshot.digest(), tuple(plans), tuple(outcomes))
+        plans += [left] if left.actions else []
+        cycle = Cycle(now, snapshot.digest(), tuple(plans), (*outcomes, *tidied))
         record(cycle)
     arbiter = settle(memory.arbiter, outcomes, world.disruptions(), now)
-    return cycle, LoopMemory(remembered, arbiter)
+    return cycle, LoopMemory(remembered, arbiter, by_hand)
 
 
 def plan_all(
@@ -147,8 +159,40 @@ def restore(data: bytes, policies: Mapping[str, Policy]) -> LoopMemory:
     raw = msgspec.json.decode(data, type=LoopMemory)
     known = {name: part for name, part in raw.policies.items() if name in policies}
     parts = {name: msgspec.convert(part, policies[name].memory_type, str_keys=True) for name, part in known.items()}
-    return LoopMemory(parts, raw.arbiter)
+    return LoopMemory(parts, raw.arbiter, raw.by_hand)
 
 
 def _recommended(action: AnyAction) -> Outcome:
     return Outcome(action, "Recommended", Reason("Recommend", f"the policy {action.policy} may only recommend"))
+
+
+def _left_behind(
+    snapshot: ClusterSnapshot, settings: Sequence[Setting], memory: LoopMemory, granted: Sequence[AnyAction]
+) -> Plan:
+    """What is to be tidied, on nodes that nothing else is done to in this cycle."""
+    enforced = {each.policy.name: covering(each.scope, snapshot) for each in settings if each.mode is Mode.ENFORCE}
+    busy = {ref.name for action in granted for ref in action.concerns() if ref.kind == "Node"}
+
+    def answers(policy: str, node: Ref) -> bool:
+        return node.name in busy or (policy in enforced and enforced[policy](node))
+
+    return leftovers(snapshot, answers, _kept_by_hand(settings, memory))
+
+
+def _kept_by_hand(settings: Sequence[Setting], memory: LoopMemory) -> list[str]:
+    """The taints that a person has approved of policies that recommend; once a policy is off they go like the others."""
+    recommending = {each.policy.name for each in settings if each.mode is Mode.RECOMMEND}
+    return [each for each in memory.by_hand if OWNERS.get(each.partition(" ")[2]) in recommending]
+
+
+def _by_hand(memory: LoopMemory, approved: Sequence[AnyAction], snapshot: ClusterSnapshot) -> list[str]:
+    """The taints that a person has approved: those of before that are still there, and new ones."""
+    nodes = snapshot.nodes.by_name
+    there = {
+        name_of(name, taint.key)
+        for name in {each.partition(" ")[0] for each in memory.by_hand}
+        if name in nodes
+        for taint in snapshot.node_taints(nodes[name])
+    }
+    new = [name_of(each.target.name, each.key) for each in approved if isinstance(each, Taint)]
+    return sorted({*(each for each in memory.by_hand if each in there), *new})

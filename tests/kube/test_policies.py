@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kube.live import eventually, found
+from tests.kube.live import eventually, found, make
 from tests.testbed.asking import deployment, done, items
 
 from neaptide.kube.configuration import choose, strictest
@@ -15,7 +15,11 @@ from neaptide.kube.crds.definitions import DEFINITIONS
 from neaptide.kubeapi.config import load
 from neaptide.loop import Mode
 from neaptide.policies.arbiter import Budgets
+from neaptide.policies.leftovers import OWNERS
+from neaptide.policies.spot_rescheduler_default import PREFER_SPOT
 from neaptide.testbed.cluster import Testbed
+from neaptide.testbed.load import add_nodes
+from neaptide.testbed.nodes import fake_node
 
 NOW = 1_800_000_000.0
 
@@ -121,5 +125,37 @@ def test_a_recommended_plan_is_written_down_and_done_once_a_person_approves(inst
             assert found(installed, "deployment", each, "default")["spec"]["replicas"] == 0
         done(installed, "patch", "policies.neaptide.io", "nights", "--type=merge", '-p={"spec":{"mode":"Off"}}')
         eventually(lambda: "Off" in condition(installed, "nights", "Ready").get("message", ""))
+
+    asyncio.run(running(installed, tmp_path, check))
+
+
+def keys(testbed: Testbed, node: str) -> set[str]:
+    return {each["key"] for each in found(testbed, "node", node)["spec"].get("taints", [])}
+
+
+@pytest.mark.slow
+def test_a_policy_that_is_switched_off_or_removed_leaves_no_taint_and_those_of_users_stay(
+    installed: Testbed, tmp_path: Path
+) -> None:
+    amounts = {"cpu": "4", "memory": "16Gi", "pods": "110"}
+    kinds = ("spot", "on-demand")
+    add_nodes(installed.site, [fake_node(kind, {"karpenter.sh/capacity-type": kind}, amounts) for kind in kinds])
+    done(installed, "taint", "node", "on-demand", "neaptide.io/pool=online:NoSchedule")
+    asked = policy("spot", policy="spotRescheduler", mode="Enforce")
+
+    def check() -> None:
+        make(installed, asked)
+        eventually(lambda: PREFER_SPOT in keys(installed, "on-demand"), "it acts")
+        done(installed, "patch", "policies.neaptide.io", "spot", "--type=merge", '--patch={"spec": {"mode": "Off"}}')
+        eventually(lambda: PREFER_SPOT not in keys(installed, "on-demand"), "it is off, and leaves no taint")
+        done(
+            installed, "patch", "policies.neaptide.io", "spot", "--type=merge", '--patch={"spec": {"mode": "Enforce"}}'
+        )
+        eventually(lambda: PREFER_SPOT in keys(installed, "on-demand"), "it acts again")
+        for key in OWNERS.keys() - {PREFER_SPOT}:
+            done(installed, "taint", "node", "on-demand", f"{key}=neaptide.1:NoSchedule")
+        done(installed, "delete", "policies.neaptide.io", "spot")
+        eventually(lambda: not keys(installed, "on-demand") & OWNERS.keys(), "it is gone, and so is what others left")
+        assert "neaptide.io/pool" in keys(installed, "on-demand")
 
     asyncio.run(running(installed, tmp_path, check))

@@ -271,6 +271,42 @@ def test_not_all_pods_of_a_service_come_to_one_capacity_pool() -> None:
     assert kinds(made.plan()[0].actions) == [("Taint", "od1")]
 
 
+def test_where_spreading_leaves_no_gap_for_all_pods_they_are_packed() -> None:
+    """By spread the pod of 2 CPUs takes the node where none of its service is, and none is left for the one of 3."""
+    made = Cluster(od1={"cpu": "8"}, spot1={"cpu": "4"}, spot2={"cpu": "3"})
+    service(made, "web", "spot1", cpu="2")
+    made.pod("web-1", "od1", cpu="2")
+    made.pod("api-0", "od1", cpu="2")
+    made.pod("api-1", "od1", cpu="1")
+    plan, _ = made.plan(max_pool_share=1.0, single_replicas="Move")
+    assert kinds(plan.actions) == [("Taint", "od1")]
+    places = {each.target.name: each.reason.message.split()[0] for each in plan.later}
+    assert places == {"api-0": "spot1", "web-1": "spot2", "api-1": "spot2"}
+
+
+def test_what_finds_no_room_on_spot_goes_to_on_demand_nodes_in_use_so_that_fewer_of_them_stay() -> None:
+    names = ("od1", "od2", "od3")
+    made = Cluster(od4={}, spot1={"cpu": "2"}, **{name: {} for name in names})
+    for name in names:
+        service(made, f"small{name}", name, cpu="500m")
+        service(made, f"large{name}", name, cpu="1")
+    memory, now = SpotReschedulerMemory(), NOW
+    for _ in range(20):
+        plan, memory = made.plan(memory, now, max_pool_share=1.0, single_replicas="Move")
+        assert "od4" not in {each.reason.message.split()[0] for each in plan.later}, "an empty node is filled"
+        made.carry_out(plan.actions)
+        now += 1
+    assert money_of(made) == 1.0  # of 4.5 CPUs 2 have room on spot
+
+
+def test_to_be_relieved_a_node_gives_nothing_to_its_like() -> None:
+    control = {"node-role.kubernetes.io/control-plane": ""}
+    made = Cluster(od1={"labels": control}, od2={"labels": control}, spot1={"cpu": "1"})
+    service(made, "web", "od1", "od2", "spot1")
+    plan, _ = made.plan(goal="Relieve")
+    assert (plan.actions, plan.later) == ((), ())
+
+
 @pytest.mark.parametrize(
     ("labels", "rates"),
     [({INTERRUPTION_RATE: "0.05"}, {}), ({}, {"spot2": 0.0})],

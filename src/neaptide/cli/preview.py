@@ -47,5 +47,5 @@ def preview(dump: Dump, chosen: Sequence[Setting], budgets: Budgets = DEFAULT_BU
     A policy that would be carried out is shown like one that only recommends.
     """
     shown = [replace(each, mode=Mode.RECOMMEND) if each.mode is Mode.ENFORCE else each for each in chosen]
-    cycle, _ = run_once(_Dumped(dump), shown, LoopMemory(), budgets=budgets)
+    cycle, _ = run_once(_Dumped(dump), shown, LoopMemory(), budgets=budgets, tidy=False)
     return cycle

@@ -25,6 +25,8 @@ from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.load import shipped
 from neaptide.pricing.parse import CatalogueError
 
+_NOT_ACCEPTED = "NotAccepted"
+
 
 class Verdict(Struct, frozen=True):
     """What is to be said of an object: whether it takes part, and why not. `conflict` names the one that counts instead."""
@@ -106,6 +108,11 @@ class Configuration:
             found = replace(found, settings=tuple(self._fixed))
         return found if self._budgets is None else replace(found, budgets=self._budgets)
 
+    def says_all(self, chosen: Chosen) -> bool:
+        """Whether what is in no Policy is done by nobody here: no settings are fixed, and every Policy can be read."""
+        readable = all(each.reason != _NOT_ACCEPTED for each in chosen.verdicts.values())
+        return self._fixed is None and self.is_served and readable
+
     def new_catalogue(self) -> Catalogue | None:
         """The prices, where they have changed since the last call."""
         raws = self._own[PRICE_CATALOGUES.kind].raws
@@ -141,7 +148,7 @@ def choose(raws: Iterable[bytes], now: float) -> Chosen:
     limits: list[Budgets] = []
     for meta, found in sorted(map(_policy, raws), key=lambda each: (each[0].creation_timestamp or "", each[0].name)):
         if isinstance(found, str):
-            verdicts[meta.name] = Verdict(meta, ready=False, reason="NotAccepted", message=found)
+            verdicts[meta.name] = Verdict(meta, ready=False, reason=_NOT_ACCEPTED, message=found)
             continue
         policy, in_the_loop = found.spec.policy, _in_the_loop(found)
         other = by_kind.get(policy)

@@ -108,6 +108,7 @@ class Leader:
             self.memory,
             budgets=chosen.budgets,
             approved=() if approved is None else approved.actions,
+            tidy=self._configuration.says_all(chosen),
             intend=intend,
             record=self._record,
             phase=self._to.metrics.phase,
@@ -177,10 +178,10 @@ def lacking(world: World) -> Iterator[str]:
 
 
 def _parts(memory: LoopMemory) -> dict[str, bytes]:
-    """A checkpoint in parts that change apart from each other: one per policy, and the arbiter's."""
+    """A checkpoint in parts that change apart from each other: one per policy, the arbiter's, and what was approved."""
     raw = msgspec.json.decode(checkpoint(memory), type=_Checkpoint)
     policies = {f"policy {name}": bytes(part) for name, part in raw.policies.items()}
-    return {**policies, "arbiter": bytes(raw.arbiter)}
+    return {**policies, "arbiter": bytes(raw.arbiter), "by hand": bytes(raw.by_hand)}
 
 
 def _joined(parts: Mapping[str, bytes]) -> LoopMemory:
@@ -188,10 +189,15 @@ def _joined(parts: Mapping[str, bytes]) -> LoopMemory:
     policies: dict[str, Any] = {
         name.removeprefix("policy "): msgspec.Raw(part) for name, part in parts.items() if name.startswith("policy ")
     }
-    whole = {"policies": policies, "arbiter": msgspec.Raw(parts.get("arbiter", b"{}"))}
+    whole = {
+        "policies": policies,
+        "arbiter": msgspec.Raw(parts.get("arbiter", b"{}")),
+        "by_hand": msgspec.Raw(parts.get("by hand", b"[]")),
+    }
     return restore(msgspec.json.encode(whole), _KNOWN)
 
 
 class _Checkpoint(Struct, frozen=True):
     policies: dict[str, msgspec.Raw] = {}
     arbiter: msgspec.Raw = msgspec.Raw(b"{}")
+    by_hand: msgspec.Raw = msgspec.Raw(b"[]")

@@ -33,7 +33,7 @@ from neaptide.policies.spot_rescheduler_nodes import (
     unmark,
     usable,
 )
-from neaptide.policies.spot_rescheduler_rules import Census, Rules, Targets, pool_name
+from neaptide.policies.spot_rescheduler_rules import NO_PLACE, Census, Rules, Targets, pool_name
 from neaptide.policies.spot_rescheduler_spec import NAME, SpotReschedulerMemory, SpotReschedulerSpec
 from neaptide.policies.spot_rescheduler_surge import PATIENCE, Surge
 
@@ -104,7 +104,9 @@ class _Pass:
         self._surge = Surge(snapshot, memory.surged, now)
         self._rules = Rules(snapshot, spec, self._census, self.memory.fell_back, now, covers, self._surge)
         caps = spec if spec.goal == "Release" else replace(spec, max_pool_share=1.0)
-        self._targets = Targets(self._placement, self._usable, self._census, self._rules, caps, self._avoided())
+        self._targets = Targets(
+            self._placement, self._usable, self._census, self._rules, caps, self._avoided(), self._in_use()
+        )
         self._starved = self._make_room()
         self._left = spec.evictions_per_pass
 
@@ -138,6 +140,14 @@ class _Pass:
         if self.memory.avoided:
             for row in snapshot.nodes.indices().tolist():
                 found[row] |= pool_name(snapshot.node_labels(row)) in self.memory.avoided
+        return found
+
+    def _in_use(self) -> Bools:
+        """bool[nodes]: on-demand nodes that stay while others are released: those that have pods. To be relieved, none."""
+        found = np.zeros(self._snapshot.nodes.rows, dtype=np.bool_)
+        if self._spec.goal == "Release":
+            rows = [row for row in np.flatnonzero(self._usable.on_demand).tolist() if row not in self._going]
+            found[[row for row in rows if self._of(row)]] = True
         return found
 
     def _make_room(self) -> list[int]:
@@ -238,7 +248,7 @@ class _Pass:
         late = next((pod for pod in held if self._surge.is_late(pod)), None)
         if late is not None:
             return Reason(DRAIN_FAILED, f"{snapshot.pod_ref(late)} has no ready twin after {PATIENCE:.0f} s")
-        moves = self._targets.take(pods)
+        moves = self._targets.take(pods, merge=True)
         if isinstance(moves, tuple):
             return Reason(DRAIN_FAILED, f"{snapshot.pod_ref(moves[0])} has lost its place: {moves[1].message}")
         for move in moves:
@@ -297,19 +307,39 @@ class _Pass:
         room = self._spec.nodes_per_pass - sum(bool(self._of(node)) for node in self._going)
         candidates = [row for row in np.flatnonzero(self._usable.on_demand).tolist() if row not in self._going]
         candidates = [row for row in candidates if self._of(row) and self._covers(snapshot.node_ref(row))]
+        stuck: list[tuple[int, Reason]] = []
         for node in sorted(candidates, key=self._dearest_first)[:_TRIES]:
             if room <= 0:
-                return
+                break
             moves = self._moves(node)
-            if isinstance(moves, Reason):
+            if not isinstance(moves, Reason):
+                room -= 1
+                self._begin(node, moves)
+            elif moves.code in NO_PLACE:
+                stuck.append((node, moves))
+            else:
                 self.declined.append(Declined(snapshot.node_ref(node), moves))
-                continue
-            room -= 1
-            said = f"its {len(moves)} pods have a place on spot nodes"
-            self.actions.append(mark(snapshot, node, Reason("Release", said), self._now, saved(snapshot, node)))
-            for move in moves:
-                follow = Reason("Release", self._has_room(move.node))
-                self.later.append(eviction(snapshot, move.pod, node, follow, self._spec))
+        for node, why in stuck:
+            merged = self._targets.merge(self._staying(node)) if room > 0 else ()
+            if isinstance(merged, tuple):
+                self.declined.append(Declined(snapshot.node_ref(node), why))
+            else:
+                room -= 1
+                self._begin(node, merged)
+
+    def _begin(self, node: int, moves: list[Move]) -> None:
+        """Mark a node all of whose pods have a place; they follow once it is marked."""
+        snapshot = self._snapshot
+        on_spot = sum(bool(self._usable.spot[move.node]) for move in moves)
+        said = f"its {len(moves)} pods have a place on spot nodes"
+        if on_spot < len(moves):
+            said = (
+                f"{on_spot} of its {len(moves)} pods have a place on spot nodes, the others on on-demand nodes in use"
+            )
+        self.actions.append(mark(snapshot, node, Reason("Release", said), self._now, saved(snapshot, node)))
+        for move in moves:
+            follow = Reason("Release", self._has_room(move.node))
+            self.later.append(eviction(snapshot, move.pod, node, follow, self._spec))
 
     def _gain(self, node: int) -> float:
         """US dollars per hour that leaving a node saves for each pod that moves; nan where its price is unknown."""

@@ -4,7 +4,7 @@ Capacity that goes together is a pool: an instance type in a zone. Source of tha
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil, isnan
 
 import numpy as np
@@ -30,6 +30,8 @@ INTERRUPTION_RATE = "neaptide.io/interruption-rate"
 UNKNOWN_RATE = 0.2
 """Where nothing is known: the worst band of the EC2 Spot Instance Advisor begins there."""
 _INSTANCE_TYPE, _ZONE = "node.kubernetes.io/instance-type", "topology.kubernetes.io/zone"
+NO_PLACE = ("NoRoom", "OnePool", "OnDemandShare")
+"""Codes of the reasons why pods find no place on spot nodes; on on-demand nodes they may."""
 _SERVICES = ("Deployment", "ReplicaSet", "StatefulSet", "ReplicationController", "CloneSet")
 
 
@@ -135,7 +137,11 @@ class Rules:
 
 
 class Targets:
-    """Spot nodes, the best for each pod. To be used inside `what_if`: pods that find a place take it."""
+    """The nodes that pods move to, the best for each. To be used inside `what_if`: pods that find a place take it.
+
+    The pods of a node are spread over capacity pools first. Where they then do not all find a place they are packed, each onto the
+    fullest spot node that can take it, and where that is not enough either, what is left goes to on-demand nodes in use, if it may.
+    """
 
     def __init__(
         self,
@@ -145,32 +151,86 @@ class Targets:
         rules: Rules,
         spec: SpotReschedulerSpec,
         avoided: Bools,
+        in_use: Bools,
     ) -> None:
-        """Take the nodes by kind; `avoided` are those (rows) whose capacity pool was interrupted a short while ago."""
+        """Take the nodes by kind; `avoided` are those (rows) whose capacity pool was interrupted a short while ago.
+
+        `in_use` are the on-demand nodes that have pods and are not being drained.
+        """
         self._placement, self._snapshot = placement, placement.snapshot
         self._census, self._rules, self._spec = census, rules, spec
+        self._spot = usable.spot
         self._open = usable.spot & ~avoided
+        self._in_use = in_use.copy()
         self._cost = _cost(self._snapshot, spec)
+        self.kept: set[int] = set()
+        """On-demand nodes that were given pods, and so are not to be left."""
 
-    def take(self, pods: Iterable[int]) -> list[Move] | tuple[int, Reason]:
-        """A place for every pod; or the first that has none, and why: then nothing has changed."""
+    def take(self, pods: Sequence[int], *, merge: bool = False) -> list[Move] | tuple[int, Reason]:
+        """A place for every pod; or the first that has none, and why: then nothing has changed. With `merge` on-demand nodes serve too."""
+        found = self._all_or_none(pods, self._spread)
+        if isinstance(found, tuple):
+            packed = self._all_or_none(pods, self._pack)
+            found = found if isinstance(packed, tuple) else packed
+        return self.merge(pods) if merge and isinstance(found, tuple) else found
+
+    def merge(self, pods: Sequence[int]) -> list[Move] | tuple[int, Reason]:
+        """The same, packed onto spot nodes and, for what has no place there, onto the on-demand nodes that are in use."""
+        sources = list({int(node) for node in self._snapshot.pods.node[np.array(pods, dtype=np.int64)]})
+        if self.kept.intersection(sources):
+            return pods[0], Reason("NoRoom", "its node has been given pods of others")
+        before = self._in_use[sources]
+        self._in_use[sources] = False
+        found = self._all_or_none(pods, self._pack_or_merge)
+        if isinstance(found, tuple):
+            self._in_use[sources] = before
+        else:
+            self.kept |= {move.node for move in found if not self._spot[move.node]}
+        return found
+
+    def _all_or_none(self, pods: Iterable[int], find: Callable[[int], int | Reason]) -> list[Move] | tuple[int, Reason]:
         moves: list[Move] = []
         before: list[int] = []
         for pod in pods:
-            node = self._find(pod)
+            node = find(pod)
             if isinstance(node, Reason):
                 for move, source in zip(reversed(moves), reversed(before), strict=True):
                     self._shift(move.pod, source)
-                    self._census.moved(move.pod, move.node, -1)
+                    if self._spot[move.node]:
+                        self._census.moved(move.pod, move.node, -1)
                 return pod, node
             before.append(int(self._snapshot.pods.node[pod]))
             self._shift(pod, node)
-            self._census.moved(pod, node)
+            if self._spot[node]:
+                self._census.moved(pod, node)
             moves.append(Move(pod, node))
         return moves
 
-    def _find(self, pod: int) -> int | Reason:
-        """The node for a pod: where the fewest of its workload are in one pool, then the cheapest with its risk, then the fullest."""
+    def _spread(self, pod: int) -> int | Reason:
+        """The node where the fewest of its workload are in one pool, then the cheapest with its risk, then the fullest."""
+        found = self._spot_nodes(pod)
+        if isinstance(found, Reason):
+            return found
+        rows, beside = found
+        return int(rows[np.lexsort((rows, -self._fill(rows), self._cost[rows], beside))[0]])
+
+    def _pack(self, pod: int) -> int | Reason:
+        """The fullest node, so that large pods find whole gaps; of equals where the fewest of its workload are in one pool."""
+        found = self._spot_nodes(pod)
+        if isinstance(found, Reason):
+            return found
+        rows, beside = found
+        return int(rows[np.lexsort((rows, self._cost[rows], beside, -self._fill(rows)))[0]])
+
+    def _pack_or_merge(self, pod: int) -> int | Reason:
+        found = self._pack(pod)
+        if not isinstance(found, Reason):
+            return found
+        rows = np.flatnonzero(self._placement.feasible(pod) & self._in_use)
+        return int(rows[np.lexsort((rows, -self._fill(rows)))[0]]) if len(rows) else found
+
+    def _spot_nodes(self, pod: int) -> tuple[Longs, Longs] | Reason:
+        """The spot nodes (rows) that may take a pod, and how many of its workload are in the capacity pool of each."""
         census, root = self._census, self._census.root(pod)
         total = census.total[root] if root >= 0 else 1
         least = ceil(self._rules.on_demand_share(pod) * total)
@@ -179,16 +239,13 @@ class Targets:
         rows = np.flatnonzero(self._placement.feasible(pod) & self._open)
         if not len(rows):
             return Reason("NoRoom", "no spot node can take it")
-        beside = np.array([census.in_pool[root, pool] for pool in census.pool_of[rows].tolist()])
-        if root >= 0:
-            most = max(1, ceil(self._spec.max_pool_share * total - 1e-9))
-            rows, beside = rows[beside < most], beside[beside < most]
-            if not len(rows):
-                return Reason("OnePool", f"{most} of {total} pods of its workload are in each capacity pool with room")
-        else:
-            beside = np.zeros(len(rows))
-        order = np.lexsort((rows, -self._fill(rows), self._cost[rows], beside))
-        return int(rows[order[0]])
+        if root < 0:
+            return rows, np.zeros(len(rows), dtype=np.int64)
+        beside: Longs = np.array([census.in_pool[root, pool] for pool in census.pool_of[rows].tolist()], dtype=np.int64)
+        most = max(1, ceil(self._spec.max_pool_share * total - 1e-9))
+        if not (beside < most).any():
+            return Reason("OnePool", f"{most} of {total} pods of its workload are in each capacity pool with room")
+        return rows[beside < most], beside[beside < most]
 
     def _fill(self, rows: Longs) -> Floats:
         nodes = self._snapshot.nodes
