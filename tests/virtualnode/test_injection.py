@@ -189,7 +189,7 @@ def decided(testbed: Testbed, namespace: str, node: str, name: str) -> list[str]
         ("node", node, "", objects.Node),
         ("pod", name, namespace, objects.Pod),
     )
-    items = [msgspec.convert(found(testbed, kind, each, where), of) for kind, each, where, of in kinds]
+    items: list[Any] = [msgspec.convert(found(testbed, kind, each, where), of) for kind, each, where, of in kinds]
     machine.step(Listed(tuple(items)), 0.0)
     return [each.node for each in machine.step(Cycle(), 0.0) if isinstance(each, Bind)]
 
