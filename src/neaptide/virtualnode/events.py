@@ -9,9 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from zlib import crc32
 
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.errors import ApiError
+from neaptide.kubeapi.errors import AlreadyExists, ApiError
 from neaptide.kubeapi.resources import Resource
 from neaptide.model.times import timestamp
 from neaptide.virtualnode.states import Container, PodState, Running, Waiting
@@ -33,12 +34,13 @@ _FAILURES = {
 
 
 class Said(NamedTuple):
-    """One Event: its reason, its sentence, whether it is a warning, and the container it is about."""
+    """One Event: its reason, its sentence, whether it is a warning, the container it is about, and whether it is said once, also after a restart."""
 
     reason: str
     message: str
     warning: bool = False
     container: str = ""
+    once: bool = False
 
 
 class About(NamedTuple):
@@ -114,12 +116,17 @@ class Events:
                 about, said, at = self._queue.popleft()
                 try:
                     await self._client.create(CORE_EVENTS, self._event(about, said, at), about.namespace)
+                except AlreadyExists:
+                    continue  # a process before this one has said it
                 except ApiError:
                     self.dropped += 1
             self._wake.clear()
             await self._wake.wait()
 
     def _event(self, about: About, said: Said, at: float) -> dict[str, object]:
+        mark = f"{int(at * 1e9):x}{next(self._number):x}"
+        if said.once:
+            mark = f"{crc32(f'{about.uid} {said.reason}'.encode()):x}"
         involved = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -133,7 +140,7 @@ class Events:
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{about.name[:200]}.{int(at * 1e9):x}{next(self._number):x}",
+                "name": f"{about.name[:200]}.{mark}",
                 "namespace": about.namespace,
             },
             "involvedObject": involved,

@@ -65,6 +65,7 @@ class Pods:
     Attributes:
         wanted: pods by UID as the API has them; states: as the provider has them.
         synced: set when both were read to the end for the first time.
+        came: is told of each pod that the API has and this did not know.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Pods:
         self.wanted: dict[str, VirtualPod] = {}
         self.states: dict[str, PodState] = {}
         self.synced = asyncio.Event()
+        self.came: Callable[[VirtualPod], object] = lambda _: None
         self._api_synced, self._looked = asyncio.Event(), asyncio.Event()
         self._syncs = Syncs(self._look_at)
         self._creating: dict[str, asyncio.Task[None]] = {}
@@ -149,6 +151,8 @@ class Pods:
         if older is not None and _version(older) > _version(pod):
             return  # a watch may be behind what a write has answered
         self.wanted[pod.uid] = pod
+        if older is None:
+            self.came(pod)
         creating = self._creating.get(pod.uid)
         if creating is not None and pod.metadata.get("deletionTimestamp"):
             creating.cancel()

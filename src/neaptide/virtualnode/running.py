@@ -18,6 +18,7 @@ from neaptide.virtualnode.overflow import Overflow
 from neaptide.virtualnode.provider import PodProvider
 from neaptide.virtualnode.serving.server import KubeletServer
 from neaptide.virtualnode.starts import Starts
+from neaptide.virtualnode.unreached import Unreached
 
 
 class Accounts(Struct, frozen=True):
@@ -74,7 +75,11 @@ async def run(
             kubelets.append(
                 VirtualKubelet(client, provider, settings, server=server, starts=starts, bill=bill, timing=timing)
             )
+        unreached = Unreached(client, provider.network)
+        for kubelet in kubelets:
+            unreached.follow(kubelet.pods, kubelet.events)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(unreached.run())
             for kubelet in kubelets:
                 tasks.create_task(kubelet.run())
             if overflow:

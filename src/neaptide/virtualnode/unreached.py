@@ -1,0 +1,111 @@
+"""Warns of pods that a Service selects and does not reach, because their provider's network is not the cluster's: once for each pod.
+
+That a Service selects a pod is what the API tells of its needs. Whether it calls Services itself nobody can see beforehand.
+"""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.pages import items_of
+from neaptide.kubeapi.resources import SERVICES
+from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced, changes
+from neaptide.virtualnode.events import About, Events, Said
+from neaptide.virtualnode.pods import Pods
+from neaptide.virtualnode.provider import Network, VirtualPod
+
+REASON = "ServiceUnreached"
+_HAS: dict[Network, str] = {"own": "the provider's own network", "none": "no network"}
+_ENDED = ("Succeeded", "Failed")
+
+
+class _Key(NamedTuple):
+    namespace: str
+    name: str
+
+
+class Unreached:
+    """Follows the Services of a cluster.
+
+    Args:
+        client: the wire.
+        network: of the provider's pods; in the cluster's network there is nothing to warn of.
+    """
+
+    def __init__(self, client: Client, network: Network) -> None:
+        self._client, self._network = client, network
+        self._selectors: dict[_Key, Mapping[str, str]] = {}
+        self._nodes: list[tuple[Pods, Events]] = []
+        self._synced = False
+        self._told: set[str] = set()
+
+    def follow(self, pods: Pods, events: Events) -> None:
+        """Look at the pods of a node, too, and warn where its kubelet speaks."""
+        self._nodes.append((pods, events))
+        pods.came = lambda pod: self._look_at(pod, events)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        if self._network not in _HAS:
+            return
+        named: set[_Key] | None = None
+        async with aclosing(changes(self._client, SERVICES)) as found:
+            async for event in found:
+                if isinstance(event, Relisted):
+                    named = set()
+                elif isinstance(event, Listed):
+                    for item in items_of(event.raw):
+                        self._sees(item, named)
+                elif isinstance(event, Changed):
+                    self._sees(event.raw, named)
+                elif isinstance(event, Removed):
+                    self._selectors.pop(_key(msgspec.json.decode(event.raw)["metadata"]), None)
+                elif isinstance(event, Synced):
+                    for key in set(self._selectors) - (set(self._selectors) if named is None else named):
+                        del self._selectors[key]
+                    named, self._synced = None, True
+                    self._look_at_all()
+
+    def _sees(self, raw: Raw, named: set[_Key] | None) -> None:
+        service: dict[str, Any] = msgspec.json.decode(raw)
+        key, spec = _key(service["metadata"]), service.get("spec") or {}
+        selector = {} if spec.get("type") == "ExternalName" else spec.get("selector") or {}
+        if named is not None:
+            named.add(key)
+        if self._selectors.get(key) != selector:
+            self._selectors[key] = selector
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        self._told &= {uid for pods, _ in self._nodes for uid in pods.wanted}
+        for pods, events in self._nodes:
+            for pod in tuple(pods.wanted.values()):
+                self._look_at(pod, events)
+
+    def _look_at(self, pod: VirtualPod, events: Events) -> None:
+        if not self._synced or pod.uid in self._told or pod.metadata.get("deletionTimestamp"):
+            return
+        if (pod.object.get("status") or {}).get("phase") in _ENDED:
+            return
+        labels = pod.metadata.get("labels") or {}
+        names = sorted(
+            key.name
+            for key, selector in self._selectors.items()
+            if selector and key.namespace == pod.namespace and selector.items() <= labels.items()
+        )
+        if names:
+            self._told.add(pod.uid)
+            events.say(About(pod.uid, pod.namespace, pod.name), self._said(names))
+
+    def _said(self, names: list[str]) -> Said:
+        services = f"the Service{'s' if len(names) > 1 else ''} {', '.join(names)}"
+        message = f"selected by {services}, but pods of this node have {_HAS[self._network]}: they may not be reached"
+        return Said(REASON, message, warning=True, once=True)
+
+
+def _key(metadata: Mapping[str, Any]) -> _Key:
+    return _Key(metadata["namespace"], metadata["name"])
