@@ -65,6 +65,8 @@ def test_a_killed_process_leaves_pods_that_the_next_one_ends_and_the_bill_has_th
         "0",
         "--address",
         "127.0.0.1",
+        "--identity",
+        "one",
     )
     said = (
         "virtual-node",

@@ -184,13 +184,12 @@ def test_cel_adds_what_the_rule_adds(control_plane: Testbed, namespace: str, pol
 def decided(testbed: Testbed, namespace: str, node: str, name: str) -> list[str]:
     """The nodes to which our scheduler binds pods, of these objects as they are."""
     machine = SchedulingCycle(CycleProfile(), protects=lambda *_: None)
-    kinds = (
-        ("namespace", namespace, "", objects.Namespace),
-        ("node", node, "", objects.Node),
-        ("pod", name, namespace, objects.Pod),
+    items = (
+        msgspec.convert(found(testbed, "namespace", namespace), objects.Namespace),
+        msgspec.convert(found(testbed, "node", node), objects.Node),
+        msgspec.convert(found(testbed, "pod", name, namespace), objects.Pod),
     )
-    items: list[Any] = [msgspec.convert(found(testbed, kind, each, where), of) for kind, each, where, of in kinds]
-    machine.step(Listed(tuple(items)), 0.0)
+    machine.step(Listed(items), 0.0)
     return [each.node for each in machine.step(Cycle(), 0.0) if isinstance(each, Bind)]
 
 

@@ -65,6 +65,7 @@ def virtual_node(
     label: tuple[str, ...] = (),
     taint: Annotated[bool, Parameter(negative="--no-taint")] = True,
     overflow: Annotated[bool, Parameter(negative="--no-overflow")] = True,
+    identity: str = "",
     qps: float = 200.0,
     kubelet: Annotated[KubeletFlags, Parameter(name="*")] = _KUBELET,
     bill: Annotated[BillFlags, Parameter(name="*")] = _BILL,
@@ -80,6 +81,8 @@ def virtual_node(
         taint: whether pods must tolerate virtual-kubelet.io/provider.
         overflow: whether pods that have opted in are let onto the nodes once no real node has room.
         label: a label of the nodes, as key=value; may be repeated.
+        identity: of this process, unlike that of any other that keeps these nodes; by default its host and process number. With a fixed one, what is
+            started again after a crash need not wait for 15 s.
         qps: requests a second to the API server.
         kubelet: where the API server reaches the nodes' kubelets.
         bill: where what pods hold is written down.
@@ -113,6 +116,7 @@ def virtual_node(
                 kubelet,
                 bill,
                 overflow=overflow,
+                identity=identity,
             )
         )
     except _ACCEPTABLE as error:
@@ -133,6 +137,7 @@ async def _keep(
     bill: BillFlags,
     *,
     overflow: bool,
+    identity: str,
 ) -> None:
     from neaptide.pricing.tariff_files import TariffError, load
     from neaptide.virtualnode.providers.registry import make
@@ -148,7 +153,15 @@ async def _keep(
     async with wire as client:
         made = make(provider, settings, client)
         running = asyncio.create_task(
-            run(client, made, nodes, host=kubelet.listen, accounts=accounts, overflow=overflow)
+            run(
+                client,
+                made,
+                nodes,
+                host=kubelet.listen,
+                accounts=accounts,
+                overflow=overflow,
+                identity=identity,
+            )
         )
         stopping = asyncio.create_task(signalled.wait())
         print(f"neaptide: {', '.join(each.name for each in nodes)}: provider {provider}", file=sys.stderr, flush=True)

@@ -115,6 +115,11 @@ class Election:
             self._won.clear()
             await self._won.wait()
 
+    async def lost(self) -> None:
+        """Wait until this process does not lead any more; what ends a lease before its time is noticed within a second."""
+        while (left := self._renewed + self._renew - clock()) > 0:  # noqa: ASYNC110 - it is the clock that is waited for
+            await asyncio.sleep(min(left, 1.0))
+
     async def run(self) -> None:
         """Seek the lease, keep it, seek it again when it was lost; give it up when cancelled. Never ends by itself."""
         backoff = Backoff(self._retry, self._retry)

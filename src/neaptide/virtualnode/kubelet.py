@@ -10,6 +10,7 @@ from msgspec import Struct
 from neaptide.kubeapi.client import Client
 from neaptide.virtualnode.billing import Bill
 from neaptide.virtualnode.events import Events
+from neaptide.virtualnode.holding import SECONDS
 from neaptide.virtualnode.node import NodeSettings
 from neaptide.virtualnode.pods import Patience, Pods
 from neaptide.virtualnode.provider import PodProvider
@@ -20,10 +21,11 @@ from neaptide.virtualnode.starts import Starts
 
 
 class Timing(Struct, frozen=True):
-    """How often and how long, of all parts."""
+    """How often and how long, of all parts; `held` seconds a process holds its nodes without a renewal."""
 
     rhythm: Rhythm = Rhythm()
     patience: Patience = Patience()
+    held: int = SECONDS
 
 
 class VirtualKubelet:

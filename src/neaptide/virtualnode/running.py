@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from neaptide.kubeapi.client import Client
+from neaptide.kubeapi.lease import this_process
 from neaptide.pricing.tariff import Tariff
 from neaptide.records.ledger import Ledger
 from neaptide.virtualnode.billing import Bill
+from neaptide.virtualnode.holding import holding
 from neaptide.virtualnode.kubelet import Timing, VirtualKubelet
 from neaptide.virtualnode.node import NodeSettings
 from neaptide.virtualnode.overflow import Overflow
@@ -36,6 +39,7 @@ async def run(
     host: str = "",
     accounts: Accounts | None = None,
     overflow: bool = True,
+    identity: str = "",
     timing: Timing = Timing(),  # noqa: B008 - frozen
 ) -> None:
     """Keep virtual nodes until cancelled. Pods go on at their provider.
@@ -47,20 +51,23 @@ async def run(
         host: address to listen on; each node's own by default.
         accounts: for the bill; none is kept by default.
         overflow: whether pods that have opted in are let onto virtual nodes once no real node has room.
+        identity: of this process, unlike that of any other; its host and number by default. A node that another process keeps is waited for.
         timing: of all parts.
 
     Raises:
         ExceptionGroup: of NotOursError for a name that a real node has, of OSError for a port that is taken.
         LogInUseError: the ledger has another writer.
     """
+    identity = identity or this_process()
     starts = Starts(provider.rate, provider.burst)
+    unreached = Unreached(client, provider.network)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(provider.close)
         ledger = None
         if accounts is not None:
             ledger = stack.enter_context(Ledger(accounts.directory))
         writing = asyncio.Lock()
-        kubelets = []
+        made = []
         for node in nodes:
             names = (node.address, node.name)
             server = await stack.enter_async_context(
@@ -71,16 +78,19 @@ async def run(
                 if ledger is None or accounts is None
                 else Bill(ledger, accounts.tariff, provider, node.name, writing=writing)
             )
-            settings = msgspec.structs.replace(node, port=server.port)
-            kubelets.append(
-                VirtualKubelet(client, provider, settings, server=server, starts=starts, bill=bill, timing=timing)
-            )
-        unreached = Unreached(client, provider.network)
-        for kubelet in kubelets:
-            unreached.follow(kubelet.pods, kubelet.events)
+            made.append((msgspec.structs.replace(node, port=server.port), server, bill))
+
+        async def keep(node: NodeSettings, server: KubeletServer, bill: Bill | None) -> None:
+            """For as long as the node is held."""
+            kubelet = VirtualKubelet(client, provider, node, server=server, starts=starts, bill=bill, timing=timing)
+            with unreached.following(kubelet.pods, kubelet.events):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(kubelet.run())
+                    if overflow and node.name == nodes[0].name:
+                        tasks.create_task(Overflow(client, provider, kubelet.events).run())
+
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(unreached.run())
-            for kubelet in kubelets:
-                tasks.create_task(kubelet.run())
-            if overflow:
-                tasks.create_task(Overflow(client, provider, kubelets[0].events).run())
+            for each in made:
+                work = partial(keep, *each)
+                tasks.create_task(holding(client, each[0].name, identity, work, seconds=timing.held))

@@ -3,8 +3,8 @@
 That a Service selects a pod is what the API tells of its needs. Whether it calls Services itself nobody can see beforehand.
 """
 
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -43,10 +43,15 @@ class Unreached:
         self._synced = False
         self._told: set[str] = set()
 
-    def follow(self, pods: Pods, events: Events) -> None:
-        """Look at the pods of a node, too, and warn where its kubelet speaks."""
+    @contextmanager
+    def following(self, pods: Pods, events: Events) -> Iterator[None]:
+        """Inside, the pods of a node are looked at, too, and warned of where its kubelet speaks."""
         self._nodes.append((pods, events))
         pods.came = lambda pod: self._look_at(pod, events)
+        try:
+            yield
+        finally:
+            self._nodes.remove((pods, events))
 
     async def run(self) -> None:
         """Until cancelled."""
