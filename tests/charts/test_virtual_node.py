@@ -46,6 +46,7 @@ def test_the_account_may_do_what_the_virtual_node_does_and_not_one_verb_more(
     settings = tmp_path / "settings.yaml"
     settings.write_text("startSeconds: 0\nsecondsPerMb: 0\n")
     flags = ["--name=virtual", "--provider=simulated", f"--settings={settings}", "--address=127.0.0.1", "--port=0"]
+    flags.append("--identity=one")  # as a container that is started again has
     command = [
         sys.executable,
         "-m",
@@ -71,12 +72,8 @@ def test_the_account_may_do_what_the_virtual_node_does_and_not_one_verb_more(
         finally:
             process.kill()
     with subprocess.Popen(command) as process:  # noqa: S603 - a second one finds its node there
-        node = found(testbed, "node", "virtual")
-        eventually(
-            lambda: (
-                found(testbed, "node", "virtual")["metadata"]["resourceVersion"] != node["metadata"]["resourceVersion"]
-            )
-        )
+        make(testbed, on("virtual", "after", annotations={RUN_SECONDS: "0"}))
+        eventually(lambda: found(testbed, "pod", "after").get("status", {}).get("phase") == "Succeeded")
         process.terminate()
     log = testbed.log("audit")
     assert refused(log, USER) == set()
