@@ -10,6 +10,7 @@ from neaptide.model.times import go_duration
 from neaptide.policies.protection import (
     DO_NOT_DISRUPT,
     SAFE_TO_EVICT,
+    SOFT_EVICTION,
     annotated_protection,
     come_with_node,
     comes_with_node,
@@ -33,6 +34,9 @@ STARTED = 1000.0
         ({SAFE_TO_EVICT: "false"}, STARTED, 1e9, "NotSafeToEvict"),
         ({SAFE_TO_EVICT: "on-completion"}, STARTED, 1e9, "NotSafeToEvict"),
         ({SAFE_TO_EVICT: "true"}, STARTED, STARTED, None),
+        ({SOFT_EVICTION: "true"}, STARTED, 1e9, "SoftEviction"),
+        ({SOFT_EVICTION: '{"initiator": "LowNodeLoad", "reason": "hot"}'}, STARTED, 1e9, "SoftEviction"),
+        ({SOFT_EVICTION: "false"}, STARTED, 1e9, None),
     ],
 )
 def test_annotations_protect_as_their_owners_say(

@@ -108,6 +108,16 @@ COMMANDS = (
         ),
     ),
     Command(
+        "advise pools",
+        "neaptide.cli.advise_pools:pools",
+        "Propose separate node pools for short and long jobs, with what they save and the objects for them.",
+        (
+            "neaptide advise pools jobs.json",
+            "kubectl get nodes,jobs,pods -A -o json | neaptide advise pools - --price 1.2",
+            "neaptide advise pools jobs.json --manifests-to pools.yaml",
+        ),
+    ),
+    Command(
         "explain pod",
         "neaptide.cli.explain_pod:explain_pod",
         "Say why a pod is where it is, where else it could be and why not elsewhere.",

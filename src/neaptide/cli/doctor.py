@@ -41,6 +41,7 @@ def doctor(
             asked.rights,
             asked.fail_open,
             asked.webhooks,
+            asked.policies,
         )
     )
     emit(found, output, title="" if found else "nothing to say")

@@ -1,4 +1,4 @@
-"""What Prometheus sees of co-location: what is free, lent and used; which nodes nobody measures; offline work that fails or waits; services that suffer."""
+"""What Prometheus sees of co-location: what is free, lent and used; which nodes nobody measures; offline work that fails or waits; services that suffer; protected pods whose end is announced."""
 
 import time
 from collections import Counter
@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from neaptide.kube.cache import Cache
+from neaptide.kube.protected_metrics import announced
 from neaptide.model.accounts import account_of
 from neaptide.model.columns import FAILED, NO_NODE, PENDING
 from neaptide.model.node_metric import FINDINGS, NodeMetric
@@ -46,6 +47,7 @@ def seen(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
     yield _nodes(snapshot, now)
     yield from _offline(snapshot, now)
     yield _findings(snapshot)
+    yield from announced(snapshot, now)
 
 
 def _accounts(snapshot: ClusterSnapshot) -> Iterator[Metric]:

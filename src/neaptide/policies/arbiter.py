@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from neaptide.model.actions import AnyAction, DeleteNode, Evict, Outcome, Plan, Reason, Ref, Resume, Scale, Suspend
 from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.protection import comes_with_node, disruption_budgets, is_over, protection
+from neaptide.policies.protection import ANNOTATED, comes_with_node, disruption_budgets, is_over, protection
 
 HOUR = 3600.0
 _URGENT = ("interruption",)
@@ -104,7 +104,7 @@ def nameless(ref: Ref) -> Ref:
 
 def _is_meant(action: Evict, protected: Reason) -> bool:
     """Whether an eviction says that it is about a pod protected in that way, too."""
-    annotated = protected.code in ("DoNotDisrupt", "NotSafeToEvict")
+    annotated = protected.code in ANNOTATED
     return (action.bare and protected.code == "NotReplicated") or (action.forced and annotated)
 
 

@@ -29,7 +29,7 @@ from neaptide.model.cloud import Notice
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.consolidation_rooms import Rooms
-from neaptide.policies.protection import comes_with_node, is_over, protection
+from neaptide.policies.protection import ANNOTATED, comes_with_node, is_over, protection
 from neaptide.policies.provision import order_of, purchases
 from neaptide.policies.provision_spec import NodePool, ProvisionSpec
 
@@ -178,9 +178,7 @@ class _Turn:
         found = []
         for pod in pods:
             kept = protection(snapshot, pod, self.now)
-            if np.isnan(snapshot.pods.deleted[pod]) and (
-                kept is None or kept.code in ("DoNotDisrupt", "NotSafeToEvict")
-            ):
+            if np.isnan(snapshot.pods.deleted[pod]) and (kept is None or kept.code in ANNOTATED):
                 found.append(pod)
         return found
 

@@ -15,7 +15,13 @@ from neaptide.model.actions import Ref
 from neaptide.model.columns import FAILED, SUCCEEDED, Longs
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import go_duration
-from neaptide.policies.protection import DO_NOT_DISRUPT, SAFE_TO_EVICT, annotated_protection, come_with_node
+from neaptide.policies.protection import (
+    DO_NOT_DISRUPT,
+    SAFE_TO_EVICT,
+    SOFT_EVICTION,
+    annotated_protection,
+    come_with_node,
+)
 
 RUN_SECONDS = "neaptide.io/run-seconds"
 """Annotation of a pod: how long it says it runs from start to end."""
@@ -60,7 +66,8 @@ class History(Struct):
 def holding(snapshot: ClusterSnapshot, now: float) -> Longs:
     """The pods (rows) on nodes that an annotation protects now, whose node is held by them. No loop over all pods."""
     sets = snapshot.annotation_sets
-    marked = np.array([DO_NOT_DISRUPT in each or SAFE_TO_EVICT in each for each in sets.values], dtype=np.bool_)
+    keys = {DO_NOT_DISRUPT, SAFE_TO_EVICT, SOFT_EVICTION}
+    marked = np.array([not keys.isdisjoint(each) for each in sets.values], dtype=np.bool_)
     pods = snapshot.pods
     rows = pods.indices()
     rows = rows[(pods.node[rows] >= 0) & marked[pods.annotations[rows]]] if len(marked) else rows[:0]
@@ -114,8 +121,13 @@ def holders(
 def name_of(snapshot: ClusterSnapshot, pod: int) -> str:
     """Whose runs a pod's is one of: its workload, without what was made up for a single run."""
     ref = snapshot.workload_of(pod) or snapshot.pod_ref(pod)
-    name = _GENERATED.sub("", ref.name) or ref.name if ref.kind in ("Job", "Pod") else ref.name
+    name = stem(ref.name) if ref.kind in ("Job", "Pod") else ref.name
     return str(Ref(ref.kind, name, ref.namespace))
+
+
+def stem(name: str) -> str:
+    """The name of a Job or a pod without what was made up for a single run."""
+    return _GENERATED.sub("", name) or name
 
 
 def _seconds(text: str | None) -> float | None:

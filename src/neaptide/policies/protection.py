@@ -13,6 +13,10 @@ from neaptide.model.times import go_duration
 
 DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+SOFT_EVICTION = "scheduling.koordinator.sh/soft-eviction"
+"""Koordinator's descheduler sets it in place of an eviction: whoever knows the pod saves its work and deletes it. "true", or JSON that says who asked and why."""
+ANNOTATED = ("DoNotDisrupt", "NotSafeToEvict", "SoftEviction")
+"""Codes of the reasons that stand in a pod's annotations: they hold until its node goes in any case."""
 SYSTEM_CRITICAL = 2_000_000_000
 """Priorities from here on are system-cluster-critical and system-node-critical."""
 _OF_NODES = "DaemonSet"
@@ -90,4 +94,6 @@ def annotated_protection(annotations: Mapping[str, str], started: float, now: fl
     evictable = annotations.get(SAFE_TO_EVICT)
     if evictable in ("false", "on-completion"):
         return Reason("NotSafeToEvict", f"{SAFE_TO_EVICT}: {evictable}")
+    if annotations.get(SOFT_EVICTION, "false") not in ("", "false"):
+        return Reason("SoftEviction", f"{SOFT_EVICTION}: whoever looks after it has been asked to end it")
     return None

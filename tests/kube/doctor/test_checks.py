@@ -1,5 +1,6 @@
 """What `doctor` finds in clusters that have one thing wrong, and that it finds nothing in one that has not."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,17 @@ def without(*verbs: str) -> Mapping[Any, bool]:
     return {right: str(right) not in verbs for right in NEEDED}
 
 
+def node_pool(name: str, after: str) -> o.NodePool:
+    return o.NodePool(o.Metadata(name=name), o.NodePoolSpec(disruption=o.NodePoolDisruption(consolidate_after=after)))
+
+
+def consolidation(mode: str, *, schedule: Any = None, **scope: Any) -> bytes:
+    spec = {"policy": "consolidation", "mode": mode, "scope": scope} | ({"schedule": schedule} if schedule else {})
+    return json.dumps(
+        {"apiVersion": "neaptide.io/v1alpha1", "kind": "Policy", "metadata": {"name": "less"}, "spec": spec}
+    ).encode()
+
+
 WEB = pod("web", node="n", labels={"app": "web"})
 NEVER = priority_class("koord-batch", preemption_policy="Never")
 
@@ -70,6 +82,13 @@ CASES: dict[str, tuple[Seen, str, str, str]] = {
     "Karpenter is there": (seen(served=OURS | {KARPENTER}), "note", "Karpenter", "API group karpenter.sh"),
     "koord-manager is there": (
         seen(leases=LEADING | {"koordinator-system/koord-manager": ("x", NOW)}), "warning", "Koordinator", "lease koord-manager",
+    ),
+    "Karpenter consolidates the same nodes": (
+        seen(node_pool("work", "0s"), node_pool("jobs", "Never"), policies={"less": consolidation("Enforce")}), "warning", "consolidation",
+        "the Policy less consolidates the nodes of 1 NodePools that Karpenter consolidates too (work)",
+    ),
+    "the Policies cannot be read beside Karpenter's": (
+        seen(node_pool("work", "0s"), policies=None), "warning", "consolidation", "Policies cannot be read",
     ),
     "another scheduler": (
         seen(pod("train", node="n", spec={"scheduler_name": "volcano"})), "note", "schedulers", "1 pods ask for the scheduler volcano",
@@ -109,3 +128,35 @@ def test_problems_come_first() -> None:
     ranks = [("problem", "warning", "note").index(each.severity) for each in found]
     assert ranks == sorted(ranks)
     assert isinstance(found[0], Finding)
+
+
+POOLED = node("pooled", labels={"karpenter.sh/nodepool": "work", "team": "a"})
+
+
+@pytest.mark.parametrize(
+    ("items", "policy"),
+    [
+        ((node_pool("work", "0s"),), consolidation("Recommend")),
+        ((node_pool("work", "0s"),), consolidation("Off")),
+        ((node_pool("work", "Never"),), consolidation("Enforce")),
+        ((node_pool("work", "0s"), POOLED), consolidation("Enforce", nodeSelector={"matchLabels": {"team": "b"}})),
+        ((node_pool("work", "0s"),), b'{"metadata": {"name": "odd"}, "spec": {"policy": "consolidation", "mode": "Sometimes"}}'),
+        ((), consolidation("Enforce")),
+    ],
+    ids=["it recommends", "it is off", "Karpenter never does", "its scope has other nodes", "it cannot be read", "no NodePools"],
+)  # fmt: skip
+def test_one_consolidator_is_not_warned_of(items: tuple[Any, ...], policy: bytes) -> None:
+    assert "consolidation" not in {each.about for each in examine(seen(*items, policies={"less": policy}))}
+
+
+def test_a_scope_that_has_some_nodes_of_a_node_pool_is_warned_of() -> None:
+    policy = consolidation("Enforce", nodeSelector={"matchLabels": {"team": "a"}})
+    found = examine(seen(node_pool("work", "30s"), POOLED, policies={"less": policy}))
+    assert "consolidation" in {each.about for each in found}
+
+
+def test_a_schedule_that_is_closed_now_does_not_hide_what_comes_later() -> None:
+    schedule = {"windows": [{"schedule": "0 0 29 2 *", "durationSeconds": 1}]}
+    policy = consolidation("Enforce", schedule=schedule)
+    found = examine(seen(node_pool("work", "0s"), policies={"less": policy}))
+    assert "consolidation" in {each.about for each in found}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from neaptide.kube.doctor import installed, nodes, others, rights, workloads
+from neaptide.kube.doctor import consolidators, installed, nodes, others, rights, workloads
 from neaptide.kube.doctor.finding import Finding, Seen
 
 CHECKS: tuple[Callable[[Seen], Iterable[Finding]], ...] = (
@@ -14,6 +14,7 @@ CHECKS: tuple[Callable[[Seen], Iterable[Finding]], ...] = (
     others.others,
     others.schedulers,
     others.webhooks,
+    consolidators.two_consolidators,
     workloads.priorities,
     workloads.budgets,
     workloads.bare,

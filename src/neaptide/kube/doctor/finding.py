@@ -52,6 +52,7 @@ class Seen(Struct, frozen=True):
         rights: whether each right is given.
         fail_open: by name of a webhook, how many requests the API server let pass because it did not answer; None where that cannot be read.
         webhooks: by name of a webhook that is asked about pods, its failure policy.
+        policies: the Policy objects as JSON, by name; None where they cannot be read.
     """
 
     snapshot: ClusterSnapshot
@@ -62,6 +63,7 @@ class Seen(Struct, frozen=True):
     rights: Mapping[Right, bool] = {}
     fail_open: Mapping[str, float] | None = None
     webhooks: Mapping[str, str] = {}
+    policies: Mapping[str, bytes] | None = {}
 
     def groups(self) -> set[str]:
         """The API groups that are served."""

@@ -4,15 +4,16 @@ import asyncio
 import re
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Struct, field
 
 from neaptide.kube.doctor.finding import Right
 from neaptide.kube.doctor.rights import NEEDED
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.discovery import allowed, served
-from neaptide.kubeapi.errors import ApiError, Forbidden
+from neaptide.kubeapi.errors import ApiError, Forbidden, NotFound
 from neaptide.kubeapi.pages import items_of
-from neaptide.kubeapi.resources import LEASES, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
+from neaptide.kubeapi.resources import LEASES, MUTATING_WEBHOOKS, POLICIES, VALIDATING_WEBHOOKS, Resource
 from neaptide.model.objects import Metadata
 from neaptide.model.times import seconds
 
@@ -27,14 +28,20 @@ class Asked(Struct, frozen=True):
     rights: Mapping[Right, bool]
     fail_open: Mapping[str, float] | None
     webhooks: Mapping[str, str]
+    policies: Mapping[str, bytes] | None
 
 
 async def ask(client: Client, namespace: str) -> Asked:
     """Everything at once. What may not be seen is empty. Raises ApiError."""
-    rights, there, leases, fail_open, webhooks = await asyncio.gather(
-        _rights(client, namespace), served(client), _leases(client), _fail_open(client), _webhooks(client)
+    rights, there, leases, fail_open, webhooks, policies = await asyncio.gather(
+        _rights(client, namespace),
+        served(client),
+        _leases(client),
+        _fail_open(client),
+        _webhooks(client),
+        _policies(client),
     )
-    return Asked(frozenset(there), leases, rights, fail_open, webhooks)
+    return Asked(frozenset(there), leases, rights, fail_open, webhooks, policies)
 
 
 async def _rights(client: Client, namespace: str) -> dict[Right, bool]:
@@ -113,3 +120,19 @@ async def _webhooks(client: Client) -> dict[str, str]:
                     if any(name in ("pods", "*", "*/*") for rule in hook.rules for name in rule.resources):
                         found[hook.name] = hook.failure_policy
     return found
+
+
+class _Named(Struct):
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+async def _policies(client: Client) -> dict[str, bytes] | None:
+    """The Policy objects; empty where their kind is not installed, None where they may not be read."""
+    try:
+        pages = [page async for page in client.list(POLICIES)]
+    except NotFound:
+        return {}
+    except Forbidden:
+        return None
+    raws = [bytes(raw) for page in pages for raw in items_of(page)]
+    return {msgspec.json.decode(raw, type=_Named).metadata.name: raw for raw in raws}
