@@ -183,6 +183,7 @@ def test_while_the_other_cluster_is_away_its_pods_go_on_and_none_is_made_twice(
         done(control_plane, "delete", "pods", "--all", f"--namespace={namespace}", "--timeout=90s")
 
 
+@pytest.mark.slow
 def test_logs_and_commands_are_tunnelled_to_real_containers_in_the_other_cluster(
     control_plane: Testbed, real_nodes: RealNodes, namespace: str, beside: Outside, joined: Any
 ) -> None:

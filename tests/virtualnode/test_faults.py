@@ -99,7 +99,9 @@ def talking(testbed: Testbed, ask: Callable[[Client], Awaitable[None]]) -> None:
     asyncio.run(talk())
 
 
-@pytest.mark.parametrize("hangs", [False, True], ids=["dies", "hangs"])
+@pytest.mark.parametrize(
+    "hangs", [pytest.param(False, id="dies"), pytest.param(True, id="hangs", marks=pytest.mark.slow)]
+)
 def test_a_provider_that_fails_at_each_call_before_and_after_it_runs_each_pod_once(
     control_plane: Testbed, namespace: str, hangs: bool
 ) -> None:
@@ -246,6 +248,7 @@ def test_while_the_api_server_is_away_pods_go_on_and_what_became_of_them_is_told
     talking(control_plane, ask)
 
 
+@pytest.mark.slow
 def test_an_api_server_that_answers_503_for_a_while_delays_pods_and_no_more(
     control_plane: Testbed, namespace: str
 ) -> None:

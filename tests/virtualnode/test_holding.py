@@ -110,6 +110,7 @@ def test_what_the_work_raises_is_raised_and_the_node_given_up(control_plane: Tes
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_a_token_that_has_expired_is_read_again_and_the_node_goes_on(
     control_plane: Testbed, namespace: str, tmp_path: Path
 ) -> None:

@@ -141,6 +141,40 @@ def test_a_pod_that_is_removed_while_it_starts_is_gone(container_host: Container
     asyncio.run(scene())
 
 
+def test_a_sandbox_that_is_being_made_while_its_pod_is_removed_does_not_stay(
+    container_host: ContainerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime may go on with a call that its caller has broken off."""
+
+    async def scene() -> None:
+        provider, it = alone(container_host, "late"), pod("sleep 1000")
+        assert await provider.pods() == []
+        runtime = next(iter(provider._runtimes.values()))
+        made, called, call = list[asyncio.Task[Any]](), asyncio.Event(), runtime.cri.call
+
+        async def late(name: str, **fields: Any) -> Any:
+            async def later() -> Any:
+                await asyncio.sleep(0.2)
+                return await call(name, **fields)
+
+            if name != "RunPodSandbox":
+                return await call(name, **fields)
+            made.append(asyncio.create_task(later()))
+            called.set()
+            return await asyncio.shield(made[0])
+
+        monkeypatch.setattr(runtime.cri, "call", late)
+        await provider.create(it)
+        await called.wait()
+        await provider.stop(it.uid, 0)
+        await provider.remove(it.uid)
+        await asyncio.wait(made)
+        assert await runtime.sandboxes() == []
+        await provider.close()
+
+    asyncio.run(scene())
+
+
 def test_a_runtime_that_does_not_answer_makes_the_ping_fail_and_takes_nothing(container_host: ContainerHost) -> None:
     async def scene() -> None:
         provider = alone(container_host, "hangs", endpoint=f"unix://{container_host.root}/run/nobody.sock")

@@ -20,6 +20,8 @@ from neaptide.virtualnode.serving.tunnel import tunnel
 
 _CHUNK = 1 << 16
 _HEAD_WITHIN = 300.0
+_GOODBYE_WITHIN = 1.0
+"""Seconds for a client's close_notify: asyncio's 30 would be what a process takes to end while a client does not answer."""
 _RENEW_EVERY = 3600.0
 
 
@@ -44,7 +46,14 @@ class KubeletServer:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, self._host, self.port, ssl=self._context, backlog=512)
+        self._server = await asyncio.start_server(
+            self._accept,
+            self._host,
+            self.port,
+            ssl=self._context,
+            backlog=512,
+            ssl_shutdown_timeout=_GOODBYE_WITHIN,
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

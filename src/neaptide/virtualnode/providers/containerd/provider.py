@@ -139,7 +139,7 @@ class Containerd:
         runner = self._runners.get(uid)
         if runner is None:
             return
-        await runner.halt()
+        await runner.halt(settled=True)  # what is made afterwards nobody would find
         runner.found = {}
         run = self._run(runner, await runner.runtime.containers(uid))
         for sandbox in await runner.runtime.sandboxes(uid):

@@ -95,6 +95,7 @@ class Runner:
         self.found: Attempts = {}
         self.state = self._shown()
         self._task: asyncio.Task[None] | None = None
+        self._making: asyncio.Task[Any] | None = None
 
     def begin(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"pod {self._called}")
@@ -115,12 +116,16 @@ class Runner:
         self.found = lifecycle.attempts(self._with_messages(await self.runtime.containers(self.pod.uid)))
         self.state = self._shown()
 
-    async def halt(self) -> None:
-        """Look after it no more; what runs goes on."""
+    async def halt(self, *, settled: bool = False) -> None:
+        """Look after it no more; what runs goes on. With `settled`, what is being made is there, or has come to nothing, when this returns."""
         tasks = [task for task in (self._task, *self._stops.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._making is not None:
+            if not settled:
+                self._making.cancel()
+            await asyncio.wait({self._making})
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -211,7 +216,7 @@ class Runner:
             for half in there:  # one whose network was never made, say
                 await self.runtime.remove_sandbox(half.id)
             await asyncio.to_thread(self.folder.prepare, self.pod)
-            answer = await self.runtime.cri.call("RunPodSandbox", within=_CREATE_SECONDS, config=config)
+            answer = await self._make("RunPodSandbox", config=config)
             sandbox_id = str(answer.pod_sandbox_id)
         else:
             sandbox_id = str(ready.id)
@@ -225,7 +230,7 @@ class Runner:
         """Create and start a container; whether it was. What keeps it from that is shown as the reason why it waits."""
         try:
             container_id = step.id or await self._create(step, sandbox)
-            await self.runtime.cri.call("StartContainer", within=_CREATE_SECONDS, container_id=container_id)
+            await self._make("StartContainer", container_id=container_id)
         except images.ImageError as error:
             self._later(step.name, str(error), error.reason)
             return False
@@ -259,14 +264,15 @@ class Runner:
             mounts=await asyncio.to_thread(self.folder.mounts, spec, step.attempt),
         )
         sandbox_id, sandbox_config = sandbox
-        answer = await self.runtime.cri.call(
-            "CreateContainer",
-            within=_CREATE_SECONDS,
-            pod_sandbox_id=sandbox_id,
-            config=config,
-            sandbox_config=sandbox_config,
+        answer = await self._make(
+            "CreateContainer", pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox_config
         )
         return str(answer.container_id)
+
+    async def _make(self, call: str, **fields: Any) -> Any:  # noqa: ANN401 - messages of CRI
+        """A call that makes something. A runtime may go on with it when its caller does not wait any more, so it is never broken off by `halt`."""
+        self._making = asyncio.create_task(self.runtime.cri.call(call, within=_CREATE_SECONDS, **fields))
+        return await asyncio.shield(self._making)
 
     async def _materials(self) -> Fetched:
         """What the spec names, fetched and written once."""
