@@ -109,9 +109,10 @@ def _listen(reading: int, silent_for: float) -> tuple[Collection[str], bool]:
     """The files that were last told of, and whether it hung, else ended."""
     last: Collection[str] = ()
     rest = b""
+    said = select.poll()  # `select` itself takes no number above 1023
+    said.register(reading, select.POLLIN)
     while True:
-        ready, _, _ = select.select([reading], [], [], silent_for)
-        if not ready:
+        if not said.poll(silent_for * 1000):
             return last, True
         got = os.read(reading, _MOST)
         if not got:
