@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.consolidation_cluster import deployments, market, objects
+from benchmarks.karpenter_load import CAPACITY_TYPE, EXAMPLES, OVERHEAD_MIB, OVERHEAD_MILLI, ZONE, instance_types
 from benchmarks.running import process
 from neaptide.model.offerings import Offering
 from neaptide.model.quantity import milli, value
@@ -20,37 +21,8 @@ from neaptide.testbed.load import add_nodes
 from neaptide.testbed.ports import assign
 from neaptide.testbed.tools import karpenter
 
-CAPACITY_TYPE, ZONE = "karpenter.sh/capacity-type", "topology.kubernetes.io/zone"
-FAMILIES = [
-    "c5",
-    "c5a",
-    "c6i",
-    "c6a",
-    "c6g",
-    "c7g",
-    "c7i",
-    "c7a",
-    "m5",
-    "m5a",
-    "m6i",
-    "m6a",
-    "m6g",
-    "m7g",
-    "m7i",
-    "m7a",
-    "r5",
-    "r5a",
-    "r6i",
-    "r6a",
-    "r6g",
-    "r7g",
-    "r7i",
-    "r7a",
-]
-SIZES = ("large", "xlarge", "2xlarge")
 _PRICES = ("eks-node-viewer/instance-price", "neaptide.io/price-per-hour")
 _MIB = 2**20
-_OVERHEAD_MILLI, _OVERHEAD_MIB = 100, 10
 _NODES = 189
 
 
@@ -108,7 +80,7 @@ def generated(testbed: Testbed, directory: Path) -> Iterator[Path]:
 def karpenters(testbed: Testbed, directory: Path, consolidate_after: str) -> Iterator[Path]:
     """Karpenter runs, and buys nodes for what waits; the prices of its market as a catalogue."""
     programs = karpenter()
-    types = _types(programs / "kwok" / "examples" / "aws_instance_types.json")
+    types = instance_types(programs / EXAMPLES)
     (directory / "types.json").write_text(json.dumps(types))
     for folder in ("pkg/apis/crds", "kwok/apis/crds"):
         _applied(testbed, ["-f", str(programs / folder)])
@@ -163,20 +135,11 @@ def _pool(consolidate_after: str) -> list[dict[str, Any]]:
     ]
 
 
-def _types(file: Path) -> list[dict[str, Any]]:
-    found = []
-    for each in json.loads(file.read_bytes()):
-        family, _, size = each["name"].partition(".")
-        if each["operatingSystems"] == ["linux"] and family in FAMILIES and size in SIZES:
-            found.append(each)
-    return found
-
-
 def _offerings(types: Iterable[Mapping[str, Any]]) -> Iterator[Offering]:
     for each in types:
         amounts = {
-            "cpu": milli(each["resources"]["cpu"]) - _OVERHEAD_MILLI,
-            "memory": value(each["resources"]["memory"]) - _OVERHEAD_MIB * _MIB,
+            "cpu": milli(each["resources"]["cpu"]) - OVERHEAD_MILLI,
+            "memory": value(each["resources"]["memory"]) - OVERHEAD_MIB * _MIB,
             "pods": value(each["resources"]["pods"]),
         }
         for offer in each["offerings"]:

@@ -24,7 +24,7 @@ STEPS = (
 def once() -> VirtualPod:
     """A pod whose container writes how often it has been run."""
     container = shell(
-        "main", "echo ran >> /work/runs; cat /work/runs", volumeMounts=[{"name": "work", "mountPath": "/work"}]
+        "main", "echo ran >> /data/runs; cat /data/runs", volumeMounts=[{"name": "work", "mountPath": "/data"}]
     )
     return pod(containers=[container], volumes=[{"name": "work", "emptyDir": {}}])
 

@@ -126,9 +126,9 @@ def _group(host: ContainerHost, container_id: str, controller: str) -> Path:
 @pytest.mark.slow
 def test_init_containers_run_one_by_one_before_the_containers(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
-        mount = [{"name": "work", "mountPath": "/work"}]
-        inits = [shell(name, f"echo {name} >> /work/order", volumeMounts=mount) for name in ("one", "two")]
-        both = [shell(name, f"echo {name} >> /work/order; cat /work/order", volumeMounts=mount) for name in ("main",)]
+        mount = [{"name": "work", "mountPath": "/data"}]
+        inits = [shell(name, f"echo {name} >> /data/order", volumeMounts=mount) for name in ("one", "two")]
+        both = [shell(name, f"echo {name} >> /data/order; cat /data/order", volumeMounts=mount) for name in ("main",)]
         it = pod(containers=both, initContainers=inits, volumes=[{"name": "work", "emptyDir": {}}])
         await provider.create(it)
         state = await until(provider, it.uid, stopped)
@@ -140,8 +140,8 @@ def test_init_containers_run_one_by_one_before_the_containers(play: Callable[...
 
 def test_a_container_that_fails_is_begun_again_and_both_logs_are_there(play: Callable[..., None]) -> None:
     async def scene(provider: Containerd) -> None:
-        script = "if [ -e /work/been ]; then echo second; else touch /work/been; echo first; exit 4; fi"
-        container = shell("main", script, volumeMounts=[{"name": "work", "mountPath": "/work"}])
+        script = "if [ -e /data/been ]; then echo second; else touch /data/been; echo first; exit 4; fi"
+        container = shell("main", script, volumeMounts=[{"name": "work", "mountPath": "/data"}])
         it = pod(containers=[container], restartPolicy="OnFailure", volumes=[{"name": "work", "emptyDir": {}}])
         await provider.create(it)
         state = await until(provider, it.uid, stopped)
