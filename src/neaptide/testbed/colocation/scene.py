@@ -68,9 +68,11 @@ class Scene:
             (directory / f"{name}.py").write_text(text)
         requests = {"requests": {"cpu": "400m"}}
         self.service = self._run("service", "service", requests, {}, str(work))
-        self._jobs = {name: self._run(name, job[1], *job[2:]) for name, job in _JOBS.items()}
+        self._jobs: dict[str, Pod] = {}
+        for name, job in _JOBS.items():
+            self._jobs[name] = self._run(name, job[1], *job[2:])
+            self.stop_jobs()  # at once: they would leave the node's CPU to nobody that starts the next
         self._agent: subprocess.Popen[bytes] | None = None
-        self.stop_jobs()
 
     @contextmanager
     def of(self, set_up: SetUp) -> Iterator[None]:
