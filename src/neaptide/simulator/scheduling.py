@@ -95,10 +95,8 @@ class Scheduler:
         starts = np.flatnonzero(np.append(True, classes[1:] != classes[:-1])) if len(queue) else classes
         failed: set[int] = set()
         for cls, rows in zip(classes[starts].tolist(), np.split(queue, starts[1:]), strict=False):
-            if cls not in failed:
-                ahead = 1 if cls in self._failures else len(rows)
-                if not (self._try(cls, rows[:ahead].tolist()) and self._try(cls, rows[ahead:].tolist())):
-                    failed.add(cls)
+            if cls not in failed and not self._try_all(cls, rows):
+                failed.add(cls)
         self._plan_retry()
 
     def _queue(self) -> Longs:
@@ -113,6 +111,15 @@ class Scheduler:
 
     def _pending(self) -> Longs:
         return np.fromiter(self._cluster.pending, dtype=np.int64, count=len(self._cluster.pending))
+
+    def _try_all(self, cls: int, rows: Longs) -> bool:
+        """Try pods of one class; of one that found no node before, twice as many each time, for thousands may wait where one has room."""
+        begin, number = 0, 1 if cls in self._failures else len(rows)
+        while begin < len(rows):
+            if not self._try(cls, rows[begin : begin + number].tolist()):
+                return False
+            begin, number = begin + number, number * 2
+        return True
 
     def _try(self, cls: int, rows: list[int]) -> bool:
         """Try pods of one class; whether all of them found a node."""
@@ -152,8 +159,8 @@ class Scheduler:
         if not self._failures:
             return
         now = self._cluster.clock.now
-        waiting = set(np.unique(self._cluster.snapshot.pods.cls[self._pending()]).tolist())
-        self._failures = {cls: failure for cls, failure in self._failures.items() if cls in waiting}
+        waiting = np.bincount(self._cluster.snapshot.pods.cls[self._pending()], minlength=max(self._failures) + 1)
+        self._failures = {cls: failure for cls, failure in self._failures.items() if waiting[cls]}
         for failure in self._failures.values():
             helped = self._grown > failure.grown or (failure.follows and self._placed > failure.placed)
             due = failure.time + (_backoff(failure.attempts) if helped else FLUSH_SECONDS)
