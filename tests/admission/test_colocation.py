@@ -13,6 +13,7 @@ from neaptide.admission.colocation import DRAW, Colocation, ColocationSpec, Know
 from neaptide.admission.pipeline import RuleSetting, Verdict, admit
 from neaptide.admission.protocols import Namespace
 from neaptide.model.colocation_profile import EPHEMERAL, EPHEMERAL_SIZE, ClusterColocationProfile
+from neaptide.model.problems import FieldError
 
 QOS, PRIORITY = "koordinator.sh/qosClass", "koordinator.sh/priority"
 PRIORITIES = {"koord-prod": 9500, "koord-mid": 7500, "koord-batch": 5500, "koord-free": 3500}
@@ -275,3 +276,28 @@ def test_whatever_is_asked_no_cpu_is_left_and_every_amount_is_kept(resources: li
             if wanted is not None:
                 assert after["requests"][new] == str(int(wanted) * scale)
                 assert int(after["limits"][new]) > 0
+
+
+def test_a_profiles_patch_is_merged_into_the_pod_last() -> None:
+    patch = {
+        "metadata": {"labels": {"team": "patched"}},
+        "spec": {
+            "priorityClassName": "koord-free",
+            "containers": [{"name": "c0", "env": [{"name": "A", "value": "1"}]}],
+            "schedulerName": None,
+        },
+    }
+    found, _ = ask(a_pod(), profile("patched", None, qosClass="BE", patch=patch))
+    assert found["metadata"]["labels"]["team"] == "patched"
+    assert found["spec"]["priorityClassName"] == "koord-free"
+    assert "priority" not in found["spec"]
+    assert "schedulerName" not in found["spec"]
+    (container,) = found["spec"]["containers"]
+    assert container["env"] == [{"name": "A", "value": "1"}]
+    assert container["resources"]["requests"]
+
+
+@pytest.mark.parametrize("patch", [{"status": {}}, {"spec": {"$setElementOrder/containers": []}}])
+def test_a_patch_that_cannot_be_merged_is_refused(patch: dict[str, Any]) -> None:
+    with pytest.raises((FieldError, msgspec.ValidationError), match="patch"):
+        profile("bad", None, patch=patch)

@@ -11,9 +11,10 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from neaptide.admission.draft import Draft
+from neaptide.admission.draft import COMPUTED, Draft
 from neaptide.admission.protocols import Namespace, RefusedError
 from neaptide.admission.reclaimed import ask_for_reclaimed, emptydirs_elsewhere
+from neaptide.admission.strategic_merge import merged
 from neaptide.model.colocation_profile import EPHEMERAL, EPHEMERAL_SIZE, ClusterColocationProfile
 from neaptide.model.qos import PRIORITY_CLASS_LABEL, QOS_LABEL, Band, QoS, explicit_band, explicit_qos
 from neaptide.model.quantity import QuantityError, milli
@@ -149,9 +150,20 @@ def _apply(draft: Draft, profile: ClusterColocationProfile, known: Known) -> Non
             )
     if spec.koordinator_priority is not None:
         draft.set_entry("labels", PRIORITY_LABEL, str(spec.koordinator_priority))
+    if spec.patch:
+        _patch(draft, spec.patch)
     storage = profile.metadata.annotations.get(EPHEMERAL)
     if storage and explicit_qos(draft.labels) is QoS.BE:
         emptydirs_elsewhere(draft, storage, profile.metadata.annotations.get(EPHEMERAL_SIZE, ""))
+
+
+def _patch(draft: Draft, patch: Mapping[str, Any]) -> None:
+    """Merge a profile's patch into the pod; of another priority class, the API server computes the priority anew."""
+    after, before = merged(draft.pod, patch), draft.get(("spec", "priorityClassName"))
+    draft.become(after)
+    if draft.get(("spec", "priorityClassName")) != before:
+        for computed in COMPUTED:
+            draft.change(("spec", computed), None)
 
 
 def _band(draft: Draft, known: Known) -> Band | None:

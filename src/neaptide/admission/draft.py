@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 Json = Any
-_COMPUTED = ("priority", "preemptionPolicy")  # the API server derives both from the class, and refuses a contradiction
+COMPUTED = ("priority", "preemptionPolicy")  # the API server derives both from the class, and refuses a contradiction
 _AFFINITY = ("spec", "affinity", "nodeAffinity")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -127,7 +127,7 @@ class Draft:
         if spec.get("priorityClassName"):
             return
         self.put(("spec", "priorityClassName"), name)
-        for computed in _COMPUTED:
+        for computed in COMPUTED:
             if spec.pop(computed, None) is not None:
                 self.operations.append(Operation("remove", pointer(("spec", computed))))
 
@@ -158,6 +158,16 @@ class Draft:
             above[path[-1]] = value
             self._added(path, value)
 
+    def become(self, pod: Mapping[str, Json], path: Sequence[str] = ()) -> None:
+        """Set every field that is otherwise in another pod, whatever is there; lists as a whole."""
+        mine: dict[str, Json] = self.at(path)
+        for key in [*mine, *(key for key in pod if key not in mine)]:
+            old, new = mine.get(key), pod.get(key)
+            if isinstance(old, dict) and isinstance(new, Mapping):
+                self.become(new, (*path, key))
+            elif old != new:
+                self.change((*path, key), new)
+
     def set_entry(self, field: str, key: str, value: str) -> None:
         """Set a label or an annotation, whatever is there."""
         if self.get(("metadata", field)):
@@ -169,7 +179,7 @@ class Draft:
         """Set the priority class in place of another one, and let the API server compute from it what it had computed."""
         if self.get(("spec", "priorityClassName")) != name:
             self.change(("spec", "priorityClassName"), name)
-            for computed in _COMPUTED:
+            for computed in COMPUTED:
                 self.change(("spec", computed), None)
 
     def warn(self, sentence: str) -> None:

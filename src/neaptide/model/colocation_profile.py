@@ -1,7 +1,7 @@
 """ClusterColocationProfile (`config.koordinator.sh/v1alpha1`): what the pods that it matches become. Names and meaning are Koordinator's."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, field
 
@@ -18,7 +18,10 @@ EPHEMERAL_SIZE = "neaptide.io/ephemeral-size"
 
 
 class ProfileSpec(ApiStruct, frozen=True):
-    """The fields of a profile. `probability` is an integer percentage or text such as `30%`; without one every pod is meant."""
+    """The fields of a profile. `probability` is an integer percentage or text such as `30%`; without one every pod is meant.
+
+    `patch` is merged into the pod last (a strategic merge).
+    """
 
     namespace_selector: LabelSelector | None = None
     selector: LabelSelector | None = None
@@ -31,9 +34,14 @@ class ProfileSpec(ApiStruct, frozen=True):
     annotations: dict[str, str] = field(default_factory=dict)
     label_keys_mapping: dict[str, str] = field(default_factory=dict)
     annotation_keys_mapping: dict[str, str] = field(default_factory=dict)
+    patch: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises FieldError for a class that there is none of, and for a probability that is none."""
+        """Raises FieldError for a class that there is none of, a probability that is none, and a patch that cannot be merged."""
+        if self.patch.keys() - {"metadata", "spec"}:
+            raise FieldError("spec.patch", ", ".join(self.patch), "metadata and spec of a pod")
+        if "$setElementOrder" in repr(self.patch):
+            raise FieldError("spec.patch", "$setElementOrder", "a strategic merge patch without it")
         if self.qos_class not in _QOS:
             raise FieldError("spec.qosClass", self.qos_class, "one of LSE, LSR, LS, BE, SYSTEM")
         _ = self.percent
