@@ -34,7 +34,6 @@ MODULES = (
     "live_testbed",
     "virtual_nodes",
     "consolidation",
-    "autoscaler_yardsticks",
     "predictor",
     "interference",
     "colocation_week",

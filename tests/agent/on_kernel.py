@@ -5,7 +5,6 @@ The machine has 2 sockets of 2 cores of 2 threads, a NUMA node each, and a disk.
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agent.trees import pod, tell
+from tests.agent.trees import killed_at_write, pod, tell
 
 from neaptide.agent import topology
 from neaptide.agent.agent import Agent, Place
 from neaptide.agent.binding import STATUS
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.files import Files
+from neaptide.agent.interference import Interference
 from neaptide.agent.layout import Layout
 from neaptide.agent.pods import NodePods
 from neaptide.agent.pressure import Pressures
 from neaptide.agent.settings import Settings, settings
+from neaptide.model.node_metric import FINDINGS
 from neaptide.noderules.cpuset import Cpu
+from neaptide.noderules.interference import InterferenceSettings, Step
 
 MOUNT = Path("/sys/fs/cgroup")
 CONTROLLERS = "+cpu +cpuset +memory +io"
@@ -231,24 +233,12 @@ def test_killed_at_a_write_the_next_start_gives_everything_back(
 ) -> None:
     assert pods
     before = node.settings()
-    child = os.fork()
-    if child == 0:
-        agent = node.agent(ALL)
-        write, count = agent._files.write, 0
 
-        def deadly(path: str, text: str) -> None:
-            nonlocal count
-            count += 1
-            if count == nth:
-                os.kill(os.getpid(), signal.SIGKILL)
-            write(path, text)
-
-        agent._files.write = deadly  # type: ignore[method-assign]
+    def rounds(agent: Agent) -> None:
         for _ in range(3):
             node.tick(agent)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status)
+
+    assert killed_at_write(nth, lambda: node.agent(ALL), rounds)
     assert nth == 1 or node.settings() != before
     agent = node.agent(ALL)
     assert agent.restore() == 0
@@ -286,6 +276,39 @@ def test_an_idle_pod_leaves_the_cpu_to_a_service(node: Node) -> None:
     agent.close()
 
 
+def test_who_keeps_a_service_from_its_cpu_is_found_by_the_kernels_pressure_and_held_back(node: Node) -> None:
+    service, other, job = node.pod("ls", "burstable"), node.pod("be-1", "besteffort"), node.pod("be-2", "besteffort")
+    for group in (service, job):
+        Path(f"{MOUNT}{group}/cpuset.cpus").write_text("2")
+    agent = node.agent(OFF)
+    rule = InterferenceSettings(patience_seconds=1.0, sample_seconds=0.5, last=Step.SUPPRESS)
+    watch = Interference(rule, Evictions(None, node.said.append, time.monotonic), node.said.append)
+    agent.adders.append(watch.wanted)
+    works = "import time\nwhile True:\n    end = time.monotonic() + 0.05\n    while time.monotonic() < end: pass\n    time.sleep(0.05)\n"
+    node.start(service, works)
+    node.start(other, works)
+    busy = node.start(job, LOOP)
+    busy.send_signal(signal.SIGSTOP)
+
+    def rounds(seconds: float) -> str:
+        """What is found after so many seconds of rounds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.25)
+            agent.tick(time.monotonic())
+        return str(watch.extension("ls"))
+
+    assert rounds(15.0) == "{}"
+    busy.send_signal(signal.SIGCONT)
+    eventually(lambda: "SUPPRESS" in rounds(0.5), "the culprit is held back")
+    assert watch.extension("ls")[FINDINGS]["culprit"] == "default/pod-be-2"
+    held = {group: node.read(group.rpartition("/")[0], "cpu.max").split()[0] for group in (other, job)}
+    assert held[other] == "max"
+    assert int(held[job]) < 50_000
+    assert agent.restore() == 0
+    agent.close()
+
+
 def test_a_disk_limit_makes_a_writer_wait(node: Node, pods: tuple[str, str, str]) -> None:
     _, loop, _ = pods
     agent = node.agent({**OFF, "disk": {"devices": ["vda"], "write_bps": 64 << 10}})
@@ -315,6 +338,29 @@ def test_above_its_high_mark_a_pod_is_reclaimed_from_and_a_service_is_not(node: 
     assert node.read(labelled, "memory.high") == str(20 * MIB)
     node.start(labelled, "import time\nheld = bytearray(40 << 20)\ntime.sleep(1000)\n")
     eventually(lambda: "high 0" not in node.read(labelled, "memory.events").splitlines(), "it passed its high mark")
+    agent.close()
+
+
+def test_memory_that_balloons_faster_than_a_round_hits_pods_that_give_way_and_no_service(node: Node) -> None:
+    service, offline = node.pod("ls", "burstable", requests={"memory": "60Mi"}), node.pod("be-1", "besteffort")
+    Path(f"{MOUNT}/kubepods/memory.max").write_text(str(160 * MIB))
+    for group in (service, offline):  # as the kubelet sets it for containers
+        Path(f"{MOUNT}{group}/memory.oom.group").write_text("1")
+    agent = node.agent({**ALL, "memory_evict": {"threshold_percent": 70}})
+    node.tick(agent)
+    node.tick(agent)
+    # The kubelet's scores: 1000 for a pod that requests nothing, less for one that requests something.
+    score = "open('/proc/self/oom_score_adj', 'w').write('{}')\n"
+    held = node.start(service, score.format(920) + "import time\nheld = b'x' * (60 << 20)\ntime.sleep(1000)\n")
+    eventually(lambda: int(node.read(service, "memory.current")) > 60 * MIB, "the service has its memory")
+    balloons = "held = []\nwhile True: held.append(b'x' * (8 << 20))\n"
+    ended = node.start(offline, score.format(1000) + balloons)
+    assert ended.wait(WITHIN) == -signal.SIGKILL
+    assert held.poll() is None
+    killed = {group: _killed(node, group) for group in (service, offline)}
+    assert (killed[service], killed[offline] > 0) == (0, True)
+    node.tick(agent)
+    assert agent.restore() == 0
     agent.close()
 
 
@@ -358,6 +404,11 @@ def _never(path: str, text: str) -> None:
 def _field(node: Node, group: str, name: str) -> int:
     fields = dict(line.split() for line in node.read(group, "cpu.stat").splitlines())
     return int(fields[name])
+
+
+def _killed(node: Node, group: str) -> int:
+    fields = dict(line.split() for line in node.read(group, "memory.events").splitlines())
+    return int(fields["oom_kill"])
 
 
 def _total(node: Node, group: str, resource: str) -> int:

@@ -255,6 +255,42 @@ def test_what_somebody_else_writes_meanwhile_is_the_original_from_then_on(tmp_pa
 
 
 @both_versions
+def test_what_is_in_place_is_read_again_at_the_next_review_only_and_put_right_then(
+    tmp_path: Path, shape: Shape
+) -> None:
+    node = Node(tmp_path, shape)
+    group = node.pod("be-1")
+    agent = node.agent(IDLE, review_every=5.0)
+    for _ in range(3):
+        node.use(agent)
+    idle = node.path(group, "cpu.idle")
+    read, looked = agent._files.read, list[str]()
+    agent._files.read = lambda path: (looked.append(path), read(path))[1]  # type: ignore[method-assign, func-returns-value]
+    idle.write_text("0\n")
+    node.use(agent)
+    assert str(idle) not in looked
+    for _ in range(5):
+        node.use(agent)
+    assert idle.read_text() == "1\n"
+    assert agent.restore() == 0
+    assert idle.read_text() == "0\n"
+    agent.close()
+
+
+@both_versions
+def test_pods_that_change_are_looked_at_at_once(tmp_path: Path, shape: Shape) -> None:
+    node = Node(tmp_path, shape)
+    node.pod("be-1")
+    agent = node.agent(IDLE, review_every=3600.0)
+    node.use(agent)
+    node.use(agent)
+    came = node.pod("be-2", "burstable", labels=BE)
+    node.use(agent)
+    assert node.path(came, "cpu.idle").read_text() == "1\n"
+    agent.close()
+
+
+@both_versions
 def test_a_pod_that_is_gone_leaves_no_trace(tmp_path: Path, shape: Shape) -> None:
     node = Node(tmp_path, shape)
     group = node.pod("be-1")

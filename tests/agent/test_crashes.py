@@ -1,12 +1,11 @@
 """An agent that dies by SIGKILL, at any write: what it leaves is undone, or gone on with."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
-from tests.agent.trees import Node, Shape, forget_usage, only_here
+from tests.agent.trees import Node, Shape, forget_usage, killed_at_write
 
+from neaptide.agent.agent import Agent
 from neaptide.agent.settings import Settings
 from neaptide.noderules.cpu_suppress import SuppressSettings
 
@@ -61,25 +60,12 @@ def test_an_agent_that_is_started_again_goes_on_where_the_last_was_killed(tmp_pa
 
 
 def _killed_at(node: Node, nth: int) -> bool:
-    """Run an agent in a process that dies by SIGKILL just before its nth write; whether it came so far."""
-    child = os.fork()
-    if child == 0:
-        with only_here():
-            agent = node.agent(ALL)
-            write, count = agent._files.write, 0
+    """Whether an agent came to its nth write, before which it was killed."""
 
-            def deadly(path: str, text: str) -> None:
-                nonlocal count
-                count += 1
-                if count == nth:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                write(path, text)
+    def rounds(agent: Agent) -> None:
+        for _ in range(3):
+            node.use(agent, **{"be-1": 1000})
+        node.use(agent, node=3000, **{"be-1": 1000})
+        node.use(agent, node=2000, **{"be-1": 1000})
 
-            agent._files.write = deadly  # type: ignore[method-assign]
-            for _ in range(3):
-                node.use(agent, **{"be-1": 1000})
-            node.use(agent, node=3000, **{"be-1": 1000})
-            node.use(agent, node=2000, **{"be-1": 1000})
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
+    return killed_at_write(nth, lambda: node.agent(ALL), rounds)

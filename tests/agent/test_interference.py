@@ -7,8 +7,10 @@ import pytest
 from tests.agent.trees import Node, Shape
 
 from neaptide.agent.evictions import Evictions
-from neaptide.agent.interference import FINDINGS, Interference
+from neaptide.agent.interference import Interference
+from neaptide.agent.latencies import Latency
 from neaptide.agent.settings import Settings, SettingsError, settings
+from neaptide.model.node_metric import FINDINGS, Objective
 from neaptide.noderules.interference import InterferenceSettings, Step
 
 RULE = InterferenceSettings(patience_seconds=20, calm_seconds=30)
@@ -26,7 +28,7 @@ class Scene:
         self.agent = self.node.agent(Settings(cpu_suppress=None, group_priority=None))
         self.said: list[str] = []
         evictions = Evictions(None, self.said.append, lambda: self.node.now)
-        self.rule = Interference(RULE, evictions, self.said.append, str(self.node.proc))
+        self.rule = Interference(RULE, evictions, self.said.append, str(self.node.proc), self.node.place.sysfs)
         self.agent.adders.append(self.rule.wanted)
         self._waited = 0.0
         procs = Path(self.node.layout.directory(self.service), "cgroup.procs")
@@ -56,7 +58,8 @@ def test_the_culprit_is_held_back_then_evicted_and_its_limit_goes_when_all_is_ca
     finding: Any = scene.rule.extension("web")[FINDINGS]
     assert (finding["step"], finding["culprit"]) == ("SUPPRESS", "default/pod-job")
     assert "time waited for a CPU, percent" in finding["evidence"]
-    for _ in range(45):
+    assert "the CPU of default/pod-job goes up and down with it" in finding["evidence"]
+    for _ in range(25):
         scene.second(0.6, job=1500.0, other=700.0)
     assert any("would evict default/pod-job: default/pod-web suffers" in line for line in scene.said)
     for _ in range(150):
@@ -84,11 +87,79 @@ def test_pressure_is_the_signal_where_the_kernel_has_it(tmp_path: Path) -> None:
     waited = 0.0
     for at in range(190):
         waited += 0.7 if at >= 150 else 0.01
-        for group in (scene.node.layout.tier(""), scene.service):
-            text = f"some avg10=0.00 avg60=0.00 avg300=0.00 total={round(waited * 1e6)}\n"
-            scene.node.path(group, "cpu.pressure").write_text(text)
+        scene.node.waited(scene.service, "cpu", waited)
         scene.second(0.0, job=1500.0 if at >= 150 else 0.0, other=700.0)
     assert scene.rule.extension("web")[FINDINGS]["culprit"] == "default/pod-job"
+    scene.agent.close()
+
+
+def test_who_keeps_the_disks_busy_is_throttled_and_let_go_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Shape(2, systemd=True))
+    waited, done = 0.0, 0
+
+    def second(*, busy: bool) -> None:
+        nonlocal waited, done
+        waited, done = waited + (0.6 if busy else 0.01), done + (40 << 20 if busy else 0)
+        scene.node.waited(scene.service, "io", waited)
+        scene.node.path(scene.job, "io.stat").write_text(
+            f"254:0 rbytes=0 wbytes={done} rios=0 wios=9 dbytes=0 dios=0\n"
+        )
+        scene.second(0.0, job=100.0, other=700.0)
+
+    for at in range(182):
+        second(busy=at >= 152)
+    (line,) = scene.node.path(scene.job, "io.max").read_text().splitlines()
+    assert line == f"254:0 rbps={10 << 20} wbps={10 << 20} riops=max wiops=max"
+    assert scene.node.quota(scene.job) == -1
+    assert "time waited for disks, percent" in scene.rule.extension("web")[FINDINGS]["evidence"]
+    for _ in range(150):
+        second(busy=False)
+    assert scene.rule.extension("web") == {}
+    assert "wbps=10" not in scene.node.path(scene.job, "io.max").read_text()
+    scene.agent.close()
+
+
+def test_who_takes_the_memory_is_evicted_at_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Shape(2, systemd=True))
+    waited = 0.0
+    for at in range(182):
+        waited += 0.3 if at >= 152 else 0.001
+        scene.node.waited(scene.service, "memory", waited)
+        scene.node.path(scene.job, "memory.current").write_text(f"{(500 if at >= 152 else 50) << 20}\n")
+        scene.second(0.0, job=100.0, other=700.0)
+    assert any("would evict default/pod-job: default/pod-web suffers" in line for line in scene.said)
+    assert any("the memory of default/pod-job goes up and down" in line for line in scene.said)
+    scene.agent.close()
+
+
+@pytest.mark.parametrize(
+    ("resource", "limit"), [("cpu", "nr_periods 10\nnr_throttled {}\n"), ("memory", "high {}\nmax 0\n")]
+)
+def test_a_service_that_meets_its_own_limit_blames_nobody(tmp_path: Path, resource: str, limit: str) -> None:
+    scene = Scene(tmp_path, Shape(2, systemd=True))
+    waited = 0.0
+    file = {"cpu": "cpu.stat", "memory": "memory.events"}[resource]
+    for at in range(190):
+        waited += 0.7 if at >= 150 else 0.01
+        scene.node.waited(scene.service, resource, waited)
+        text = limit.format(9 * (at - 149) if at >= 150 else 0).replace("periods 10", f"periods {10 * (at + 1)}")
+        scene.node.path(scene.service, file).write_text(("usage_usec 0\n" if resource == "cpu" else "") + text)
+        scene.second(0.0, job=1500.0 if at >= 150 else 0.0, other=700.0)
+    assert scene.rule.extension("web") == {}
+    assert any("default/pod-web" in line and "own" in line and "nobody beside it" in line for line in scene.said)
+    scene.agent.close()
+
+
+def test_a_service_whose_own_latency_rises_is_a_victim_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Shape(2, systemd=True))
+    latency = 0.01
+    scene.agent.latencies = lambda: {"web": Latency(Objective(latency, 0.02, 0.99), scene.node.now)}
+    for at in range(182):
+        latency = 0.05 if at >= 152 else 0.01
+        scene.second(0.0, job=1500.0 if at >= 152 else 0.0, other=700.0)
+    finding: Any = scene.rule.extension("web")[FINDINGS]
+    assert (finding["step"], finding["culprit"]) == ("SUPPRESS", "default/pod-job")
+    assert "latency, ms 50" in finding["evidence"]
     scene.agent.close()
 
 

@@ -78,7 +78,7 @@ def test_a_pod_that_calls_itself_best_effort_and_is_taken_for_a_service_does_not
 
 
 def _reading(found: Pod, *, best_effort: bool = True) -> Any:
-    return reading(found, best_effort=best_effort, cpu_used=None, memory_used=None, spared=False)
+    return reading(found, best_effort=best_effort)
 
 
 def _raw(found: dict[str, Any]) -> msgspec.Raw:

@@ -1,8 +1,10 @@
 """The agent on a real kubelet's pods: it limits those that give way, touches no other, and leaves no trace."""
 
+import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +13,7 @@ import pytest
 from tests.kube.live import eventually
 from tests.skips import MACHINE_CANNOT
 
+from neaptide.agent.binding import STATUS
 from neaptide.agent.evictions import REASON
 from neaptide.testbed.realnodes.cluster import RealNodes
 from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
@@ -18,7 +21,8 @@ from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
 WITHIN = 60.0
 LOOP = ["sh", "-c", "while :; do :; done"]
 ON_DEMAND = ["sh", "-c", "while :; do if [ -e /tmp/busy ]; then :; else sleep 0.1; fi; done"]
-LS = {"koordinator.sh/qosClass": "LS"}
+LS, BE = {"koordinator.sh/qosClass": "LS"}, {"koordinator.sh/qosClass": "BE"}
+_WRITE_BPS = 1 << 20
 WRITTEN = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle", "cpu.shares", "cpuset.cpus")
 RULES = "cpu_suppress: {policy: cfsQuota, threshold_percent: 50}\n"
 
@@ -69,8 +73,7 @@ def scene(real_nodes: RealNodes, pods: Pods, tmp_path: Path) -> Iterator[Scene]:
     service = pods.run(
         manifest("service", ON_DEMAND, requests={"cpu": "400m"}, limits={"cpu": "800m"}, nodeName="real-1")
     )
-    label = {"koordinator.sh/qosClass": "BE"}
-    labelled = pods.run(manifest("labelled", requests={"cpu": "50m"}, labels=label, nodeName="real-1"))
+    labelled = pods.run(manifest("labelled", requests={"cpu": "50m"}, labels=BE, nodeName="real-1"))
     loop = pods.run(manifest("loop", LOOP, nodeName="real-1"))
     if not (pods.cgroup(loop, "cpu") / "cpu.cfs_quota_us").exists():
         pytest.skip(f"{MACHINE_CANNOT} show version 1 of control groups")
@@ -164,6 +167,95 @@ def test_the_node_stays_kept_while_the_api_server_is_away(real_nodes: RealNodes,
         real_nodes.testbed.thaw("kube-apiserver")
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN) == 0
+
+
+def test_what_a_kubelet_sets_again_when_it_starts_is_its_own_and_the_rest_stays_ours(
+    real_nodes: RealNodes, scene: Scene
+) -> None:
+    before = scene.tree()
+    agent = scene.start()
+    eventually(lambda: scene.quota() >= 45_000 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
+    shares = scene.pods.cgroup(scene.loop, "cpu").parent / "cpu.shares"
+    of_the_kubelet = shares.read_text()
+    real_nodes.kill("real-1")
+    shares.write_text("77")
+    real_nodes.restart("real-1")
+    eventually(lambda: shares.read_text() == of_the_kubelet, "the kubelet has gone over its groups")
+    for group, file, text in (("loop", "cpu.idle", "0"), ("labelled", "cpu.idle", "0")):
+        (scene.pods.cgroup(getattr(scene, group), "cpu") / file).write_text(text)
+    eventually(
+        lambda: scene.read(scene.loop, "cpu.idle") == scene.read(scene.labelled, "cpu.idle") == "1", "idle again"
+    )
+    assert scene.quota() > 0
+    assert shares.read_text() == of_the_kubelet, "a quality class's weight is the kubelet's"
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert scene.tree() == before
+
+
+def test_pods_have_the_cpus_that_the_scheduler_wrote_down_and_the_others_what_is_left(scene: Scene) -> None:
+    def bound(name: str, qos: str, cpus: str) -> Pod:
+        made = manifest(name, labels={"koordinator.sh/qosClass": qos}, requests={"cpu": "50m"}, nodeName="real-1")
+        made["metadata"]["annotations"] = {STATUS: json.dumps({"cpuset": cpus})}
+        return scene.pods.run(made)
+
+    own = bound("own", "LSE", "0")
+    files = {
+        str(path): path.read_bytes()
+        for pod in (own, scene.service, scene.loop)
+        for path in scene.pods.cgroup(pod, "cpuset").rglob("cpuset.cpus")
+    }
+    scene.rules("cpu_suppress: {policy: cfsQuota, threshold_percent: 100}\ngroup_priority: null\n")
+    agent = scene.start()
+    for pod, cpus in ((own, "0"), (scene.service, "1"), (scene.loop, "1"), (scene.labelled, "1")):
+        eventually(lambda pod=pod, cpus=cpus: _may_run_on(scene, pod) == {cpus}, f"{pod.name} runs on {cpus} alone")  # type: ignore[misc]
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert "refused" not in scene.said()
+    assert {path: Path(path).read_bytes() for path in files} == files
+
+
+def test_a_disk_limit_slows_a_writer_on_the_nodes_disk_down_and_goes_with_the_agent(scene: Scene) -> None:
+    writes = "while :; do dd if=/dev/zero of=/space/data bs=64k count=64 oflag=direct 2>/dev/null; done"
+    volumes = [{"name": "space", "emptyDir": {}}]
+    made = manifest("writes", ["sh", "-c", writes], nodeName="real-1", labels=BE, volumes=volumes)
+    made["spec"]["containers"][0]["volumeMounts"] = [{"name": "space", "mountPath": "/space"}]
+    writer = scene.pods.run(made)
+    group = scene.pods.cgroup(writer, "blkio")
+    if not (group / "blkio.throttle.write_bps_device").exists():
+        pytest.skip(f"{MACHINE_CANNOT} limit disks")
+
+    def written() -> int:
+        text = (group / "blkio.throttle.io_service_bytes_recursive").read_text()
+        return int(text.rpartition("Total ")[2] or 0)
+
+    def a_second() -> float:
+        before, began = written(), time.monotonic()
+        eventually(lambda: written() > before and time.monotonic() - began > 1.0, "it writes")
+        return (written() - before) / (time.monotonic() - began)
+
+    eventually(lambda: written() > 0, "it writes")
+    if a_second() < 2 * _WRITE_BPS:
+        pytest.skip(f"{MACHINE_CANNOT} write as fast as the limit")
+    scene.rules(f"cpu_suppress: null\ndisk: {{write_bps: {_WRITE_BPS}}}\n")
+    agent = scene.start()
+    eventually(
+        lambda: any(each.read_text() for each in group.glob("*/blkio.throttle.write_bps_device")), "it is limited"
+    )
+    eventually(lambda: a_second() <= 1.5 * _WRITE_BPS, "it writes no more than it may")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert not any(each.read_text() for each in group.glob("*/blkio.throttle.write_bps_device"))
+
+
+def _may_run_on(scene: Scene, pod: Pod) -> set[str]:
+    """The CPUs that the kernel lets the processes of a pod run on."""
+    found = set()
+    for file in scene.pods.cgroup(pod, "cpuset").rglob("cgroup.procs"):
+        for process in file.read_text().split():
+            lines = Path(f"/proc/{process}/status").read_text().splitlines()
+            found |= {line.split()[1] for line in lines if line.startswith("Cpus_allowed_list:")}
+    return found
 
 
 def test_a_dry_run_says_what_it_would_write(scene: Scene) -> None:

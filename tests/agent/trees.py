@@ -1,8 +1,9 @@
 """Nodes made of plain files: the trees of control groups of both versions and drivers, /proc and /sys, as kernel and kubelet show them."""
 
 import os
+import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +49,9 @@ V2 = {
     "memory.high": "max\n",
     "io.max": "",
     "io.weight": "default 100\n",
+    "io.stat": "",
+    "memory.current": "0\n",
+    "memory.events": "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n",
     "io.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "memory.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
@@ -63,6 +67,28 @@ def only_here() -> Iterator[None]:
         traceback.print_exc()
     finally:
         os._exit(98)
+
+
+def killed_at_write(nth: int, begin: Callable[[], Agent], rounds: Callable[[Agent], None]) -> bool:
+    """Run an agent in a process that dies by SIGKILL just before its nth write; whether it came so far."""
+    child = os.fork()
+    if child == 0:
+        with only_here():
+            agent = begin()
+            write, count = agent._files.write, 0
+
+            def deadly(path: str, text: str) -> None:
+                nonlocal count
+                count += 1
+                if count == nth:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                write(path, text)
+
+            agent._files.write = deadly  # type: ignore[method-assign]
+            rounds(agent)
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
 
 
 class Shape(NamedTuple):
@@ -119,9 +145,12 @@ class Node:
         self._objects: list[dict[str, Any]] = []
         self._show()
 
-    def agent(self, settings: Settings, *, dry_run: bool = False) -> Agent:
+    def agent(self, settings: Settings, *, dry_run: bool = False, review_every: float = 0.0) -> Agent:
+        """Everything is looked at in each round, unless it is told otherwise: what a test writes comes into force at once."""
         evictions = Evictions(None, self.said.append, lambda: self.now)
-        return Agent(self.place, settings, self.pods, evictions, self.said.append, dry_run=dry_run)
+        return Agent(
+            self.place, settings, self.pods, evictions, self.said.append, dry_run=dry_run, review_every=review_every
+        )
 
     def make_group(self, group: str, **texts: str) -> None:
         for file, text in (V1 if self.shape.version == 1 else V2).items():
@@ -183,7 +212,9 @@ class Node:
             if self.shape.version == 1:
                 self.path(group, "cpuacct.usage").write_text(f"{round(self._seconds[uid] * 1e9)}\n")
             else:
-                self.path(group, "cpu.stat").write_text(f"usage_usec {round(self._seconds[uid] * 1e6)}\n")
+                stat = self.path(group, "cpu.stat")
+                rest = stat.read_text().partition("\n")[2] if stat.exists() else ""
+                stat.write_text(f"usage_usec {round(self._seconds[uid] * 1e6)}\n{rest}")
         self._show()
         agent.tick(self.now)
 

@@ -17,7 +17,7 @@ from tests.kube.live import eventually
 from neaptide.kube.cache import Cache
 from neaptide.kube.colocation_metrics import ColocationMetrics, seen
 from neaptide.model import objects as o
-from neaptide.model.node_metric import FINDINGS, NodeMetric
+from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.testbed.ports import assign
 
@@ -26,6 +26,7 @@ BATCH = {"koordinator.sh/priority-class": "koord-batch"}
 OURS = {
     "NeaptideConflict",
     "NeaptideServiceSuffers",
+    "NeaptideBelowObjective",
     "NeaptideOfflineStarves",
     "NeaptideNodesDegraded",
     "NeaptideNodesUnmeasured",
@@ -45,6 +46,9 @@ def troubled(snapshot: ClusterSnapshot, now: float) -> None:
         {"name": name, "namespace": "default", "extensions": {FINDINGS: {"step": step}}}
         for name, step in (("web", "SUPPRESS"), ("api", "MOVE"), ("odd", 7))
     ]
+    for name, seconds in (("slow", 0.03), ("quick", 0.01)):
+        objective = {"seconds": seconds, "objective": 0.02, "quantile": 0.99}
+        told.append({"name": name, "namespace": "default", "extensions": {OBJECTIVE: objective}})
     snapshot.set(msgspec.convert({"metadata": {"name": "n"}, "status": {"podsMetric": told}}, NodeMetric))
 
 
@@ -63,6 +67,7 @@ def test_every_figure_says_what_the_cluster_holds() -> None:
     assert found[("neaptide_offline_failed_pods",)] == 1
     assert found[("neaptide_offline_longest_wait_seconds",)] == 30_000
     assert [found["neaptide_suffering_pods", step] for step in ("SUPPRESS", "EVICT", "MOVE")] == [1, 0, 1]
+    assert [found["neaptide_objective_pods", above] for above in ("true", "false")] == [1, 1]
 
 
 def test_an_empty_cluster_has_figures_too_and_a_held_one_shows_the_last() -> None:

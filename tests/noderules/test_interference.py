@@ -1,5 +1,6 @@
 """Who suffers, who is to blame, and what is done about it step by step; planted culprits in benchmarks/interference.py."""
 
+from collections.abc import Sequence
 from math import inf
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from neaptide.noderules.anomaly import Anomaly, AnomalySettings, Baseline, judged, threshold_of
 from neaptide.noderules.culprits import correlation, ranked, score
-from neaptide.noderules.interference import Case, InterferenceSettings, Seen, Step, decide
-from neaptide.noderules.slo_share import Share, SloSettings, next_share
+from neaptide.noderules.interference import Case, InterferenceSettings, Seen, Step, decide, most_telling
+from neaptide.noderules.slo_share import Share, SloSettings, next_share, share_in_use
 
 QUIET = AnomalySettings()
 SETTINGS = InterferenceSettings(patience_seconds=30, calm_seconds=60)
@@ -82,28 +83,53 @@ def test_scores_and_confidences_are_within_their_bounds(
     assert all(0 < each.confidence <= 1 + 1e-6 for each in ranked(signal, threshold, {"a": used}))
 
 
-def seen(*, suffers: bool, culprit: bool = True) -> dict[str, Seen]:
+def seen(*, suffers: bool, culprit: bool = True, resource: str = "cpu") -> dict[str, Seen]:
     suspects = {"job": WITH_IT if culprit else ALWAYS}
-    return {"web": Seen("CPU pressure", SIGNAL, Anomaly(5.0, 2.0) if suffers else None, suspects)}
+    return {"web": Seen("CPU pressure", SIGNAL, Anomaly(5.0, 2.0) if suffers else None, suspects, resource)}
 
 
-def steps(moments: list[tuple[float, bool]], *, culprit: bool = True) -> list[tuple[float, Step]]:
-    """When which step was in force from, as a victim suffers or not at some moments."""
+def steps(
+    moments: list[tuple[float, bool]], *, culprit: bool = True, resources: Sequence[str] = ("cpu",)
+) -> list[tuple[float, Step]]:
+    """When which step was in force from, as a victim suffers or not at some moments; the last resource stays."""
     cases: dict[str, Case] = {}
     found = []
-    for now, suffers in moments:
-        cases, changes = decide(SETTINGS, cases, seen(suffers=suffers, culprit=culprit), now)
+    for number, (now, suffers) in enumerate(moments):
+        resource = resources[min(number, len(resources) - 1)]
+        cases, changes = decide(SETTINGS, cases, seen(suffers=suffers, culprit=culprit, resource=resource), now)
         found += [(now, each.case.step) for each in changes]
     return found
 
 
-def test_steps_are_taken_one_after_the_other_while_the_victim_suffers() -> None:
-    assert steps([(float(now), True) for now in range(0, 161, 10)]) == [
-        (30.0, Step.SUPPRESS),
-        (60.0, Step.THROTTLE_DISK),
-        (90.0, Step.EVICT),
-        (120.0, Step.MOVE),
-    ]
+@pytest.mark.parametrize(
+    ("resource", "taken"),
+    [
+        ("cpu", [Step.SUPPRESS, Step.EVICT, Step.MOVE]),
+        ("io", [Step.THROTTLE_DISK, Step.EVICT, Step.MOVE]),
+        ("memory", [Step.EVICT, Step.MOVE]),
+    ],
+)
+def test_steps_are_taken_one_after_the_other_while_the_victim_suffers_by_what_it_waits_for(
+    resource: str, taken: list[Step]
+) -> None:
+    found = steps([(float(now), True) for now in range(0, 161, 10)], resources=[resource])
+    assert found == [(30.0 * (number + 1), step) for number, step in enumerate(taken)]
+
+
+def test_no_step_is_taken_beyond_the_last_that_the_settings_allow() -> None:
+    cases: dict[str, Case] = {}
+    for now in (0.0, 30.0, 60.0):
+        cases, _ = decide(SETTINGS._replace(last=Step.SUPPRESS), cases, seen(suffers=True), now)
+    assert cases["web"].taken == (Step.SUPPRESS, Step.MOVE)
+
+
+def test_of_several_signals_the_one_counts_whose_culprit_is_the_surest() -> None:
+    calm, loud = seen(suffers=False)["web"], seen(suffers=True, resource="io")["web"]
+    nobody = seen(suffers=True, culprit=False, resource="memory")["web"]
+    assert most_telling(SETTINGS, [calm, nobody, loud]) is loud
+    assert most_telling(SETTINGS, [calm, nobody]) is nobody
+    assert most_telling(SETTINGS, [calm]) is calm
+    assert most_telling(SETTINGS, []) is None
 
 
 def test_where_nobody_is_to_blame_the_victim_moves() -> None:
@@ -113,7 +139,9 @@ def test_where_nobody_is_to_blame_the_victim_moves() -> None:
 def test_steps_are_taken_back_one_by_one_once_it_has_been_calm_for_long() -> None:
     loud = [(float(now), True) for now in range(0, 61, 10)]
     calm = [(float(now), False) for now in range(70, 300, 10)]
-    assert steps([*loud, *calm])[2:] == [(130.0, Step.SUPPRESS), (190.0, Step.NOTHING)]
+    found = steps([*loud, *calm], resources=["cpu"] * 4 + ["io"])
+    assert found[:2] == [(30.0, Step.SUPPRESS), (60.0, Step.THROTTLE_DISK)]
+    assert found[2:] == [(130.0, Step.SUPPRESS), (190.0, Step.NOTHING)]
 
 
 def test_a_moment_of_calm_changes_nothing() -> None:
@@ -135,7 +163,9 @@ def test_a_victim_that_is_gone_frees_its_culprit() -> None:
 def test_the_evidence_names_signal_threshold_culprit_and_confidence() -> None:
     cases, _ = decide(SETTINGS, {}, seen(suffers=True), 0.0)
     cases, _ = decide(SETTINGS, cases, seen(suffers=True), 30.0)
-    assert cases["web"].evidence.startswith("CPU pressure 5, above 2; job goes up and down with it (confidence ")
+    assert cases["web"].evidence.startswith(
+        "CPU pressure 5, above 2; the CPU of job goes up and down with it (confidence "
+    )
 
 
 def test_planted_culprits_are_found_and_the_innocent_left_alone() -> None:
@@ -160,6 +190,12 @@ def test_planted_culprits_are_found_and_the_innocent_left_alone() -> None:
 )
 def test_a_share_follows_the_logarithm_of_the_error(latency: float, now: float, expected: float) -> None:
     assert next_share(SloSettings(), Share(0.5, 0.0), latency, 100.0, now).part == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_share_shrinks_from_what_is_used_of_it_and_not_where_nothing_is() -> None:
+    assert share_in_use(Share(0.5, 7.0), 0.2) == Share(0.2, 7.0)
+    assert share_in_use(Share(0.5, 7.0), 0.9) == Share(0.5, 7.0)
+    assert share_in_use(Share(0.5, 7.0), 0.001) is None
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=50))

@@ -7,7 +7,7 @@ import pytest
 from tests.builders import node, pod
 
 from neaptide.model.actions import Evict, Plan
-from neaptide.model.node_metric import FINDINGS, NodeMetric
+from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.interference import Interference, InterferenceMemory, InterferenceSpec
 
@@ -48,6 +48,19 @@ def test_a_service_that_nobody_beside_it_disturbs_is_moved_with_the_evidence() -
     assert (again.actions, codes(again)) == ((), ["MovedLately"])
     later, _ = plan(cluster({"2": MOVE}), memory, NOW + 700 - 600)
     assert later.actions == ()
+
+
+def test_a_service_slower_than_its_objective_is_told_to_the_journal_and_stays() -> None:
+    snapshot = cluster({})
+    for name, latency in (("1", 0.03), ("2", 0.01)):
+        told = {OBJECTIVE: {"seconds": latency, "objective": 0.02, "quantile": 0.99}}
+        metric = {"name": f"web-{name}", "namespace": "default", "extensions": told}
+        value = {"metadata": {"name": f"n{name}"}, "status": {"updateTime": STAMP, "podsMetric": [metric]}}
+        snapshot.set(msgspec.convert(value, NodeMetric))
+    found, _ = plan(snapshot)
+    assert found.actions == ()
+    assert [(each.target.name, each.reason.code) for each in found.declined] == [("web-1", "BelowObjective")]
+    assert found.declined[0].reason.message.startswith("p99 is 30 ms where 20 ms are wanted")
 
 
 def test_after_the_pause_another_one_may_move() -> None:

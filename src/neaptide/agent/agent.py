@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ from neaptide.agent.features import Feature, cpu_manager_policy, features
 from neaptide.agent.files import Files
 from neaptide.agent.glance import Glance
 from neaptide.agent.groups import Groups, Wanted
+from neaptide.agent.latencies import Latency
 from neaptide.agent.originals import Originals
 from neaptide.agent.pods import NodePods, Pod, reading
+from neaptide.agent.present import Present
 from neaptide.agent.pressure import Pressure, Pressures
 from neaptide.agent.readings import CpuUse, Look, NodePod, Readings
 from neaptide.agent.reconcile import Change, Reconciler
@@ -21,6 +23,7 @@ from neaptide.agent.rules import Rules
 from neaptide.agent.settings import Settings
 from neaptide.noderules.evict import PodReading, Victim
 
+REVIEW_EVERY = 5.0
 _GLANCES = 4
 """In a round."""
 _BOOT = "sys/kernel/random/boot_id"
@@ -57,10 +60,12 @@ class Agent:
         evictions: who evicts.
         say: takes a sentence for the log.
         dry_run: write nothing, and say what would be written.
+        review_every: seconds until files that nobody but Kubernetes and the agent writes are looked at again; changed pods are looked at at once.
 
     Attributes:
-        adders: say what else files shall be; of two limits of CPU for one group the tighter holds.
+        adders: say what else files shall be; of two limits for one group the tighter holds.
         watchers: are told what each round saw.
+        latencies: tells the latencies of services that export theirs, by UID.
 
     Raises:
         LayoutError: there is no kubelet's control group.
@@ -76,11 +81,14 @@ class Agent:
         say: Callable[[str], None],
         *,
         dry_run: bool = False,
+        review_every: float = REVIEW_EVERY,
     ) -> None:
         found = layout.find(place.cgroups, place.cgroup_root)
         self._place, self._pods, self._evictions, self._say, self._dry_run = place, pods, evictions, say, dry_run
         self._files = Files()
-        self._seen: set[str] = set()
+        self._there: Sequence[NodePod] = ()
+        self._claims: dict[str, tuple[Pod, PodReading]] = {}
+        self._review_every, self._reviewed = review_every, float("-inf")
         self._said: dict[str, str] = {}
         self._capacity = 0
         self._originals = Originals(None if dry_run else place.state, boot_id(place.proc))
@@ -90,9 +98,11 @@ class Agent:
         self._rules = Rules(
             _possible(settings, place, say), self._groups, topology.cpus(place.sysfs), place.sysfs, self._once
         )
+        self._present = Present(self._groups, pods)
         self._glance = Glance(self._groups)
         self._pressures = Pressures(found, self._files)
         self.watchers: list[Watcher] = []
+        self.latencies: Callable[[], Mapping[str, Latency]] = dict
         self.adders: list[Callable[[float, Look, Groups], Wanted]] = []
         if self._rules.missing_disks:
             say(f"disk.devices: {', '.join(self._rules.missing_disks)} are not there; the others are limited")
@@ -119,20 +129,25 @@ class Agent:
                 await asyncio.sleep(min(left, period / _GLANCES))
                 if self._glance.jumped(time.monotonic(), self._capacity):
                     # What was used before would be averaged with what is used now.
-                    self._readings.cpu(self._groups.layout.pods(self._groups.listing), time.monotonic())
+                    self._readings.cpu([pod.at for pod in self._present.pods()], time.monotonic())
                     await asyncio.sleep(period / _GLANCES)
                     due = time.monotonic()
 
     def tick(self, now: float) -> None:
         """Go round once; `now` is in monotonic seconds."""
-        groups = list(self._groups.layout.pods(self._groups.listing))
-        self._forget({pod.group for pod in groups})
-        use = self._readings.cpu(groups, now)
+        there = self._present.pods()
+        if there is not self._there:
+            self._changed(there)
+        use = self._readings.cpu([pod.at for pod in there], now)
         if use is None:
             return
-        capacity = self._capacity = self._readings.cpus() * 1000
-        there = [self._node_pod(group) for group in groups]
-        look = Look(there, use, capacity, self._readings.memory(), self._pods.by_uid, self._pressure(there, now))
+        anew = not 0 <= now - self._reviewed < self._review_every
+        if anew:
+            self._review(now)
+        capacity = self._capacity = self._readings.cpus * 1000
+        pressure = self._pressure(there, now)
+        memory, objects = self._readings.memory(), self._pods.by_uid
+        look = Look(there, use, capacity, memory, objects, pressure, anew, now, self.latencies())
         try:
             wanted = self._rules.wanted(look)
             for adder in self.adders:
@@ -156,44 +171,52 @@ class Agent:
         self._files.close()
         self._originals.close()
 
-    def _node_pod(self, group: layout.PodGroup) -> NodePod:
-        """Before the API server has told anything, the tier is all that is known of a pod."""
-        pod = self._pods.by_uid.get(group.uid)
-        if pod is None:
-            return NodePod(group, group.tier == "besteffort" and not self._pods.synced, known=False)
-        return NodePod(group, pod.is_best_effort(group.tier), known=True, qos=pod.qos)
+    def _changed(self, there: Sequence[NodePod]) -> None:
+        """Let go of pods that are gone, and have the next round look at everything."""
+        for group in {pod.at.group for pod in self._there} - {pod.at.group for pod in there}:
+            self._files.forget(group)
+        self._there, self._reviewed = there, float("-inf")
+
+    def _review(self, now: float) -> None:
+        """Forget what was made of pods and read from files that are seldom written."""
+        self._claims = {}
+        self._reviewed = now
+        self._reconciler.review()
 
     def _pressure(self, there: Sequence[NodePod], now: float) -> dict[str, Pressure]:
         """Of services, where a rule wants to know."""
+        resources = self._rules.pressures
         services = [pod.at.group for pod in there if not pod.best_effort]
-        return self._pressures.of(services, now) if self._rules.looks_at_pressure else {}
+        return self._pressures.of(services, now, resources) if resources else {}
 
     def _evict(self, look: Look, now: float) -> None:
-        there, use, capacity, memory = look.pods, look.use, look.capacity, look.memory
-        low = self._rules.memory_is_low(memory)
-        pods = {pod.at.uid: self._pods.by_uid[pod.at.uid] for pod in there if pod.known}
-        readings = [self._reading(pod, pods[pod.at.uid], use, memory=low) for pod in there if pod.known]
-        victims = self._rules.by_cpu(readings, use, capacity, now)
+        low = self._rules.memory_is_low(look.memory)
+        if not low and not self._rules.evicts_by_cpu:
+            return
+        readings = [self._reading(pod, look.use, memory=low) for pod in look.pods if pod.known]
+        victims = self._rules.by_cpu(readings, look.use, look.capacity, now)
         if low:
-            victims += self._rules.by_memory(memory, readings, now)
-        by_name = {pod.name: pod for pod in pods.values()}
-        for victim in _without_doubles(victims):
-            self._evictions.evict(by_name[victim.pod.name], victim.reason)
+            victims += self._rules.by_memory(look.memory, readings, now)
+        if victims:
+            by_name = {pod.name: pod for pod, _ in self._claims.values()}
+            for victim in _without_doubles(victims):
+                self._evictions.evict(by_name[victim.pod.name], victim.reason)
 
-    def _reading(self, there: NodePod, pod: Pod, use: CpuUse, *, memory: bool) -> PodReading:
-        found = reading(
-            pod,
-            best_effort=there.best_effort,
-            cpu_used=use.by_uid.get(there.at.uid),
-            memory_used=self._groups.memory_used(there.at.group) if memory else None,
-            spared=self._evictions.spares(pod.metadata.uid),
-        )
-        return found._replace(evicted=True) if self._evictions.under_way(pod.metadata.uid) else found
-
-    def _forget(self, groups: set[str]) -> None:
-        for group in self._seen - groups:
-            self._files.forget(group)
-        self._seen = groups
+    def _reading(self, there: NodePod, use: CpuUse, *, memory: bool) -> PodReading:
+        uid = there.at.uid
+        pod, claim = self._claims.get(uid) or (None, None)
+        if claim is None or pod is not self._pods.by_uid[uid]:
+            pod = self._pods.by_uid[uid]
+            claim = reading(pod, best_effort=there.best_effort)
+            self._claims[uid] = pod, claim
+        used = self._groups.memory_used(there.at.group) if memory else None
+        found = claim._replace(cpu_used=use.by_uid.get(uid), memory_used=used)
+        if self._evictions.spares(uid) or self._evictions.under_way(uid):
+            return found._replace(
+                protected=found.protected or self._evictions.spares(uid),
+                evicted=found.evicted or self._evictions.under_way(uid),
+            )
+        return found
 
     def _told(self, changes: Sequence[Change]) -> None:
         """A write that is refused again and again is told once; in a dry run so is every write."""
@@ -234,10 +257,21 @@ def _tighter(wanted: Wanted, more: Wanted) -> Wanted:
     """`more`, without limits that are wider than those which are wanted already; other files are as `more` says."""
     found = dict(more)
     for path in wanted.keys() & more.keys():
-        limits = [(text or "").partition(" ")[0] for text in (wanted[path], more[path])]
-        if all(each.isdecimal() for each in limits) and int(limits[0]) < int(limits[1]):
-            del found[path]
+        one, other = ((text or "").split() for text in (wanted[path], more[path]))
+        words = [_smaller(*pair) for pair in zip(one, other, strict=False)]
+        if len(one) == len(other) == len(words):
+            found[path] = " ".join(words) or more[path]
     return found
+
+
+def _smaller(one: str, other: str) -> str:
+    """Of two words such as 20000, max, or wbps=20000 the one that allows less; the second where they cannot be compared."""
+    limits = [word.rpartition("=")[2] for word in (one, other)]
+    if one.rpartition("=")[0] != other.rpartition("=")[0] or not all(
+        each.isdecimal() or each == "max" for each in limits
+    ):
+        return other
+    return one if float(limits[0].replace("max", "inf")) < float(limits[1].replace("max", "inf")) else other
 
 
 def _without_doubles(victims: Sequence[Victim]) -> list[Victim]:

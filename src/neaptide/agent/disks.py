@@ -1,6 +1,6 @@
 """Disk limits and weights on a node: `io.max` and `io.weight` of version 2, `blkio.throttle` and bfq's weight of version 1."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neaptide.agent.groups import Groups, Wanted
@@ -33,12 +33,11 @@ class Disks:
         self._share = 1.0
         self._there: dict[str, bool] = {}
 
-    def wanted(self, claims: dict[str, int], best_effort: Sequence[str], pressure: float | None) -> Wanted:
-        """What files shall say.
+    def wanted(self, claims: Mapping[str, int], pressure: float | None) -> Wanted:
+        """What limits shall be.
 
         Args:
             claims: the groups that share the limits, with the pods in each.
-            best_effort: the groups of single pods, which get the weight.
             pressure: percentage of the last seconds for which services waited for disks; None where unknown.
         """
         self._share = next_share(self._settings, self._share, pressure)
@@ -46,12 +45,26 @@ class Disks:
         for group, limits in disk_limits(self._settings, self._share, self._for_all(claims)).items():
             for device in self._devices:
                 wanted |= self._limit(group, device, limits)
-        if self._settings.weight is not None:
-            for group in best_effort:
-                wanted |= self._weight(group, self._settings.weight)
         return wanted
 
-    def _for_all(self, claims: dict[str, int]) -> dict[str, int]:
+    def held(self, group: str, limits: DiskLimits) -> Wanted:
+        """What a single pod's limits shall be, on every device."""
+        groups = self._for_all({group: 1})
+        wanted: Wanted = {}
+        for each in groups:
+            part = DiskLimits(*(None if limit is None else max(limit // len(groups), 1) for limit in limits))
+            for device in self._devices:
+                wanted |= self._limit(each, device, part)
+        return wanted
+
+    def weights(self, groups: Sequence[str]) -> Wanted:
+        """What the weights of single pods that give way shall be."""
+        weight, wanted = self._settings.weight, Wanted()
+        for group in groups if weight is not None else ():
+            wanted |= self._weight(group, weight or 0)
+        return wanted
+
+    def _for_all(self, claims: Mapping[str, int]) -> Mapping[str, int]:
         """The groups that a limit works on: version 1 heeds those of the processes alone, so the limit is shared out among the containers."""
         layout, listing = self._groups.layout, self._groups.listing
         if layout.version == 2:

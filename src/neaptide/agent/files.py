@@ -7,7 +7,8 @@ where it is not there.
 import os
 from contextlib import suppress
 
-_LONGEST = 16_384
+_USUAL = 1024
+"""Bytes: most files are shorter, and a longer buffer costs more; what fills it is read again with one of eight times its size."""
 _NO_LINE = {"io.max": "rbps=max wbps=max riops=max wiops=max"}
 """What is written to have a line gone; 0 in all other files."""
 
@@ -28,7 +29,7 @@ class Files:
         held = self._open.get(path)
         if held is not None:
             try:
-                return os.pread(held, _LONGEST, 0).decode(errors="replace")
+                return _text(held)
             except OSError:  # its group is gone; another may have its name by now
                 os.close(self._open.pop(path))
         try:
@@ -36,7 +37,7 @@ class Files:
         except OSError:
             return None
         try:
-            text = os.pread(opened, _LONGEST, 0).decode(errors="replace")
+            text = _text(opened)
         except OSError:
             os.close(opened)
             return None
@@ -64,6 +65,14 @@ class Files:
             with suppress(OSError):
                 os.close(opened)
         self._open.clear()
+
+
+def _text(opened: int) -> str:
+    """What stands in a file. Raises OSError."""
+    size = _USUAL
+    while len(text := os.pread(opened, size, 0)) == size:
+        size *= 8
+    return text.decode(errors="replace")
 
 
 def _line(text: str, key: str) -> str:

@@ -4,7 +4,7 @@ Settings come back as a mapping from file to text for `Reconciler.settle`. CPU i
 where it adds up; memory is in bytes and without the page cache. What cannot be read is nan or None, never 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import inf, nan
 
 from neaptide.agent.files import Files
@@ -39,21 +39,48 @@ class Groups:
         """CPU time that a group and all below it have used, those that are gone included."""
         if self._one:
             return _number(self._read(group, "cpuacct.usage")) / 1e9
-        return _number(_fields(self._read(group, "cpu.stat")).get("usage_usec")) / 1e6
+        return _number(_field(self._read(group, "cpu.stat"), "usage_usec")) / 1e6
 
     def memory_used(self, group: str) -> int | None:
-        fields = _fields(self._read(group, "memory.stat"))
+        stat = self._read(group, "memory.stat")
         prefix = "total_" if self._one else ""
-        used = sum(_number(fields.get(prefix + name)) for name in _WITHOUT_CACHE)
+        used = sum(_number(_field(stat, prefix + name)) for name in _WITHOUT_CACHE)
         return None if used != used else int(used)  # noqa: PLR0124 - nan is not itself
+
+    def memory_charged(self, group: str) -> int | None:
+        """All memory of a group, the page cache included."""
+        return _whole(self._read(group, "memory.usage_in_bytes" if self._one else "memory.current"))
+
+    def memory_limited(self, group: str) -> int | None:
+        """How often a group has met a limit of its own so far."""
+        if self._one:
+            return _whole(self._read(group, "memory.failcnt"))
+        events = self._read(group, "memory.events")
+        found = [_whole(_field(events, name)) for name in ("high", "max")]
+        return None if None in found else sum(each or 0 for each in found)
+
+    def disk_bytes(self, group: str) -> int | None:
+        """What a group and all below it have read and written so far."""
+        if self._one:
+            return _whole(_field(self._read(group, "blkio.throttle.io_service_bytes_recursive"), "Total"))
+        words = (self._read(group, "io.stat") or "").split()
+        counts = [word.partition("=")[2] for word in words if word.startswith(("rbytes=", "wbytes="))]
+        return sum(int(each) for each in counts if each.isdecimal()) if self.has(group, "io.stat") else None
+
+    def periods(self, group: str) -> tuple[int | None, int | None]:
+        """Of how many periods of its quota a group was held back in how many, so far: (held back, all)."""
+        stat = self._read(group, "cpu.stat")
+        return _whole(_field(stat, "nr_throttled")), _whole(_field(stat, "nr_periods"))
 
     def cpus(self, group: str) -> frozenset[int]:
         """The CPUs that a group may use; none where that is unknown."""
         return cpus_of(self._read(group, "cpuset.effective_cpus" if self._one else "cpuset.cpus.effective") or "")
 
-    def throttled(self, group: str) -> int | None:
-        """In how many periods a group was held back by its quota so far."""
-        return _whole(_fields(self._read(group, "cpu.stat")).get("nr_throttled"))
+    def cpu_and_throttled(self, group: str) -> tuple[float, int | None]:
+        """CPU time as above, and in how many periods a group was held back by its quota so far."""
+        stat = self._read(group, "cpu.stat")
+        seconds = self.cpu_seconds(group) if self._one else _number(_field(stat, "usage_usec")) / 1e6
+        return seconds, _whole(_field(stat, "nr_throttled"))
 
     def limit(self, group: str) -> float | None:
         """The quota that Kubernetes gave a group, in milli-cores; None where there is none, or nobody knows."""
@@ -137,9 +164,10 @@ class Groups:
         return self._files.read(self.layout.path(group, file))
 
 
-def _fields(text: str | None) -> Mapping[str, str]:
-    """Lines of a name and a number."""
-    return dict(line.split(" ", 1) for line in (text or "").splitlines() if " " in line)
+def _field(text: str | None, name: str) -> str | None:
+    """Of lines of a name and a number, the number of one."""
+    _, found, rest = f"\n{text}".partition(f"\n{name} ")
+    return rest.partition("\n")[0] if found else None
 
 
 def _number(text: str | None) -> float:

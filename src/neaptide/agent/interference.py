@@ -1,28 +1,26 @@
 """Services that suffer on this node, and what is done against who makes them: limits and evictions here, the rest told to the controller.
 
-A service's signal is how long its processes waited for a CPU: pressure (PSI) where the kernel has it, else its threads' run-queue wait (`schedstat`), as a percentage of
-the time. Suspects are the pods that give way, by the CPU that they used at the same moments. What is found goes into the service's metric in the NodeMetric, with its
+What is looked at is in signals.py, what is done in noderules/interference.py. What is found goes into the service's metric in the NodeMetric, with its
 evidence; the controller writes it into the journal, and moves a service away where nobody here is to blame.
 """
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from math import isnan
-from pathlib import Path
 from typing import Any
 
+from neaptide.agent.disks import Disks
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.groups import Groups, Wanted
-from neaptide.agent.layout import Listing
-from neaptide.agent.readings import Look, NodePod
+from neaptide.agent.readings import Look
+from neaptide.agent.signals import SIGNALS, Sample, Sampler
+from neaptide.model.node_metric import FINDINGS
 from neaptide.noderules.anomaly import AnomalySettings, Baseline, judged
-from neaptide.noderules.interference import Case, Change, InterferenceSettings, Seen, Step, decide
+from neaptide.noderules.disk import DiskLimits, DiskSettings
+from neaptide.noderules.interference import Case, Change, InterferenceSettings, Seen, Step, decide, most_telling
 
-FINDINGS = "neaptide.io/interference"
-"""The extension of a pod's metric."""
-_EVERY = 5.0  # seconds from sample to sample
-_LEAST_PERCENT = 5.0
 _LEAST_MILLI = 20.0
+_LEAST_BYTES = 1 << 16
+"""A second."""
 
 
 class Interference:
@@ -32,34 +30,43 @@ class Interference:
         settings: of the rule.
         evictions: who evicts.
         say: takes a sentence for the log.
-        proc: the mount of proc.
+        proc, sysfs: the mounts of these.
     """
 
     def __init__(
-        self, settings: InterferenceSettings, evictions: Evictions, say: Callable[[str], None], proc: str = "/proc"
+        self,
+        settings: InterferenceSettings,
+        evictions: Evictions,
+        say: Callable[[str], None],
+        proc: str = "/proc",
+        sysfs: str = "/sys",
     ) -> None:
-        self._settings, self._evictions, self._say, self._proc = settings, evictions, say, proc
-        self._anomaly = AnomalySettings(floor=_LEAST_PERCENT)
-        self._baselines: dict[str, Baseline] = {}
-        self._signals: dict[str, deque[float]] = {}
-        self._used: dict[str, deque[float]] = {}
-        self._waited: dict[str, tuple[float, float]] = {}
+        self._settings, self._evictions, self._say, self._proc, self._sysfs = settings, evictions, say, proc, sysfs
+        self._sampler: Sampler | None = None
+        self._baselines: dict[tuple[str, str], Baseline] = {}
+        self._signals: dict[tuple[str, str], deque[float]] = {}
+        self._used: dict[tuple[str, str], deque[float]] = {}
         self._cases: dict[str, Case] = {}
         self._limits: dict[str, float] = {}
+        self._disk_limits: dict[str, int] = {}
         self._at = float("-inf")
-        self._listing = Listing()
         self._names: dict[str, str] = {}
+        self._told: dict[str, str] = {}
 
     def wanted(self, now: float, look: Look, groups: Groups) -> Wanted:
-        """The limits of suppressed culprits; now and then, a look at who suffers."""
-        if now - self._at >= _EVERY:
+        """The limits of suppressed and throttled culprits; now and then, a look at who suffers."""
+        if now - self._at >= self._settings.sample_seconds:
             self._at = now
-            self._sample(now, look, groups)
-        there = {pod.at.uid: pod.at.group for pod in look.pods}
+            if self._sampler is None:
+                self._sampler = Sampler(groups, self._proc, self._once)
+            self._go_on(now, look, self._sampler.sample(now, look))
+        there = {pod.at.uid: pod.at.group for pod in look.pods} if self._limits or self._disk_limits else {}
         wanted: Wanted = {}
-        for uid, milli in self._limits.items():
-            if uid in there:
-                wanted |= groups.quota(there[uid], milli)
+        for uid in self._limits.keys() & there.keys():
+            wanted |= groups.quota(there[uid], self._limits[uid])
+        for uid in self._disk_limits.keys() & there.keys():
+            limits = DiskLimits(read_bps=self._disk_limits[uid], write_bps=self._disk_limits[uid])
+            wanted |= Disks(DiskSettings(), groups, self._sysfs).held(there[uid], limits)
         return wanted
 
     def extension(self, uid: str) -> Mapping[str, Any]:
@@ -67,80 +74,69 @@ class Interference:
         case = self._cases.get(uid)
         if case is None or case.step is Step.NOTHING:
             return {}
-        found = {"step": case.step.name, "culprit": self._name(case.culprit), "evidence": case.evidence}
+        found = {"step": case.step.name, "culprit": self._name(case.culprit), "evidence": self._evidence(case)}
         return {FINDINGS: found}
 
-    def _sample(self, now: float, look: Look, groups: Groups) -> None:
+    def _go_on(self, now: float, look: Look, sample: Sample) -> None:
         self._names = {uid: pod.name for uid, pod in look.objects.items()}
-        give_way = [pod.at.uid for pod in look.pods if pod.best_effort and pod.known]
-        services = [pod for pod in look.pods if not pod.best_effort and pod.known]
-        for uid in give_way:
-            used = look.use.by_uid.get(uid, 0.0)
-            self._row(self._used, uid).append(0.0 if isnan(used) else used)
+        for uid, used in sample.used.items():
+            for resource, amount in used.items():
+                self._row(self._used, (uid, resource)).append(amount)
         seen: dict[str, Seen] = {}
-        for pod in services:
-            value = self._wait(pod, look, groups, now)
-            if value is not None:
-                seen[pod.at.uid] = self._seen(pod.at.uid, value, give_way)
+        for uid, signals in sample.signals.items():
+            found = [each for kind, value in signals.items() for each in self._seen(uid, kind, value, sample)]
+            telling = most_telling(self._settings, found)
+            if telling is not None:
+                seen[uid] = telling
         there = {pod.at.uid for pod in look.pods}
-        known: tuple[dict[str, Any], ...] = (self._used, self._signals, self._baselines, self._waited, self._limits)
+        known: tuple[dict[tuple[str, str], Any], ...] = (self._used, self._signals, self._baselines)
         for rows in known:
-            for gone in rows.keys() - there:
-                del rows[gone]
+            for key in [key for key in rows if key[0] not in there]:
+                rows.pop(key)
         self._cases, changes = decide(self._settings, self._cases, seen, now)
         for change in changes:
             self._act(change, look)
+        for step, limits in ((Step.SUPPRESS, self._limits), (Step.THROTTLE_DISK, self._disk_limits)):
+            for gone in limits.keys() - {case.culprit for case in self._cases.values() if step in case.taken}:
+                limits.pop(gone)
 
-    def _seen(self, uid: str, value: float, give_way: list[str]) -> Seen:
-        signal = self._row(self._signals, uid)
+    def _seen(self, uid: str, kind: str, value: float, sample: Sample) -> list[Seen]:
+        """A signal, once for each resource that somebody may take from the service."""
+        signal, about = self._row(self._signals, (uid, kind)), SIGNALS[kind]
         signal.append(value)
-        anomaly, self._baselines[uid] = judged(value, self._baselines.get(uid, Baseline()), self._anomaly)
-        number = len(signal)
-        suspects = {other: ([0.0] * number + list(self._used[other]))[-number:] for other in give_way}
-        return Seen("time waited for a CPU, percent", list(signal), anomaly, suspects)
+        anomaly, self._baselines[uid, kind] = judged(
+            value, self._baselines.get((uid, kind), Baseline()), AnomalySettings(floor=about.floor)
+        )
+        number, found = len(signal), []
+        for resource in about.resources:
+            rows = {other: list(self._used[other, resource]) for other in sample.used}
+            suspects = {other: ([0.0] * number + used)[-number:] for other, used in rows.items()}
+            found.append(Seen(about.name, list(signal), anomaly, suspects, resource))
+        return found
 
     def _act(self, change: Change, look: Look) -> None:
-        case, victim = change.case, self._name(change.victim)
-        self._say(f"{victim}: {change.before.name} -> {case.step.name}: {case.evidence}")
-        if case.step is Step.SUPPRESS and change.before < Step.SUPPRESS:
+        case, victim, keeps = change.case, self._name(change.victim), self._settings.suppress_to
+        self._say(f"{victim}: {change.before.name} -> {case.step.name}: {self._evidence(case)}")
+        if case.step is Step.SUPPRESS and case.culprit not in self._limits:
             now = look.use.by_uid.get(case.culprit, 0.0)
-            self._limits[case.culprit] = max(self._settings.suppress_to * now, _LEAST_MILLI)
+            self._limits[case.culprit] = max(keeps * now, _LEAST_MILLI)
+        elif case.step is Step.THROTTLE_DISK and case.culprit not in self._disk_limits:
+            traffic = self._used.get((case.culprit, "io")) or (0.0,)
+            self._disk_limits[case.culprit] = max(round(keeps * traffic[-1]), _LEAST_BYTES)
         elif case.step is Step.EVICT and case.culprit in look.objects:
-            self._evictions.evict(look.objects[case.culprit], f"{victim} suffers: {case.evidence}")
-        if case.step is Step.NOTHING:
-            self._limits.pop(case.culprit, None)
+            self._evictions.evict(look.objects[case.culprit], f"{victim} suffers: {self._evidence(case)}")
 
-    def _wait(self, pod: NodePod, look: Look, groups: Groups, now: float) -> float | None:
-        """Percent of the time; None where nobody can tell."""
-        pressure = look.pressure.get(pod.at.group)
-        if pressure is not None and pressure.cpu is not None:
-            return pressure.cpu
-        waited = self._run_queue(pod.at.group, groups)
-        if waited is None:
-            return None
-        before = self._waited.get(pod.at.uid)
-        self._waited[pod.at.uid] = now, waited
-        if before is None or now <= before[0] or waited < before[1]:
-            return None
-        return 100 * (waited - before[1]) / (now - before[0])
+    def _row(self, rows: dict[tuple[str, str], deque[float]], key: tuple[str, str]) -> deque[float]:
+        return rows.setdefault(key, deque(maxlen=self._settings.window))
 
-    def _run_queue(self, group: str, groups: Groups) -> float | None:
-        """Seconds that the main threads of a pod's processes have waited for a CPU so far; None where none can be read.
+    def _once(self, about: str, sentence: str) -> None:
+        if self._told.get(about) != sentence:
+            self._told[about] = sentence
+            self._say(sentence)
 
-        An agent in a PID namespace of its own sees no process of another one: there pressure is the only signal.
-        """
-        nanoseconds, read = 0, False
-        for each in (group, *groups.layout.below(group, self._listing)):
-            try:
-                pids = Path(groups.layout.directory(each), "cgroup.procs").read_text().split()
-                nanoseconds += sum(int(Path(self._proc, pid, "schedstat").read_text().split()[1]) for pid in pids)
-                read = read or bool(pids)
-            except (OSError, ValueError, IndexError):
-                continue
-        return nanoseconds / 1e9 if read else None
-
-    def _row(self, rows: dict[str, deque[float]], uid: str) -> deque[float]:
-        return rows.setdefault(uid, deque(maxlen=self._settings.window))
+    def _evidence(self, case: Case) -> str:
+        """For people, who know pods by name."""
+        return case.evidence.replace(case.culprit, self._name(case.culprit)) if case.culprit else case.evidence
 
     def _name(self, uid: str) -> str:
         return self._names.get(uid, uid)

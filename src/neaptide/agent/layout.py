@@ -6,6 +6,7 @@ controller, version 2 in the one that there is.
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,10 @@ class Layout(NamedTuple):
     def directory(self, group: str) -> str:
         """Where the groups below a group are seen."""
         return f"{self.mount}{'/cpu' if self.version == 1 else ''}{group}"
+
+    def names(self, listing: "Listing") -> list[list[str]]:
+        """The names of all that is in the groups of the quality classes, pods' groups among them."""
+        return [listing.below(self.directory(self.tier(tier))) for tier in _TIERS]
 
     def pods(self, listing: "Listing") -> Iterator[PodGroup]:
         """The groups of all pods."""
@@ -124,6 +129,7 @@ def find(mount: str, root: str = "/") -> Layout:
     )
 
 
+@cache
 def _group(parts: tuple[str, ...], *, systemd: bool) -> str:
     """The path of a group; systemd's slices are named by all their parents, with dashes inside a name turned to underscores."""
     if not systemd:

@@ -71,7 +71,8 @@ class NodeReport:
 
     def see(self, now: float, look: Look, groups: Groups) -> None:
         """Take a round in."""
-        self._pods = {each.at.uid: look.objects[each.at.uid] for each in look.pods if each.at.uid in look.objects}
+        if look.anew:
+            self._pods = {each.at.uid: look.objects[each.at.uid] for each in look.pods if each.at.uid in look.objects}
         whole: int | None = None
         memory: dict[str, int] = {}
         if now - self._memory_at >= _MEMORY_EVERY:

@@ -66,6 +66,7 @@ class _ContainerStatus(_Object, frozen=True):
 
 class _Status(_Object, frozen=True):
     container_statuses: tuple[_ContainerStatus, ...] = ()
+    pod_ip: str = msgspec.field(default="", name="podIP")
 
 
 class Pod(_Object, frozen=True):
@@ -125,11 +126,13 @@ class NodePods:
 
     Attributes:
         synced: whether all were told at least once.
+        changes: grows with all that is told.
     """
 
     def __init__(self) -> None:
         self.by_uid: dict[str, Pod] = {}
         self.synced = False
+        self.changes = 0
         self._told: set[str] | None = None
 
     async def follow(self, client: Client, node: str, say: Callable[[str], None]) -> None:
@@ -149,6 +152,7 @@ class NodePods:
 
     def take(self, event: object) -> None:
         """Take one event in; a pod that cannot be decoded counts as one that nobody told of."""
+        self.changes += 1
         match event:
             case Relisted():
                 self._told = set()
@@ -172,10 +176,8 @@ class NodePods:
                 self._told.add(uid)
 
 
-def reading(
-    pod: Pod, *, best_effort: bool, cpu_used: float | None, memory_used: int | None, spared: bool
-) -> PodReading:
-    """A pod as the rules of eviction need it; `spared` keeps it from being chosen now."""
+def reading(pod: Pod, *, best_effort: bool) -> PodReading:
+    """A pod as the rules of eviction need it, without what changes from second to second."""
     labels, annotations = pod.metadata.labels, pod.metadata.annotations
     untouchable = any(key in annotations and value in (None, annotations[key]) for key, value in _UNTOUCHABLE) or any(
         owner.kind in ("DaemonSet", "Node") for owner in pod.metadata.owner_references
@@ -189,11 +191,9 @@ def reading(
         eviction_priority=_integer(annotations.get("koordinator.sh/eviction-priority")) or 0,
         eviction_enabled=labels.get("koordinator.sh/eviction-enabled") == "true",
         eviction_policies=_names(annotations.get("koordinator.sh/eviction-policy")),
-        protected=untouchable or spared or pod.spec.priority > _USERS_HIGHEST,
+        protected=untouchable or pod.spec.priority > _USERS_HIGHEST,
         evicted=pod.metadata.deletion_timestamp is not None,
         cpu_request=sum(_amount(each.resources.requests.get(BATCH_CPU, "0")) for each in pod.spec.containers),
-        cpu_used=cpu_used,
-        memory_used=memory_used,
     )
 
 

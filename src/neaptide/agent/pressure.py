@@ -5,7 +5,7 @@ where a file is not there or cannot be read (a kernel without PSI, or booted wit
 the machine started (version 1's hierarchy shows files that nobody fills), and at the first look.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from neaptide.agent.files import Files
@@ -31,9 +31,11 @@ class Pressures:
         self._layout, self._files = layout, files
         self._last: dict[str, tuple[float, tuple[int | None, ...]]] = {}
 
-    def of(self, groups: Iterable[str], now: float) -> dict[str, Pressure]:
-        """By group, since the last call; `now` is in monotonic seconds. Groups that are not named are forgotten."""
-        filled = [bool(self._total(self._layout.tier(""), resource)) for resource in RESOURCES]
+    def of(self, groups: Iterable[str], now: float, resources: Collection[str] = RESOURCES) -> dict[str, Pressure]:
+        """By group, since the last call; `now` is in monotonic seconds. Groups that are not named are forgotten, other resources are unknown."""
+        filled = [
+            resource in resources and bool(self._total(self._layout.tier(""), resource)) for resource in RESOURCES
+        ]
         seen, found = {}, {}
         for group in groups:
             totals = tuple(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from neaptide.agent.files import Files
 from neaptide.agent.groups import Groups
+from neaptide.agent.latencies import Latency
 from neaptide.agent.layout import PodGroup
 from neaptide.agent.pods import Pod
 from neaptide.agent.pressure import Pressure
@@ -40,6 +41,10 @@ class Look(NamedTuple):
         memory: of the node.
         objects: the pods that the API server told of, by UID.
         pressure: by group; no entry where nobody looked.
+        at: monotonic seconds.
+        latencies: of services that export theirs, by UID.
+        anew: whether this is a round in which everything is looked at: pods have changed, or some seconds have passed. In all others, what
+            rules made of pods and of what only Kubernetes writes stays as it is.
     """
 
     pods: Sequence[NodePod]
@@ -48,6 +53,9 @@ class Look(NamedTuple):
     memory: MemoryReading = MemoryReading(0, None)
     objects: Mapping[str, Pod] = {}
     pressure: Mapping[str, Pressure] = {}
+    anew: bool = True
+    at: float = 0.0
+    latencies: Mapping[str, Latency] = {}
 
 
 class _Sample(NamedTuple):
@@ -69,34 +77,36 @@ class CpuUse(NamedTuple):
 
 
 class Readings:
-    """Looks at the node and its pods."""
+    """Looks at the node and its pods.
+
+    Attributes:
+        cpus: how many CPUs the node's pods may use, as of the last look at their use; 0 where that is unknown.
+    """
 
     def __init__(self, groups: Groups, files: Files, proc: str) -> None:
         self._groups, self._files = groups, files
         self._stat, self._meminfo = f"{proc}/stat", f"{proc}/meminfo"
         self._last: _Sample | None = None
-
-    def cpus(self) -> int:
-        """How many CPUs the node's pods may use; 0 where that is unknown."""
-        return len(self._own()) or len(self._lines())
+        self.cpus = 0
 
     def cpu(self, pods: Iterable[PodGroup], now: float) -> CpuUse | None:
         """What was used since the last call; None at the first one, and where hardly any time has passed."""
         groups, last = self._groups, self._last
         if last is not None and 0 <= now - last.at < _SHORTEST:
             return None
-        by_uid = {pod.uid: groups.cpu_seconds(pod.group) for pod in pods}
+        seconds = groups.cpu_seconds
+        by_uid = {pod.uid: seconds(pod.group) for pod in pods}
         sample = _Sample(now, self._node_seconds(), groups.cpu_seconds(groups.layout.tier("")), by_uid)
         self._last = sample
         if last is None or now <= last.at:
             return None
-        passed = now - last.at
-        known = {uid: _rate(last.by_uid[uid], used, passed) for uid, used in by_uid.items() if uid in last.by_uid}
+        passed, before = now - last.at, last.by_uid
+        rates = {uid: (used - before.get(uid, nan)) / passed * 1000 for uid, used in by_uid.items()}
         return CpuUse(
             passed,
             _rate(last.node, sample.node, passed),
             _rate(last.kubepods, sample.kubepods, passed),
-            {uid: rate for uid, rate in known.items() if rate >= 0},
+            {uid: rate for uid, rate in rates.items() if rate >= 0},
         )
 
     def memory(self) -> MemoryReading:
@@ -109,28 +119,17 @@ class Readings:
             return MemoryReading(0, None)
         return MemoryReading(whole, whole - available)
 
-    def _lines(self) -> dict[str, str]:
-        """What /proc/stat tells of each CPU, by its name; of all together it has the name cpu, which is left out."""
-        lines = (self._files.read(self._stat) or "").splitlines()
-        return {
-            name: rest
-            for name, _, rest in (line.partition(" ") for line in lines if line.startswith("cpu"))
-            if name != "cpu"
-        }
-
-    def _own(self) -> list[str]:
-        """The CPUs of a node that has only some of its machine's: those of the group of all pods. None where it has them all."""
-        allowed = {f"cpu{cpu}" for cpu in self._groups.cpus(self._groups.layout.tier(""))}
-        there = self._lines()
-        return [name for name in there if name in allowed] if allowed and not allowed >= there.keys() else []
-
     def _node_seconds(self) -> float:
-        """CPU time that was used on the node's CPUs."""
-        own = self._own()
-        if not own:
-            return _busy((self._files.read(self._stat) or "").partition("\n")[0].partition(" ")[2])
-        there = self._lines()
-        return sum(_busy(there[name]) for name in own)
+        """CPU time that was used on the node's CPUs: on those of the group of all pods, where these are not all of the machine's."""
+        whole, *rest = (self._files.read(self._stat) or "").split("\n")
+        lines = [line.partition(" ") for line in rest if line.startswith("cpu")]
+        allowed = {f"cpu{cpu}" for cpu in self._groups.cpus(self._groups.layout.tier(""))}
+        own = [numbers for name, _, numbers in lines if name in allowed]
+        if not own or len(own) == len(lines):
+            self.cpus = len(lines)
+            return _busy(whole.partition(" ")[2])
+        self.cpus = len(own)
+        return sum(_busy(numbers) for numbers in own)
 
 
 def _busy(numbers: str) -> float:

@@ -1,5 +1,8 @@
 """Brings files to what is wanted, by writing the differences only; what is not wanted any more gets its original back.
 
+What was in place is taken to stay so until the next review, for nobody but the kubelet writes there, and rarely: to read all files in every
+round is most of what an agent costs.
+
 Version 1 refuses a group less than a group below it has. So whatever nests is written in two rounds: from the top down, each file the
 wider of what it says and what it shall say; then from the bottom up, what it shall say.
 """
@@ -15,6 +18,8 @@ from neaptide.noderules.cpusets import cpu_list, cpus_of
 HELD: None = None
 """Wanted of a file that the kernel changes when another one is written: its original is kept, and nothing is written."""
 
+_UNKNOWN = "\0"
+"""What no file shall ever say."""
 _GONE = (errno.ENOENT, errno.ENODEV)
 _IDLE_WEIGHTS = {"cpu.shares": ("3", "1024"), "cpu.weight": ("0", "100")}
 """What the kernel makes of a group's weight while it is idle, and when it is no more."""
@@ -47,12 +52,24 @@ class Reconciler:
 
     def __init__(self, files: Files, originals: Originals, *, nests: bool, dry_run: bool = False) -> None:
         self._files, self._originals, self._nests, self._dry_run = files, originals, nests, dry_run
+        self._before: dict[str, str] = {}
+        self._in_place: dict[str, str | None] = {}
+
+    def review(self) -> None:
+        """Look at every file again from now on: somebody else may have written to it."""
+        self._before.clear()
+        self._in_place.clear()
 
     def before(self, path: str) -> str | None:
-        """What a file says, or would if the agent had never written to it; None where it cannot be read."""
+        """What a file said at the last review, or would have if the agent had never written to it; None where it cannot be read."""
+        known = self._before.get(path)
+        if known is not None:
+            return known
         text = self._files.read(path)
         entry = self._originals.entries.get(path)
-        return entry.original if text is not None and entry is not None and entry.is_ours(text) else text
+        if text is not None:
+            self._before[path] = text = entry.original if entry is not None and entry.is_ours(text) else text
+        return text
 
     def settle(self, wanted: Mapping[str, str | None]) -> list[Change]:
         """Bring every file to what is wanted, and those that are not named back; what was written, or failed to be.
@@ -63,7 +80,11 @@ class Reconciler:
         steps, entries, gone = self._plan(wanted)
         if self._dry_run:
             return [Change(*step) for step in steps]
-        self._originals.note(entries, tuple(gone))
+        try:
+            self._originals.note(entries, tuple(gone))
+        except OSError:
+            self.review()  # what seemed to be in place may have been, but is not remembered
+            raise
         changes = [self._write(step) for step in self._rounds(steps)]
         finished = tuple(step.path for step in steps if step.path not in wanted and self._is_original(step.path))
         self._originals.note({}, finished)
@@ -86,8 +107,10 @@ class Reconciler:
         steps: list[_Step] = []
         entries: dict[str, Entry] = {}
         gone = []
-        known = self._originals.entries
-        for path in [*wanted, *(path for path in known if path not in wanted)]:
+        known, in_place = self._originals.entries, self._in_place
+        open_questions = [path for path, after in wanted.items() if in_place.get(path, _UNKNOWN) != after]
+        for path in [*open_questions, *(path for path in known if path not in wanted)]:
+            in_place.pop(path, None)
             text = self._files.read(path)
             entry = known.get(path)
             if text is None:
@@ -101,11 +124,14 @@ class Reconciler:
                 continue
             if entry is None or not entry.knows(text):
                 entry = Entry(text)
+                self._before.pop(path, None)
             after = wanted[path]
             if after is HELD:
                 ours = tuple(dict.fromkeys([*_IDLE_WEIGHTS.get(path.rpartition("/")[2], ()), *entry.ours]))
+                in_place[path] = HELD
             elif after == text.strip():
                 ours = entry.ours
+                in_place[path] = after
             else:
                 steps.append(_Step(path, text, f"{after}\n"))
                 middle = self._wider(path, text, after)

@@ -1,21 +1,29 @@
 """The rules of a node, asked each second: readings in, the files that shall be otherwise and the pods that shall go out."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, isnan
 from typing import NamedTuple
 
-from neaptide.agent.binding import NOBODY, Binding
+from neaptide.agent.binding import NOBODY, Binding, Bound
 from neaptide.agent.bursts import Bursts
 from neaptide.agent.disks import Disks
 from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.memory import MemoryQos
+from neaptide.agent.objective_share import ObjectiveShare
 from neaptide.agent.readings import CpuUse, Look, NodePod
 from neaptide.agent.settings import Settings
 from neaptide.model.qos import QoS
 from neaptide.noderules.cpu_burst import SharePool
 from neaptide.noderules.cpu_evict import BestEffortUse, CpuEvictReading, cpu_evict
-from neaptide.noderules.cpu_suppress import CFS_PERIOD_US, UNLIMITED, BestEffortCpu, CpuReading, suppress
+from neaptide.noderules.cpu_suppress import (
+    CFS_PERIOD_US,
+    UNLIMITED,
+    BestEffortCpu,
+    CpuReading,
+    best_effort_limit,
+    suppress,
+)
 from neaptide.noderules.cpuset import Cpu, CpuPools
 from neaptide.noderules.evict import PodReading, Victim
 from neaptide.noderules.group_priority import group_priorities
@@ -23,6 +31,22 @@ from neaptide.noderules.memory_evict import MemoryReading, memory_evict
 
 _OWN_CPUS = (QoS.LSE, QoS.LSR, QoS.SYSTEM)
 _NOTHING = BestEffortCpu(UNLIMITED, ())
+
+
+class _Steady(NamedTuple):
+    """What follows from pods alone, and stays until they change.
+
+    Attributes:
+        bound: the CPUs of pods that have their own.
+        claims: the groups that limits of best-effort pods are for, with the pods in each.
+        services: what files of services shall say.
+        others: what other files shall say.
+    """
+
+    bound: Bound
+    claims: Mapping[str, int]
+    services: Wanted
+    others: Wanted
 
 
 class _Use(NamedTuple):
@@ -61,7 +85,8 @@ class Rules:
         self._last: dict[str, float] = {}
         self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
         self._binding = None if settings.cpu_binding is None else Binding(groups, say)
-        self._bound = NOBODY
+        self._objectives = None if settings.slo_share is None else ObjectiveShare(settings.slo_share)
+        self._steady = _Steady(NOBODY, {}, {}, {})
         self._memory = None if settings.memory_qos is None else MemoryQos(settings.memory_qos, groups)
         self._disks = None if settings.disk is None else Disks(settings.disk, groups, sysfs)
         self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
@@ -75,37 +100,48 @@ class Rules:
         return [] if self._disks is None else self._disks.missing
 
     @property
-    def looks_at_pressure(self) -> bool:
-        """Whether some rule asks how long services wait."""
+    def pressures(self) -> Sequence[str]:
+        """The resources for which some rule asks in each round how long services wait."""
         disk = self._settings.disk
-        if self._settings.interference is not None:
-            return True
-        return disk is not None and disk.pressure_percent is not None
+        return ("io",) if disk is not None and disk.pressure_percent is not None else ()
 
     def wanted(self, look: Look) -> Wanted:
         """What files shall say; every file that is not named shall say what it said before the agent came."""
-        pods = look.pods
-        if self._binding is not None:
-            self._bound = self._binding.bound(pods, look.objects)
-        wanted = self._suppressed(pods, look.use, look.capacity)
-        services: Wanted = {} if self._binding is None else self._binding.wanted(pods, self._bound)
-        priority = self._settings.group_priority
-        groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
-        if priority is not None:
-            for uid, setting in group_priorities(priority, groups, kernel_has_idle=self._has_idle).items():
-                wanted |= self._groups.priority(groups[uid], setting)
+        if look.anew:
+            self._steady = self._of_pods(look)
+        steady = self._steady
+        wanted = self._suppressed(look) | steady.others
+        services = dict(steady.services)
         if self._bursts is not None:
-            may = [pod.at for pod in pods if pod.known and not pod.best_effort and pod.qos not in _OWN_CPUS]
-            services |= self._bursts.wanted(may, self._share_pool(pods, look.use, look.capacity), look.use.seconds)
+            services |= self._bursts.wanted(self._share_pool(look), look.use.seconds)
         self.of_services = frozenset(services)
         wanted |= services
-        if self._memory is not None:
-            wanted |= self._memory.wanted(pods, look.objects, look.memory.capacity)
         if self._disks is not None:
-            waits = [look.pressure[pod.at.group].io for pod in pods if pod.at.group in look.pressure]
-            known = [percent for percent in waits if percent is not None]
-            wanted |= self._disks.wanted(self._claims(pods), list(groups.values()), max(known, default=None))
+            waits = [each.io for each in look.pressure.values() if each.io is not None]
+            wanted |= self._disks.wanted(steady.claims, max(waits, default=None))
         return wanted
+
+    def _of_pods(self, look: Look) -> _Steady:
+        """What follows from the pods that are there, and from what Kubernetes says of them and wrote for them."""
+        pods, bound = look.pods, NOBODY
+        services: Wanted = {}
+        others: Wanted = {}
+        if self._binding is not None:
+            bound = self._binding.bound(pods, look.objects)
+            services |= self._binding.wanted(pods, bound)
+        if self._bursts is not None:
+            may = [pod.at for pod in pods if pod.known and not pod.best_effort and pod.qos not in _OWN_CPUS]
+            services |= self._bursts.look(may)
+        groups = {pod.at.uid: pod.at.group for pod in pods if pod.best_effort and pod.known}
+        if self._settings.group_priority is not None:
+            priorities = group_priorities(self._settings.group_priority, groups, kernel_has_idle=self._has_idle)
+            for uid, setting in priorities.items():
+                others |= self._groups.priority(groups[uid], setting)
+        if self._memory is not None:
+            others |= self._memory.wanted(pods, look.objects, look.memory.capacity)
+        if self._disks is not None:
+            others |= self._disks.weights(list(groups.values()))
+        return _Steady(bound, self._claims(pods), services, others)
 
     def by_memory(self, reading: MemoryReading, pods: Sequence[PodReading], now: float) -> tuple[Victim, ...]:
         """Who goes because memory passed its watermark."""
@@ -123,6 +159,10 @@ class Rules:
             and reading.used is not None
             and reading.used * 100 >= reading.capacity * settings.threshold_percent
         )
+
+    @property
+    def evicts_by_cpu(self) -> bool:
+        return self._settings.cpu_evict is not None
 
     def by_cpu(self, pods: Sequence[PodReading], use: CpuUse, capacity: int, now: float) -> tuple[Victim, ...]:
         """Who goes because best-effort pods starve, or because the node's CPU passed its watermark."""
@@ -150,59 +190,68 @@ class Rules:
         decision = cpu_evict(settings, reading, pods, now=now, last_eviction=self._last.get("cpu"))
         return self._noted("cpu", decision.victims, now)
 
-    def _suppressed(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> Wanted:
-        settings, groups = self._settings.cpu_suppress, self._groups
+    def _suppressed(self, look: Look) -> Wanted:
+        settings, groups, use, capacity = self._settings.cpu_suppress, self._groups, look.use, look.capacity
         self.news = ""
         if settings is None or not settings.enabled:
             self._in_force = _NOTHING
             return {}
-        lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in pods if pod.best_effort)
+        lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in look.pods if pod.best_effort)
         reading = CpuReading(
             capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=self._settings.reserved_cpu
         )
+        reading = reading._replace(part=self._borne(look, reading))
         allowed = groups.cpus(groups.layout.tier(""))
-        bound = self._bound
+        bound = self._steady.bound
         pools = CpuPools(tuple(cpu for cpu in self._topology if cpu.id in allowed), bound.lsr, bound.lse)
         if capacity > 0:
             done = suppress(settings, reading, pools, self._in_force)
             if done is not None:
                 self._in_force = done.setting
                 self._tell(done.reason, capacity)
-        if settings.policy == "cfsQuota":
-            return self._by_quota(pods)
-        return self._by_cpu_set(pods)
+        return self._by_quota() if settings.policy == "cfsQuota" else self._by_cpu_set()
 
-    def _share_pool(self, pods: Sequence[NodePod], use: CpuUse, capacity: int) -> SharePool:
+    def _borne(self, look: Look, reading: CpuReading) -> float | None:
+        """The part of the node that services' latencies leave to best-effort pods; None where none is known."""
+        share, settings = self._objectives, self._settings.cpu_suppress
+        formula = None if settings is None else best_effort_limit(settings, reading)
+        if share is None or formula is None or reading.capacity <= 0:
+            return None
+        parts = max(formula.milli, 0) / reading.capacity, reading.best_effort_pods / reading.capacity
+        share.follow(look.latencies, formula=parts[0], used=parts[1], now=look.at)
+        return share.part
+
+    def _share_pool(self, look: Look) -> SharePool:
         """What is left without the CPUs of pods that have their own, and what is used of it but by best-effort pods.
 
         A pod of its own CPUs whose limit is unknown stays in both sums, which is the safe reading.
         """
-        whole, used = float(capacity), use.node
-        for pod in pods:
+        whole, used = float(look.capacity), look.use.node
+        for pod in look.pods:
             limit = self._groups.limit(pod.at.group) if pod.qos in _OWN_CPUS else None
             if pod.best_effort or limit is not None:
-                used -= use.by_uid.get(pod.at.uid, 0.0)
+                used -= look.use.by_uid.get(pod.at.uid, 0.0)
                 whole -= limit or 0.0
         return SharePool(whole, used)
 
-    def _by_quota(self, pods: Sequence[NodePod]) -> Wanted:
+    def _by_quota(self) -> Wanted:
         wanted: Wanted = {}
-        if self._bound.lse:
-            rest = self._groups.cpus(self._groups.layout.tier("")) - self._bound.lse
-            for group in self._claims(pods) if rest else ():
+        bound, claims = self._steady.bound, self._steady.claims
+        if bound.lse:
+            rest = self._groups.cpus(self._groups.layout.tier("")) - bound.lse
+            for group in claims if rest else ():
                 wanted |= self._groups.only_on(group, rest)
         if self._in_force.quota_us == UNLIMITED:
             return wanted
         milli = self._in_force.quota_us * 1000 / CFS_PERIOD_US
-        claims = self._claims(pods)
         whole = sum(claims.values())
         for group, pods_in_it in claims.items():
             wanted |= self._groups.quota(group, milli * pods_in_it / whole)
         return wanted
 
-    def _by_cpu_set(self, pods: Sequence[NodePod]) -> Wanted:
+    def _by_cpu_set(self) -> Wanted:
         wanted: Wanted = {}
-        for group in self._claims(pods) if self._in_force.cpus else ():
+        for group in self._steady.claims if self._in_force.cpus else ():
             wanted |= self._groups.only_on(group, self._in_force.cpus)
         return wanted
 

@@ -13,6 +13,7 @@ from neaptide.noderules.group_priority import PrioritySettings
 from neaptide.noderules.interference import InterferenceSettings
 from neaptide.noderules.memory_evict import MemoryEvictSettings
 from neaptide.noderules.memory_qos import MemoryQosSettings
+from neaptide.noderules.slo_share import SloSettings
 
 Rule = TypeVar("Rule", bound=NamedTuple)
 
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
     disk: DiskSettings | None = None
     interference: InterferenceSettings | None = None
     cpu_binding: BindingSettings | None = BindingSettings()
+    slo_share: SloSettings | None = SloSettings()
     reserved_cpu: int = 0
 
 
@@ -50,6 +52,7 @@ _RULES: dict[str, type[Any]] = {
     "disk": DiskSettings,
     "interference": InterferenceSettings,
     "cpu_binding": BindingSettings,
+    "slo_share": SloSettings,
 }
 _CHOICES = {
     "cpu_suppress.policy": ("cpuset", "cfsQuota"),
@@ -65,6 +68,14 @@ _BOUNDS = {
     "throttling_percent": (0.0, 100.0),
     "pressure_percent": (0.0, 100.0),
     "least_percent": (1.0, 100.0),
+    "shrink": (0.0, 10.0),
+    "grow": (0.0, 10.0),
+    "above": (0.0, 10.0),
+    "below": (0.0, 10.0),
+    "most_shrink": (0.0, 1.0),
+    "most_grow": (0.0, 1.0),
+    "least": (0.0, 1.0),
+    "most": (0.0, 1.0),
     "weight": (1.0, 10_000.0),
 }
 """Of numbers of the rules that have no order of their own to keep; all others of these are at least 1."""
@@ -105,7 +116,7 @@ def _value(value: object, kind: Any, where: str) -> Any:  # noqa: ANN401 - a typ
     if isinstance(kind, type) and hasattr(kind, "_fields"):
         return _rule(kind, _mapping(value, where), where)
     found = _converted(value, kind, where)
-    if where.startswith(("memory_qos.", "disk.")):
+    if where.startswith(("memory_qos.", "disk.", "slo_share.")):
         low, high = _BOUNDS.get(where.rpartition(".")[2], _ANY)
         for number in (found,) if isinstance(found, int | float) else ():
             if not low <= number <= high:

@@ -5,7 +5,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from neaptide.agent import layout, topology
 from neaptide.agent.agent import Agent, Place, boot_id
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.interference import Interference
+from neaptide.agent.latencies import Latencies
 from neaptide.agent.layout import LayoutError
 from neaptide.agent.node_metric import NodeReport, Reporting
 from neaptide.agent.pods import NodePods
@@ -47,6 +48,7 @@ def agent(
     state: Path = _DEFAULT.state,
     interval: float = 1.0,
     report_interval: float = 60.0,
+    prometheus: str = "",
     dry_run: bool = False,
     restore: bool = False,
 ) -> int:
@@ -65,6 +67,7 @@ def agent(
         state: where the originals are kept.
         interval: seconds from one round to the next.
         report_interval: seconds from one NodeMetric, which tells the controller what pods use, to the next; 0 writes none.
+        prometheus: the URL of a Prometheus for services whose annotation neaptide.io/slo names a query.
         dry_run: write and evict nothing, and say what would be.
         restore: undo what an agent that was killed has left, and end.
     """
@@ -82,7 +85,7 @@ def agent(
         cluster = find() if kubeconfig is None and context is None else load(kubeconfig, context)
         version = layout.find(place.cgroups, place.cgroup_root).version
         _hold_many_files()
-        pace = _Pace(interval, 0.0 if dry_run else report_interval)
+        pace = _Pace(interval, 0.0 if dry_run else report_interval, prometheus)
         if dry_run:
             asyncio.run(_keep(place, chosen, cluster, node, pace))
             return OK
@@ -115,10 +118,11 @@ def _give_back(place: Place, version: int, paths: Collection[str]) -> None:
 
 
 class _Pace(NamedTuple):
-    """Seconds from round to round, and from report to report (0 for none)."""
+    """Seconds from round to round, and from report to report (0 for none); the Prometheus that is asked for latencies, if any."""
 
     interval: float
     report: float
+    prometheus: str
 
 
 async def _keep(
@@ -137,10 +141,14 @@ async def _keep(
                 telling.append(asyncio.ensure_future(report_topology(client, node, topology.cpus(place.sysfs), _say)))
             watch = None
             if chosen.interference is not None:
-                watch = Interference(chosen.interference, evictions, _say, place.proc)
+                watch = Interference(chosen.interference, evictions, _say, place.proc, place.sysfs)
                 keeper.adders.append(watch.wanted)
+            latencies = None
+            if chosen.slo_share is not None or watch is not None:
+                latencies = Latencies(pods, _say, pace.prometheus)
+                keeper.latencies = latencies.now
             went_round = _went_round(keeper, heartbeat)
-            await _until_signalled(pods, client, node, keeper, pace, watch, went_round)
+            await _until_signalled(pods, client, node, keeper, pace, watch, latencies, went_round)
         finally:
             for task in telling:
                 task.cancel()
@@ -163,6 +171,7 @@ async def _until_signalled(
     keeper: Agent,
     pace: _Pace,
     watch: Interference | None,
+    latencies: Latencies | None,
     went_round: Callable[[], None],
 ) -> None:
     signalled = asyncio.Event()
@@ -173,9 +182,12 @@ async def _until_signalled(
         pods.follow(client, node, _say),
         keeper.run(pace.interval, went_round),
     ]
+    if latencies is not None:
+        running.append(latencies.run())
     if pace.report:
         reporting = Reporting(pace.report, max(300.0, pace.report))
-        report = NodeReport(node, reporting, _say, extensions=lambda uid: watch.extension(uid) if watch else {})
+        tellers = [each.extension for each in (watch, latencies) if each is not None]
+        report = NodeReport(node, reporting, _say, extensions=lambda uid: _together(tellers, uid))
         keeper.watchers.append(report.see)
         running.append(report.run(client))
     tasks = [asyncio.ensure_future(each) for each in running]
@@ -187,6 +199,11 @@ async def _until_signalled(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _together(tellers: Collection[Callable[[str], Mapping[str, Any]]], uid: str) -> Mapping[str, Any]:
+    """What several have to say of a pod."""
+    return {name: said for teller in tellers for name, said in teller(uid).items()}
 
 
 def _restore(place: Place) -> int:

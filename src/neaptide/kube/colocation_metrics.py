@@ -3,6 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -13,12 +15,13 @@ from neaptide.kube.cache import Cache
 from neaptide.kube.protected_metrics import announced
 from neaptide.model.accounts import account_of
 from neaptide.model.columns import FAILED, NO_NODE, PENDING
-from neaptide.model.node_metric import FINDINGS, NodeMetric
+from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric, Objective
 from neaptide.model.qos import Band
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, FIRST_RESOURCES, MEMORY
 from neaptide.policies.interference import Finding
 
+Kind = TypeVar("Kind")
 _OLD = 900.0
 """Seconds after which a node's metric is too old to reclaim by (Koordinator's degradeTimeMinutes)."""
 
@@ -47,6 +50,7 @@ def seen(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
     yield _nodes(snapshot, now)
     yield from _offline(snapshot, now)
     yield _findings(snapshot)
+    yield _objectives(snapshot)
     yield from announced(snapshot, now)
 
 
@@ -98,17 +102,32 @@ def _offline(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
     return iter((failed, wait))
 
 
-def _findings(snapshot: ClusterSnapshot) -> Metric:
-    """Services that suffer, by what their node's agent does about it."""
-    steps: Counter[str] = Counter()
+def _objectives(snapshot: ClusterSnapshot) -> Metric:
+    """Services whose own latency is known, above and within what it shall be."""
+    found = GaugeMetricFamily(
+        "neaptide_objective_pods",
+        "Services' pods that export a latency, by whether it is above their objective.",
+        labels=["above"],
+    )
+    above = [each.seconds > each.objective for each in _extensions(snapshot, OBJECTIVE, Objective)]
+    found.add_metric(["true"], sum(above))
+    found.add_metric(["false"], len(above) - sum(above))
+    return found
+
+
+def _extensions(snapshot: ClusterSnapshot, name: str, kind: type[Kind]) -> Iterator[Kind]:
+    """What agents say of pods beside their use; what cannot be read is passed over."""
     metric: NodeMetric
     for metric in snapshot.others.get("NodeMetric", {}).values():
         for pod in metric.status.pods_metric:
-            if FINDINGS in pod.extensions:
-                try:
-                    steps[msgspec.convert(pod.extensions[FINDINGS], Finding).step] += 1
-                except msgspec.ValidationError:
-                    continue
+            if name in pod.extensions:
+                with suppress(msgspec.ValidationError):
+                    yield msgspec.convert(pod.extensions[name], kind)
+
+
+def _findings(snapshot: ClusterSnapshot) -> Metric:
+    """Services that suffer, by what their node's agent does about it."""
+    steps = Counter(found.step for found in _extensions(snapshot, FINDINGS, Finding))
     found = GaugeMetricFamily(
         "neaptide_suffering_pods", "Services' pods that suffer, by the step that is taken.", labels=["step"]
     )

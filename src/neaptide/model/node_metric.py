@@ -5,12 +5,12 @@ Names are Koordinator's (apis/slo/v1alpha1/nodemetric_types.go). What ours adds 
 
 from typing import Any
 
-from msgspec import field
+from msgspec import Struct, field
 
 from neaptide.model.objects import ApiStruct, Metadata
 
-SIGNALS = "neaptide.io/signals"
-"""The extension of a pod's metric that holds its signals of interference."""
+OBJECTIVE = "neaptide.io/slo"
+"""The extension of a pod's metric that holds the latency it exports, what it shall be, and what offline work keeps for it."""
 FINDINGS = "neaptide.io/interference"
 """The extension of a victim's metric that holds who disturbs it, and what was done."""
 
@@ -39,6 +39,19 @@ class NodeMetricStatus(ApiStruct, frozen=True):
     update_time: str | None = None
     node_metric: NodeMetricInfo | None = None
     pods_metric: tuple[PodMetricInfo, ...] = ()
+
+
+class Objective(Struct, frozen=True):
+    """The extension `OBJECTIVE`: a service's latency at a quantile, and what it shall be, in seconds."""
+
+    seconds: float
+    objective: float
+    quantile: float
+
+    def __str__(self) -> str:
+        return (
+            f"p{self.quantile * 100:g} is {self.seconds * 1000:.3g} ms where {self.objective * 1000:.3g} ms are wanted"
+        )
 
 
 class NodeMetric(ApiStruct, frozen=True):

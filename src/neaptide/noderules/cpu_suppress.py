@@ -1,7 +1,8 @@
 """How much CPU best-effort pods may use, so that a node stays below its threshold while services come first.
 
 limit = capacity * threshold - pods that are not best effort - host applications that are not - system,
-system = max(node - all pods - all host applications, reserved). The limit is put in force as a CPU set or as a CFS
+system = max(node - all pods - all host applications, reserved). Where services' own latencies say how much offline work they bear (slo_share.py),
+that part of capacity takes the place of the threshold: limit = min(capacity * part, capacity - services - system). The limit is put in force as a CPU set or as a CFS
 quota; it falls at once and rises by a tenth of the node a step. Source: koordinator cpusuppress/cpu_suppress.go.
 """
 
@@ -19,7 +20,11 @@ BYPASS_PERCENT = 1
 
 
 class CpuReading(NamedTuple):
-    """A node's CPU in milli-cores; usage is nan where unknown. `reserved` is the kubelet's or the annotation's, the larger."""
+    """A node's CPU in milli-cores; usage is nan where unknown.
+
+    `reserved` is the kubelet's or the annotation's, the larger; `part` is that of capacity which services' latencies leave to best-effort pods, None
+    where no latency is known.
+    """
 
     capacity: int
     node_used: float
@@ -28,6 +33,7 @@ class CpuReading(NamedTuple):
     best_effort_apps: float = 0.0
     other_apps: float = 0.0
     reserved: int = 0
+    part: float | None = None
 
 
 class SuppressSettings(NamedTuple):
@@ -71,13 +77,18 @@ def best_effort_limit(settings: SuppressSettings, reading: CpuReading) -> Limit 
     system = max(reading.node_used - pods - apps, reading.reserved)
     if isnan(system + pods + apps):
         return None
-    share = reading.capacity * settings.threshold_percent // 100
+    percent = settings.threshold_percent if reading.part is None else 100
+    share = reading.capacity * percent // 100
     milli = floor(share - reading.other_pods - reading.other_apps - system)
     least = reading.capacity * (settings.min_percent or 0) // 100
     reason = (
-        f"{settings.threshold_percent} % of {reading.capacity}m, less {reading.other_pods:.0f}m of other pods, "
+        f"{percent} % of {reading.capacity}m, less {reading.other_pods:.0f}m of other pods, "
         f"{reading.other_apps:.0f}m of host applications and {system:.0f}m of system, leaves {milli}m"
     )
+    if reading.part is not None:
+        borne = floor(reading.capacity * reading.part)
+        reason = f"services' latencies bear {borne}m of best-effort pods; {reason}"
+        milli = min(milli, borne)
     return Limit(milli, reason) if milli >= least else Limit(least, f"{reason}; {least}m is the least")
 
 

@@ -1,6 +1,7 @@
 """What is done about a pod that suffers: nothing at once, then step by step more against who is the likeliest culprit, and step by step back.
 
-The steps are to suppress the culprit's CPU, to throttle its disks, to evict it, and, where nobody who gives way is to blame, to have the victim moved away. A step is
+Which steps there are follows from what the victim waits for: a culprit's CPU is suppressed for CPUs, its disks are throttled for disks, and for memory, which it does not
+give back, it is evicted, as it is where the milder step has not helped. Where nobody who gives way is to blame the victim is moved away. A step is
 taken after the victim has suffered for `patience_seconds`, the next after as long again without relief; one is taken back after `calm_seconds` without. Every decision
 carries its evidence.
 """
@@ -10,7 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from neaptide.noderules.anomaly import Anomaly
-from neaptide.noderules.culprits import ranked
+from neaptide.noderules.culprits import Culprit, ranked
 
 
 class Step(IntEnum):
@@ -23,6 +24,11 @@ class Step(IntEnum):
     MOVE = 4
 
 
+STEPS = {"cpu": (Step.SUPPRESS, Step.EVICT), "io": (Step.THROTTLE_DISK, Step.EVICT), "memory": (Step.EVICT,)}
+"""Against a culprit, by the resource that it takes from the victim."""
+_REVERSIBLE = (Step.SUPPRESS, Step.THROTTLE_DISK)
+
+
 class InterferenceSettings(NamedTuple):
     """When something is done.
 
@@ -32,7 +38,8 @@ class InterferenceSettings(NamedTuple):
         calm_seconds: how long it must not suffer before a step is taken back.
         window: samples that are compared.
         last: the furthest step that is taken against a culprit.
-        suppress_to: the part of its use that a suppressed culprit keeps.
+        suppress_to: the part of its use that a suppressed or throttled culprit keeps.
+        sample_seconds: from one look at all signals to the next.
     """
 
     confidence: float = 0.5
@@ -41,6 +48,7 @@ class InterferenceSettings(NamedTuple):
     window: int = 30
     last: Step = Step.EVICT
     suppress_to: float = 0.25
+    sample_seconds: float = 5.0
 
 
 class Case(NamedTuple):
@@ -52,6 +60,7 @@ class Case(NamedTuple):
         changed: when that began (or the suffering, while it is nothing).
         calm: since when the victim does not suffer; None while it does.
         evidence: a sentence.
+        taken: the steps that are in force against the culprit, the last one last.
     """
 
     culprit: str
@@ -59,6 +68,7 @@ class Case(NamedTuple):
     changed: float
     calm: float | None
     evidence: str
+    taken: tuple[Step, ...] = ()
 
 
 class Seen(NamedTuple):
@@ -69,12 +79,14 @@ class Seen(NamedTuple):
         signal: its latest values, the newest last.
         anomaly: whether the newest is out of the ordinary.
         suspects: by pod that gives way, what each used at the same moments.
+        resource: of STEPS, what they used.
     """
 
     name: str
     signal: Sequence[float]
     anomaly: Anomaly | None
     suspects: Mapping[str, Sequence[float]]
+    resource: str = "cpu"
 
 
 class Change(NamedTuple):
@@ -111,14 +123,15 @@ def _suffers(settings: InterferenceSettings, before: Case | None, seen: Seen, no
         return Case("", Step.NOTHING, now, None, "")
     if now - before.changed < settings.patience_seconds or before.step is Step.MOVE:
         return before._replace(calm=None)
-    culprit, evidence = _blamed(settings, seen)
+    found, evidence = _blamed(settings, seen)
+    culprit = found.pod if found else ""
     if before.step is Step.NOTHING or (culprit and culprit != before.culprit):
-        step = Step.SUPPRESS if culprit else Step.MOVE
-    elif before.step < settings.last:
-        culprit, step = before.culprit, Step(before.step + 1)
+        taken: tuple[Step, ...] = ()
     else:
-        culprit, step = before.culprit, Step.MOVE
-    return Case(culprit, step, now, None, evidence)
+        culprit, taken = before.culprit, before.taken
+    ahead = [each for each in STEPS[seen.resource] if each <= settings.last and each > max(taken, default=Step.NOTHING)]
+    step = ahead[0] if culprit and ahead else Step.MOVE
+    return Case(culprit, step, now, None, evidence, (*taken, step))
 
 
 def _is_calm(settings: InterferenceSettings, before: Case | None, now: float) -> Case | None:
@@ -129,19 +142,32 @@ def _is_calm(settings: InterferenceSettings, before: Case | None, now: float) ->
     if now - before.calm < settings.calm_seconds:
         return before
     # Evictions cannot be taken back; what leads there is, one step at a time.
-    step = Step(before.step - 1) if before.step in (Step.SUPPRESS, Step.THROTTLE_DISK) else Step.NOTHING
-    return None if step is Step.NOTHING else before._replace(step=step, changed=now, calm=now)
+    left = before.taken[:-1] if before.step in _REVERSIBLE else ()
+    return before._replace(step=left[-1], changed=now, calm=now, taken=left) if left else None
 
 
-def _blamed(settings: InterferenceSettings, seen: Seen) -> tuple[str, str]:
-    """The culprit, empty where nobody is sure enough, and the evidence."""
+def most_telling(settings: InterferenceSettings, signals: Sequence[Seen]) -> Seen | None:
+    """Of one victim's signals the one to go by: out of the ordinary, with the surest culprit; any where all is calm, None where nothing is known."""
+
+    def sure(seen: Seen) -> tuple[bool, float]:
+        found, _ = _blamed(settings, seen)
+        return seen.anomaly is not None, found.confidence if found else 0.0
+
+    return max(signals, key=sure, default=None)
+
+
+def _blamed(settings: InterferenceSettings, seen: Seen) -> tuple[Culprit | None, str]:
+    """The culprit, None where nobody is sure enough, and the evidence."""
     if seen.anomaly is None:
-        return "", ""
+        return None, ""
     value, threshold = seen.anomaly
     what = f"{seen.name} {value:.3g}, above {threshold:.3g}"
     window = settings.window
     found = ranked(seen.signal[-window:], threshold, {pod: used[-window:] for pod, used in seen.suspects.items()})
     if not found or found[0].confidence < settings.confidence:
         least = f"; the likeliest is {found[0].pod} with {found[0].confidence:.2f}" if found else ""
-        return "", f"{what}, and nobody beside it is to blame{least}"
-    return found[0].pod, f"{what}; {found[0].pod} goes up and down with it (confidence {found[0].confidence:.2f})"
+        return None, f"{what}, and nobody beside it is to blame{least}"
+    of_it = {"cpu": "CPU", "io": "disk traffic", "memory": "memory"}[seen.resource]
+    return found[
+        0
+    ], f"{what}; the {of_it} of {found[0].pod} goes up and down with it (confidence {found[0].confidence:.2f})"

@@ -37,6 +37,18 @@ class Share(NamedTuple):
     grown: float
 
 
+IDLE_PART = 0.01
+"""Of the node: pods that use less of it are not why a service is slow."""
+
+
+def share_in_use(share: Share, used: float) -> Share | None:
+    """The share to shrink from: what is used of it, so that the first step bites; None where next to nothing is, and shrinking cannot help.
+
+    `used` is the part of the node's CPU that offline work has now.
+    """
+    return share._replace(part=min(share.part, used)) if used >= IDLE_PART else None
+
+
 def next_share(settings: SloSettings, share: Share, latency: float, objective: float, now: float) -> Share:
     """The share from now on; both latencies in one unit, above 0. What is not above 0 is no latency, and changes nothing."""
     if not (latency > 0 and objective > 0):

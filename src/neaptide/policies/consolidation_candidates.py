@@ -11,7 +11,6 @@ from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.scope import Covers
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.protection import DO_NOT_DISRUPT, come_with_node, disruption_budgets, protection
-from neaptide.policies.provision_opening import is_gated
 
 OUT_OF_SCOPE = Reason("OutOfScope", "the Policy's scope does not cover it")
 TAINT = "neaptide.io/consolidating"
@@ -99,8 +98,6 @@ def _objection_to_node(snapshot: ClusterSnapshot, node: int, rules: _Rules) -> R
         return Reason("ControlPlane", "it runs the control plane")
     if any(taint.key in _OTHERS for taint in snapshot.node_taints(node)):
         return Reason("OwnedByOther", "another controller is about to remove it")
-    if is_gated(snapshot, node):
-        return Reason("Opening", "it was bought for pods that have not come yet")
     if rules.now - nodes.created[node] < rules.after:
         return Reason("Young", f"it was made less than {rules.after:.0f} s ago")
     return None

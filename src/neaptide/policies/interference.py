@@ -7,19 +7,20 @@ service has more to do, and no other node would help.
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from neaptide.model.actions import Declined, Effect, Evict, Plan, Reason, Ref
-from neaptide.model.node_metric import FINDINGS, NodeMetric
+from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric, Objective
 from neaptide.model.problems import FieldError
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 from neaptide.policies.protection import protection
 
+Kind = TypeVar("Kind")
 NAME = "interference"
 _EXPECTED = Effect(risk=0.2)
 _Seconds = Annotated[float, Meta(ge=0, le=10**9, description="seconds from 0 to 1000000000")]
@@ -54,11 +55,6 @@ class Finding(Struct, frozen=True):
     evidence: str = ""
 
 
-class _Suffering(NamedTuple):
-    pod: int
-    found: Finding
-
-
 class Interference:
     """The policy."""
 
@@ -75,10 +71,10 @@ class Interference:
         covers: Covers = everything,
     ) -> tuple[Plan, InterferenceMemory]:
         """Evictions of services that are to start elsewhere; every other finding with what its agent did."""
-        suffering = list(_suffering(snapshot, spec, now))
+        suffering = list(_told_of(snapshot, spec, now, FINDINGS, Finding))
         by_workload: defaultdict[str, int] = defaultdict(int)
-        for each in suffering:
-            by_workload[str(_workload(snapshot, each.pod))] += 1
+        for pod, _ in suffering:
+            by_workload[str(_workload(snapshot, pod))] += 1
         moved = {key: time for key, time in memory.moved.items() if now - time < spec.pause_seconds}
         actions: list[Evict] = []
         declined: list[Declined] = []
@@ -103,6 +99,7 @@ class Interference:
                     continue
                 why_not = kept
             declined.append(Declined(target, why_not))
+        declined += _below_objective(snapshot, spec, now, covers)
         return Plan(NAME, tuple(actions), tuple(declined)), InterferenceMemory(moved)
 
 
@@ -123,19 +120,31 @@ def _told(found: Finding) -> str:
     return f"the node's agent took the step {found.step}{against}: {found.evidence}"
 
 
-def _suffering(snapshot: ClusterSnapshot, spec: InterferenceSpec, now: float) -> Iterator[_Suffering]:
+def _below_objective(
+    snapshot: ClusterSnapshot, spec: InterferenceSpec, now: float, covers: Covers
+) -> Iterator[Declined]:
+    """The services that are slower than their objective, for the journal: their nodes' agents shrink the offline work beside them."""
+    for pod, found in _told_of(snapshot, spec, now, OBJECTIVE, Objective):
+        target = snapshot.pod_ref(pod)
+        if found.seconds > found.objective and covers(target):
+            yield Declined(target, Reason("BelowObjective", f"{found}; offline work on its node shrinks"))
+
+
+def _told_of(
+    snapshot: ClusterSnapshot, spec: InterferenceSpec, now: float, name: str, kind: type[Kind]
+) -> Iterator[tuple[int, Kind]]:
     """The pods about which an agent says something of late. Most metrics say nothing, and are passed over at once."""
     metric: NodeMetric
-    for name, metric in snapshot.others.get("NodeMetric", {}).items():
-        told = [each for each in metric.status.pods_metric if FINDINGS in each.extensions]
+    for node, metric in snapshot.others.get("NodeMetric", {}).items():
+        told = [each for each in metric.status.pods_metric if name in each.extensions]
         if not told or not _is_recent(metric, spec, now):
             continue
         for each in told:
             pod = snapshot.pods.by_key.get(f"{each.namespace}/{each.name}")
-            if pod is None or snapshot.nodes.by_name.get(name) != int(snapshot.pods.node[pod]):
+            if pod is None or snapshot.nodes.by_name.get(node) != int(snapshot.pods.node[pod]):
                 continue
             try:
-                yield _Suffering(pod, msgspec.convert(each.extensions[FINDINGS], Finding))
+                yield pod, msgspec.convert(each.extensions[name], kind)
             except msgspec.ValidationError:
                 continue
 
