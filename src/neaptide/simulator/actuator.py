@@ -92,9 +92,7 @@ class Actuator:
                 refusal = None
                 self._cluster.snapshot.nominate(self._cluster.snapshot.pods.by_key[_key(action.target)], action.node)
             case Tolerate():
-                refusal = Reason(
-                    "NotPlayed", "the simulator has no virtual nodes; what a month of them costs: simulator/month.py"
-                )
+                refusal = self._tolerate(action)
             case _:
                 refusal = None
                 self._change_node(action)
@@ -150,6 +148,21 @@ class Actuator:
         if refusal is None:
             self._cluster.stop(pod, _cause(action), grace=action.grace_seconds)
         return refusal
+
+    def _tolerate(self, action: Tolerate) -> Reason | None:
+        snapshot = self._cluster.snapshot
+        pod = snapshot.pods.by_key[_key(action.target)]
+        node = int(snapshot.pods.node[pod])
+        if node >= 0:
+            return Reason("Bound", f"it is on node {snapshot.nodes.names[node]}")
+        if not np.isnan(snapshot.pods.deleted[pod]):
+            return Reason("Terminating", "the pod is going")
+        operator = "Equal" if action.value else "Exists"
+        new = objects.Toleration(key=action.key, operator=operator, value=action.value, effect=action.effect)
+        if new in snapshot.shape_of_pod(pod).requirements.tolerations:
+            return Reason("Unchanged", "it has this toleration already")
+        self._cluster.tolerate(pod, new)
+        return None
 
     def _switch(self, action: Suspend | Resume) -> Reason | None:
         controller = self._find(action.target)

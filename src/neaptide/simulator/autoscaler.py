@@ -191,7 +191,7 @@ class Autoscaler:
         pods = np.flatnonzero(table.alive[: table.rows] & (table.node[: table.rows] >= 0))
         pods = pods[~self._cluster.pods.daemon[pods]]
         busy = np.bincount(table.node[pods], minlength=count) > 0
-        empty = snapshot.nodes.alive[:count] & ~busy
+        empty = snapshot.nodes.alive[:count] & (nodes.pool[:count] >= 0) & ~busy
         since = nodes.empty_since[:count]
         nodes.empty_since[:count] = np.where(empty, np.where(np.isnan(since), now, since), np.nan)
         passed: Floats = now - nodes.empty_since[:count]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
 from neaptide.model import objects
 from neaptide.model.actions import Ref
@@ -57,6 +58,16 @@ class Controller(Protocol):
         """It is no longer there."""
 
 
+class Host(Protocol):
+    """A node that is no machine, told which pods it has."""
+
+    def took(self, pod: int) -> float:
+        """A pod is bound to it; seconds until its image is pulled."""
+
+    def gave(self, pod: int) -> None:
+        """A pod is about to be gone."""
+
+
 class Birth(NamedTuple):
     """What a controller knows of a pod that it makes. Times in seconds; `progress` is what an earlier pod has saved."""
 
@@ -92,7 +103,11 @@ class Cluster:
         self.room_grew: Callable[[], None] = lambda: None
         """Called when a pod that did not fit may fit now."""
         self.pod_queued: Callable[[], None] = lambda: None
+        self.hosts: dict[int, Host] = {}
+        """By row of a node, those that are no machines."""
         self._templates: dict[int, PodTemplate] = {}
+        self._waiting: dict[int, objects.Pod] = {}
+        """The objects of pods that have no node."""
         self._pulled: set[tuple[str, object]] = set()
         self._serial = 0
 
@@ -121,7 +136,8 @@ class Cluster:
             owner_references=(birth.owner,),
             creation_timestamp=timestamp(self.clock.now),
         )
-        pod = self.snapshot.set_pod(objects.Pod(meta, template.spec))
+        made = objects.Pod(meta, template.spec)
+        pod = self.snapshot.set_pod(made)
         self.controllers[pod], self._templates[pod] = controller, template
         self.changed[controller] = None
         if birth.duration == np.inf:
@@ -131,14 +147,32 @@ class Cluster:
             self.snapshot.assign(pod, node)
             self.bound(pod)
         elif not self.snapshot.pods.gated[pod]:
-            self.pending[pod] = None
+            self.pending[pod], self._waiting[pod] = None, made
             self.pod_queued()
         return pod
 
+    def tolerate(self, pod: int, toleration: objects.Toleration) -> None:
+        """Give a pod that waits one more toleration. By that it is of another class, which its scheduler has not tried yet."""
+        known, table = self._waiting[pod], self.snapshot.pods
+        self._serial += 1
+        meta = replace(known.metadata, resource_version=str(self._serial))
+        spec = replace(known.spec, tolerations=(*known.spec.tolerations, toleration))
+        wanted = self.wanted_of_class.get(int(table.cls[pod]))
+        self._waiting[pod] = changed = replace(known, metadata=meta, spec=spec)
+        self.snapshot.set_pod(changed)
+        if wanted is not None:
+            self.wanted_of_class[int(table.cls[pod])] = wanted
+        self.pod_queued()
+
     def bound(self, pod: int) -> None:
-        """A pod has got a node: its kubelet pulls the image and starts it."""
-        self.pending.pop(pod, None)
-        self._start_later(pod)
+        """A pod has got a node: its kubelet, or what a virtual node has in place of one, pulls the image and starts it."""
+        self._waits_no_more(pod)
+        host = self.hosts.get(int(self.snapshot.pods.node[pod]))
+        if host is None:
+            self._start_later(pod)
+        else:
+            template = self._templates[pod]
+            self._starts_in(host.took(pod) + template.pull_seconds + template.start_seconds, pod)
 
     def stop(self, pod: int, cause: Cause | None, *, grace: float | None = None) -> bool:
         """Delete a pod, with grace if it runs; False if it is going already. With a cause it counts as an eviction."""
@@ -152,7 +186,7 @@ class Cluster:
         elif node >= 0:
             self._record(pod, cause, lost)
         self.snapshot.set_pod_deleted(pod, now)
-        self.pending.pop(pod, None)
+        self._waits_no_more(pod)
         started = table.phase[pod] == RUNNING
         if self.pods.offline[pod]:
             self.meter.stop(pod, now)
@@ -235,12 +269,20 @@ class Cluster:
         return amount, self.meter.curves.add(curve)  # type: ignore[arg-type] # every curve of a template is one
 
     def _start_later(self, pod: int) -> None:
-        template, token = self._templates[pod], int(self.pods.token[pod])
+        template = self._templates[pod]
         node = self.snapshot.nodes.names[int(self.snapshot.pods.node[pod])]
         image = (node, tuple(each.image for each in template.spec.containers))
         pull = 0.0 if image in self._pulled else template.pull_seconds
         self._pulled.add(image)
-        self.clock.after(pull + template.start_seconds, lambda: self._started(pod, token))
+        self._starts_in(pull + template.start_seconds, pod)
+
+    def _starts_in(self, seconds: float, pod: int) -> None:
+        token = int(self.pods.token[pod])
+        self.clock.after(seconds, lambda: self._started(pod, token))
+
+    def _waits_no_more(self, pod: int) -> None:
+        self.pending.pop(pod, None)
+        self._waiting.pop(pod, None)
 
     def _started(self, pod: int, token: int) -> None:
         table, now = self.snapshot.pods, self.clock.now
@@ -280,13 +322,16 @@ class Cluster:
         """Forget a pod that is stopped."""
         self.meter.stop(pod, self.clock.now)
         controller, freed = self.controllers[pod], self.snapshot.pods.node[pod] >= 0
-        self.pending.pop(pod, None)
+        self._waits_no_more(pod)
         self._clear(pod)
         controller.gone(pod)
         if freed:
             self.room_grew()
 
     def _clear(self, pod: int) -> None:
+        host = self.hosts.get(int(self.snapshot.pods.node[pod]))
+        if host is not None:
+            host.gave(pod)
         self.changed[self.controllers[pod]] = None
         self.snapshot.remove_pod(self.snapshot.pods.keys[pod])
         self.pods.clear(pod)

@@ -111,7 +111,7 @@ class NodeSide(Beside):
     """By row of `snapshot.nodes`."""
 
     pool: Ints
-    """-1 for a row without a node."""
+    """-1 for a row without a node, or with a virtual one."""
     up: Bools
     """Whether the machine runs; a node object may say Ready for a while after it stopped."""
     cpu: Floats

@@ -65,18 +65,30 @@ class Bill(Struct, frozen=True, gc=False):
     dollars: float | None
 
 
+class VirtualBill(Struct, frozen=True, gc=False):
+    """A pod's time on a virtual node. `size` is what was sold, empty where nothing that is sold holds the pod; `dollars` is None where unknown."""
+
+    pod: str
+    workload: Ref
+    node: str
+    start: float
+    end: float
+    size: str
+    dollars: float | None
+
+
 class Timeline(Struct, frozen=True):
     """One row a tick. By band: [ticks, 4], free to prod; by QoS class: [ticks, 5], SYSTEM to BE; by pool: [ticks, pools].
 
     CPU is in milli (batch and mid included), memory in bytes. What is counted (from `offline_cpu_seconds` on) is counted
-    from the tick before; all else is as it is at `time`.
+    from the tick before; all else is as it is at `time`. Of virtual nodes and what is on them there is only the money, and the pods that run.
     """
 
     time: Floats
     nodes: Floats
     not_ready: Floats
     money_per_hour: Floats
-    """US dollars of the nodes there are; nan while a price is unknown."""
+    """US dollars of the nodes there are and of pods on virtual ones; nan while a price is unknown."""
     cpu_capacity: Floats
     memory_capacity: Floats
     cpu_requested: Floats
@@ -116,6 +128,7 @@ class Ledger:
         self.waits: list[Wait] = []
         self.jobs: list[JobRecord] = []
         self.bills: list[Bill] = []
+        self.virtual_bills: list[VirtualBill] = []
         self.totals: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
         self._since_tick: dict[str, float] = dict.fromkeys(COUNTED, 0.0)
         self._rows: defaultdict[str, list[float | Floats]] = defaultdict(list)

@@ -1,6 +1,6 @@
 """A run from its start to its end: the world, the loop at its period, and what came out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from neaptide.placement.profile import Profile, read_profile
 from neaptide.policies.registry import POLICIES
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.simulator.cycle_scheduler import CycleScheduler
-from neaptide.simulator.ledger import Bill, Eviction, JobRecord, Timeline, Wait
+from neaptide.simulator.ledger import Bill, Eviction, JobRecord, Timeline, VirtualBill, Wait
 from neaptide.simulator.scenario import Scenario, converted
 from neaptide.simulator.setup import build
 from neaptide.simulator.world import MakePlacer, World
@@ -42,6 +42,10 @@ class Summary(Struct, frozen=True):
     contention_minutes: float
     evictions: int
     events: int
+    virtual_pods: int = 0
+    """Times that a pod was on a virtual node."""
+    virtual_money: float | None = 0.0
+    """Of `money`, what they cost."""
 
 
 class Result(Struct, frozen=True):
@@ -57,6 +61,7 @@ class Result(Struct, frozen=True):
     waits: tuple[Wait, ...]
     jobs: tuple[JobRecord, ...]
     bills: tuple[Bill, ...]
+    virtual_bills: tuple[VirtualBill, ...] = ()
 
 
 def run(
@@ -142,14 +147,13 @@ def _attach_loop(world: World, scenario: Scenario, settings: list[Setting], reco
 def _result(scenario: Scenario, world: World) -> Result:
     ledger, timeline = world.ledger, world.ledger.timeline()
     waits = [wait.seconds for wait in ledger.waits if wait.offline]
-    dollars = [bill.dollars for bill in ledger.bills]
-    known = [each for each in dollars if each is not None]
+    virtual_money = _sum(bill.dollars for bill in ledger.virtual_bills)
     used, capacity = timeline.cpu_used.sum(axis=1), timeline.cpu_capacity
     nodes = timeline.nodes.sum(axis=1)
     summary = Summary(
         nodes_mean=float(nodes.mean()),
         nodes_most=float(nodes.max()),
-        money=sum(known) if len(known) == len(dollars) else None,
+        money=_sum((virtual_money, *(bill.dollars for bill in ledger.bills))),
         cpu_use_mean=float(used.sum() / capacity.sum()) if capacity.any() else 0.0,
         jobs_arrived=len(ledger.jobs),
         jobs_finished=round(ledger.totals["jobs_finished"]),
@@ -160,6 +164,8 @@ def _result(scenario: Scenario, world: World) -> Result:
         contention_minutes=ledger.totals["contention_minutes"],
         evictions=len(ledger.evictions),
         events=world.clock.events,
+        virtual_pods=len(ledger.virtual_bills),
+        virtual_money=virtual_money,
     )
     return Result(
         scenario.name,
@@ -172,4 +178,12 @@ def _result(scenario: Scenario, world: World) -> Result:
         tuple(ledger.waits),
         tuple(ledger.jobs),
         tuple(ledger.bills),
+        tuple(ledger.virtual_bills),
     )
+
+
+def _sum(dollars: Iterable[float | None]) -> float | None:
+    """None where one of them is unknown."""
+    every = list(dollars)
+    known = [each for each in every if each is not None]
+    return sum(known) if len(known) == len(every) else None

@@ -150,6 +150,21 @@ class TraceJobs(_Part, frozen=True, kw_only=True):
     """Longer jobs are cut to this duration."""
 
 
+class VirtualNodeSpec(_Part, frozen=True, kw_only=True):
+    """A virtual node (see virtual.VirtualNodeSettings)."""
+
+    name: Name
+    labels: dict[str, str] = {}
+    cpu: Quantity = 3000
+    memory: Quantity = "12Ti"
+    pods: Several = 3000
+    tariff: Literal["eci", "fargate"] = "eci"
+    spot: bool = False
+    start_seconds: Seconds = 30.0
+    rate: Annotated[float, Meta(gt=0, le=1e6)] = 20.0
+    burst: Several = 100
+
+
 class BudgetSpec(_Part, frozen=True, kw_only=True):
     """A PodDisruptionBudget of pods by their labels."""
 
@@ -203,6 +218,7 @@ class Scenario(_Part, frozen=True, kw_only=True):
     profile: dict[str, Any] = {}
     """The scheduler's profile, as docs/placement (of a cycle: docs/scheduler) describes it; empty: the default one."""
     pools: Annotated[tuple[PoolSpec, ...], Meta(min_length=1)]
+    virtual_nodes: tuple[VirtualNodeSpec, ...] = ()
     services: tuple[ServiceSpec, ...] = ()
     jobs: tuple[JobSpec, ...] = ()
     arrivals: tuple[ArrivalsSpec, ...] = ()
@@ -227,7 +243,16 @@ def parse(text: str) -> Scenario:
     if len(found) != 1 or not isinstance(found[0], dict):
         raise FieldError("", f"{len(found)} documents", "one YAML document, a mapping of the fields of a scenario")
     scenario: Scenario = converted(found[0], Scenario)
-    for field in ("pools", "services", "jobs", "arrivals", "cron_jobs", "disruption_budgets", "policies"):
+    for field in (
+        "pools",
+        "virtual_nodes",
+        "services",
+        "jobs",
+        "arrivals",
+        "cron_jobs",
+        "disruption_budgets",
+        "policies",
+    ):
         _refuse_twins(field, getattr(scenario, field))
     return scenario
 

@@ -43,10 +43,12 @@ from neaptide.simulator.scenario import (
     Scenario,
     ServiceSpec,
     Tier,
+    VirtualNodeSpec,
     converted,
 )
 from neaptide.simulator.templates import CronJob, Job, PodTemplate, Service
 from neaptide.simulator.traces.packaged import cpu_series, openb
+from neaptide.simulator.virtual import VirtualNodeSettings
 from neaptide.simulator.world import MakePlacer, Settings, World
 
 
@@ -103,6 +105,8 @@ def build(
     for each, spec in zip(pools, scenario.pools, strict=True):
         for offering, of in zip(each.offerings, spec.offerings, strict=True):
             world.add_nodes(offering, of.nodes)
+    for row, virtual in enumerate(scenario.virtual_nodes):
+        world.add_virtual_node(_virtual_node(virtual, f"virtual_nodes[{row}]"))
     world.add_budgets(_budgets(scenario))
     for row, service in enumerate(scenario.services):
         world.add_service(_service(service, f"services[{row}]"))
@@ -142,6 +146,21 @@ def pool(spec: PoolSpec, catalogue: Catalogue | None, path: str) -> Pool:
         system_memory=system.get("memory", 0),
         minimum=spec.minimum,
         maximum=spec.maximum,
+    )
+
+
+def _virtual_node(spec: VirtualNodeSpec, path: str) -> VirtualNodeSettings:
+    return VirtualNodeSettings(
+        name=spec.name,
+        labels=spec.labels,
+        cpu_milli=_amount("cpu", spec.cpu, f"{path}.cpu"),
+        memory_bytes=_amount("memory", spec.memory, f"{path}.memory"),
+        pods=spec.pods,
+        tariff=spec.tariff,
+        spot=spec.spot,
+        start_seconds=spec.start_seconds,
+        rate=spec.rate,
+        burst=spec.burst,
     )
 
 

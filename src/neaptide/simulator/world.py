@@ -29,6 +29,7 @@ from neaptide.simulator.ledger import Wait
 from neaptide.simulator.machines import CloudSettings, Machines, Pool
 from neaptide.simulator.scheduling import Placer, Scheduler
 from neaptide.simulator.templates import CronJob, Job, Service
+from neaptide.simulator.virtual import VirtualNode, VirtualNodeSettings
 from neaptide.simulator.watched import WatchedSnapshot
 
 BANDS, QOS_CLASSES = 4, 5
@@ -79,6 +80,7 @@ class World:
         self._services: dict[tuple[str, str, str], ServiceController] = {}
         self._cron_jobs: dict[tuple[str, str], CronJobController] = {}
         self._daemon_sets: list[DaemonSetController] = []
+        self._virtual: list[VirtualNode] = []
         self._budgets = DisruptionBudgets(self.cluster)
         self._actuator = Actuator(self.cluster, self.machines, self._budgets, self._find)
         self._unreported = 0
@@ -125,6 +127,10 @@ class World:
         for _ in range(count):
             self.machines.start_with(offering)
 
+    def add_virtual_node(self, settings: VirtualNodeSettings) -> None:
+        """A node that is no machine, from now on."""
+        self._virtual.append(VirtualNode(self.cluster, settings))
+
     def add_objects(self, objects: Iterable[AnyObject]) -> None:
         """PriorityClasses, namespaces, volumes and the like, as they are. Raises FieldError."""
         for item in objects:
@@ -162,6 +168,8 @@ class World:
         """Count what is under way: usage up to now, bills of running nodes, jobs that have not ended."""
         self.cluster.meter.settle(self.clock.now)
         self.machines.close()
+        for node in self._virtual:
+            node.close()
         self.ledger.jobs += [job.record() for job in self.jobs.values()]
         self.ledger.waits += self.open_waits()
 
@@ -230,17 +238,20 @@ class World:
         cluster, snapshot, side = self.cluster, self.cluster.snapshot, self.cluster.pods
         table, now = snapshot.pods, self.clock.now
         rows = table.indices()
-        band, qos, bound = table.band[rows], snapshot.classes.qos[table.cls[rows]], table.node[rows] >= 0
+        band, qos = table.band[rows], snapshot.classes.qos[table.cls[rows]]
+        bound = (
+            np.append(cluster.nodes.pool, -1)[table.node[rows]] >= 0
+        )  # to a machine; pods without a node are in row -1
         waiting = (table.phase[rows] == PENDING) & np.isnan(table.deleted[rows])
         requested, given = side.cpu_request[rows], side.given[rows]
         memory = side.memory_request[rows]
         nodes = snapshot.nodes.indices()
+        nodes = nodes[cluster.nodes.pool[nodes] >= 0]
         waits = now - side.wanted[rows[waiting]]
 
         def by_band(amount: Floats, chosen: np.ndarray) -> Floats:
             return total(amount[chosen], band[chosen], BANDS)
 
-        every = np.ones(len(rows), dtype=np.bool_)
         self.ledger.tick(
             time=now,
             nodes=np.bincount(cluster.nodes.pool[nodes], minlength=len(self.machines.pools)).astype(np.float64),
@@ -250,19 +261,20 @@ class World:
             memory_capacity=float(snapshot.nodes.capacity[1, nodes].sum()),
             cpu_requested=by_band(requested, bound),
             memory_requested=by_band(memory, bound),
-            cpu_used=by_band(given, every),
-            memory_used=by_band(side.memory_used[rows], every),
+            cpu_used=by_band(given, bound),
+            memory_used=by_band(side.memory_used[rows], bound),
             cpu_requested_by_qos=total(requested[bound], qos[bound], QOS_CLASSES),
-            cpu_used_by_qos=total(given, qos, QOS_CLASSES),
+            cpu_used_by_qos=total(given[bound], qos[bound], QOS_CLASSES),
             pending=by_band(np.ones(len(rows)), waiting),
             running=by_band(np.ones(len(rows)), table.phase[rows] == RUNNING),
             longest_pending=float(waits.max(initial=0.0)),
         )
 
     def _money_per_hour(self, nodes: np.ndarray) -> float:
-        """What is paid for now: the nodes there are, less those that the cloud has taken, and those that are coming."""
+        """What is paid for now: the nodes there are, less those that the cloud has taken, and those that are coming, and pods on virtual ones."""
         taken = [self.cluster.snapshot.nodes.by_name[name] for name in self.machines.taken]
         paid = nodes[~np.isin(nodes, taken)] if taken else nodes
         coming = (each.offering.price_per_hour for each in self.machines.on_the_way.values())
         there = float(self.cluster.snapshot.nodes.price[paid].sum())
-        return there + sum(np.nan if price is None else price for price in coming)
+        virtual = sum(each.money_per_hour() for each in self._virtual)
+        return there + virtual + sum(np.nan if price is None else price for price in coming)
