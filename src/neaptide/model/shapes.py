@@ -36,6 +36,7 @@ from neaptide.model.requests import (
     scoring_requests,
     total_limits,
 )
+from neaptide.model.virtual_names import MODE, VIRTUAL_ONLY
 
 
 class Requirements(Struct, frozen=True, gc=False, array_like=True):
@@ -54,6 +55,8 @@ class Requirements(Struct, frozen=True, gc=False, array_like=True):
     resized: dict[str, Requests]
     wants_machine: bool
     """Whether it shares a host's network, processes or IPC, or is privileged: what only a machine has, beside host ports and hostPath volumes."""
+    virtual_only: bool
+    """Whether its annotation asks for virtual nodes and nothing else."""
 
 
 class Shape(Struct, frozen=True, gc=False):
@@ -92,6 +95,7 @@ def class_parts(pod: Pod) -> tuple[Any, ...]:
         pod.status.resources,
         _is_resize_infeasible(pod),
         _wants_machine(pod),
+        _virtual_only(pod),
     )
 
 
@@ -116,6 +120,7 @@ def requirements_of(pod: Pod) -> tuple[bytes, Requirements]:
         len(spec.resource_claims),
         _resized(pod),
         _wants_machine(pod),
+        _virtual_only(pod),
     )
     return _encode(requirements), requirements
 
@@ -150,6 +155,10 @@ def _wants_machine(pod: Pod) -> bool:
         if each.security_context is not None and each.security_context.privileged:
             return True
     return any(each.security_context and each.security_context.privileged for each in spec.init_containers)
+
+
+def _virtual_only(pod: Pod) -> bool:
+    return pod.metadata.annotations.get(MODE) == VIRTUAL_ONLY
 
 
 def _sidecars(pod: Pod) -> Iterable[Container]:

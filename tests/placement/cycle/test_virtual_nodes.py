@@ -8,7 +8,7 @@ from tests.builders import node
 from tests.placement.cycle.api import Api, pod
 
 from neaptide.model import objects as o
-from neaptide.model.virtual_names import INJECTION, TAINT, TYPE, VIRTUAL
+from neaptide.model.virtual_names import INJECTION, MODE, TAINT, TYPE, VIRTUAL
 
 REAL = node("real", cpu="2")
 VIRTUAL_NODE = node(
@@ -72,6 +72,47 @@ def test_a_pod_that_needs_a_machine_waits_for_one(extra: dict[str, Any]) -> None
     api.apply(node("large", cpu="8"))
     api.settle()
     assert api.bound == [("default/p", "large")]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "namespace", "fields", "bound"),
+    [
+        pytest.param("virtual-only", OPEN, {}, "a-virtual", id="virtual-only, whatever room there is"),
+        pytest.param("overflow", OPEN, {}, "real", id="overflow"),
+        pytest.param("prefer-real", OPEN, {}, "real", id="prefer-real"),
+        pytest.param("sometimes", OPEN, {}, "real", id="a word that is no mode"),
+        pytest.param("virtual-only", CLOSED, {}, "real", id="nobody has opted in"),
+        pytest.param("virtual-only", OPEN, {"labels": {INJECTION: "disabled"}}, "real", id="the pod has opted out"),
+        pytest.param("virtual-only", OPEN, {"owner": ("DaemonSet", "agent")}, "real", id="a DaemonSet's"),
+        pytest.param("virtual-only", OPEN, {"spec": {"host_network": True}}, "real", id="it needs a machine"),
+        pytest.param(
+            "virtual-only",
+            OPEN,
+            {"spec": {"tolerations": (o.Toleration(key=TAINT, value="other"),)}},
+            "real",
+            id="its author has seen to virtual nodes",
+        ),
+    ],
+)
+def test_the_annotation_of_a_pod_says_where_it_goes(
+    annotation: str, namespace: o.Namespace, fields: dict[str, Any], bound: str
+) -> None:
+    wanted = pod("p", cpu="1", **fields)
+    wanted = replace(wanted, metadata=replace(wanted.metadata, annotations={MODE: annotation}))
+    api = Api([namespace, VIRTUAL_NODE, REAL, wanted])
+    api.settle()
+    assert api.bound == [("default/p", bound)]
+
+
+def test_a_pod_that_wants_virtual_nodes_only_waits_for_one_and_says_so() -> None:
+    wanted = pod("p", cpu="1")
+    wanted = replace(wanted, metadata=replace(wanted.metadata, annotations={MODE: "virtual-only"}))
+    api = Api([OPEN, REAL, wanted])
+    api.settle()
+    assert "1 node(s) were no virtual nodes" in api.said["default/p"]
+    api.apply(VIRTUAL_NODE)
+    api.settle()
+    assert api.bound == [("default/p", "a-virtual")]
 
 
 def test_kube_systems_pods_do_not_overflow() -> None:
