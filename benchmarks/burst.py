@@ -1,13 +1,15 @@
 """What a month would have cost: nodes for the peak, nodes with an autoscaler, virtual nodes, and the policy `burst` with the
 cheaper of a fixed number of nodes and an autoscaler.
 
-openb: the pods without GPU that came in the last 30 days of the trace (neither tariff sells GPUs; the others are left out and counted). genai: the
+openb: the pods that came in the last 30 days of the trace. Neither tariff sells GPUs: pods with GPU are in every bill on nodes of a GPU type of their own
+(their models do not count), bought by an autoscaler where anything is, and those that no type holds are left out and counted. genai: the
 requests a second of a day of a generative-AI service (the most in each ten minutes), as pods of 4 vCPU and 16 GiB of which its peak takes 100, 30 days alike. Nodes
 are of the one type of the package's catalogue that makes each set-up cheapest, at on-demand list prices.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,6 @@ from benchmarks.figure import Figure, Peer
 from neaptide.pricing.load import shipped as catalogue
 from neaptide.pricing.tariff_files import SHIPPED, shipped
 from neaptide.simulator.month import (
-    NodeType,
-    Outcome,
-    Work,
     best_burst,
     for_the_peak,
     slices,
@@ -26,6 +25,7 @@ from neaptide.simulator.month import (
     with_an_autoscaler,
     with_an_autoscaler_and_burst,
 )
+from neaptide.simulator.month_parts import WHOLE, NodeType, Outcome, Work
 from neaptide.simulator.traces.genai import read_metric
 from neaptide.simulator.traces.openb import load_openb
 
@@ -35,6 +35,7 @@ _GIB = 2**30
 _PEAK_PODS = 100
 _HOLD = 600.0
 _TYPES = tuple(f"m6i.{size}" for size in ("4xlarge", "8xlarge", "12xlarge", "16xlarge", "24xlarge"))
+_GPU_TYPES = ("g5.12xlarge", "g5.48xlarge", "p2.8xlarge", "p3.16xlarge")
 
 
 def burst() -> Iterator[Figure]:
@@ -42,68 +43,101 @@ def burst() -> Iterator[Figure]:
     traces = os.environ.get("NEAPTIDE_TRACES")
     if not traces:
         return
-    work, left_out = _openb(Path(traces) / "openb")
-    yield Figure("burst.openb.pods_left_out", left_out, "pods with GPU")
+    work = _openb(Path(traces) / "openb")
     yield from _compared("openb", work)
     yield from _compared("genai", _genai(Path(traces) / "genai"))
 
 
 def _compared(name: str, work: Sequence[Work]) -> Iterator[Figure]:
     seconds = _DAYS * _DAY
-    types = [each for each in _types() if all(one.cpu <= each.cpu and one.memory <= each.memory for one in work)]
+    plain, devices = ([each for each in work if bool(each.gpus) is has] for has in (False, True))
+    types = [each for each in _types(_TYPES) if all(each.holds(one) for one in plain)]
     yield Figure(f"burst.{name}.pods", len(work), "pods")
-    peak = min((for_the_peak(work, each, seconds) for each in types), key=lambda each: each.dollars)
-    yield from _said(f"burst.{name}.peak", peak, None)
-    scaled = min((with_an_autoscaler(work, each) for each in types), key=lambda each: each.with_waiting())
-    yield from _said(f"burst.{name}.autoscaler", scaled, peak)
+    gpu_peak, gpu_scaled = _NOTHING, _NOTHING
+    if devices:
+        held = [each for each in devices if any(kind.holds(each) for kind in _types(_GPU_TYPES))]
+        yield Figure(f"burst.{name}.pods_with_gpu", len(devices), "pods")
+        yield Figure(f"burst.{name}.pods_left_out", len(devices) - len(held), "pods that no type with GPUs holds")
+        kinds = [each for each in _types(_GPU_TYPES) if all(each.holds(one) for one in held)]
+        gpu_peak = min((for_the_peak(held, each, seconds) for each in kinds), key=lambda each: each.dollars)
+        gpu_scaled = min((with_an_autoscaler(held, each) for each in kinds), key=lambda each: each.with_waiting())
+    peak = min((for_the_peak(plain, each, seconds) for each in types), key=lambda each: each.dollars)
+    yield from _said(f"burst.{name}.peak", peak, gpu_peak, None)
+    scaled = min((with_an_autoscaler(plain, each) for each in types), key=lambda each: each.with_waiting())
+    yield from _said(f"burst.{name}.autoscaler", scaled, gpu_scaled, _whole(peak, gpu_peak))
     for tariff in SHIPPED:
         prices = shipped(tariff)
-        yield from _said(f"burst.{name}.virtual.{tariff}", virtual_only(work, prices), peak)
-        fixed = [best_burst(work, each, prices, seconds, most=min(peak.nodes, 12)) for each in types]
-        elastic = [with_an_autoscaler_and_burst(work, each, prices) for each in types]
+        virtual = virtual_only(plain, prices)
+        yield from _said(f"burst.{name}.virtual.{tariff}", virtual, gpu_scaled, _whole(peak, gpu_peak))
+        fixed = [best_burst(plain, each, prices, seconds, most=min(peak.nodes, 12)) for each in types]
+        elastic = [with_an_autoscaler_and_burst(plain, each, prices) for each in types]
         ours = min([*fixed, *elastic], key=lambda each: (each.unsold, each.with_waiting()))
-        yield from _said(f"burst.{name}.ours.{tariff}", ours, scaled)
+        yield from _said(f"burst.{name}.ours.{tariff}", ours, gpu_scaled, _whole(scaled, gpu_scaled))
 
 
-def _said(name: str, outcome: Outcome, peer: Outcome | None) -> Iterator[Figure]:
+_NOTHING = Outcome(0.0, 0.0, 0, 0, ())
+
+
+def _whole(plain: Outcome, gpu: Outcome) -> Outcome:
+    """Both kinds of pods in one bill."""
+    return Outcome(
+        nodes_dollars=plain.nodes_dollars + gpu.nodes_dollars,
+        virtual_dollars=plain.virtual_dollars,
+        nodes=plain.nodes + gpu.nodes,
+        burst=plain.burst,
+        waits=tuple(chain(plain.waits, gpu.waits)),
+        unsold=plain.unsold + gpu.unsold,
+        homes=plain.homes,
+        redone=plain.redone,
+    )
+
+
+def _said(name: str, plain: Outcome, gpu: Outcome, peer: Outcome | None) -> Iterator[Figure]:
+    outcome = _whole(plain, gpu)
     against = None if peer is None else Peer("autoscaler" if ".ours." in name else "nodes for the peak", peer.dollars)
     yield Figure(f"{name}.dollars", outcome.dollars, "US dollars", against)
+    if gpu.dollars:
+        yield Figure(f"{name}.dollars_of_pods_without_gpu", plain.dollars, "US dollars")
     yield Figure(f"{name}.with_waiting", outcome.with_waiting(), "US dollars, an hour's wait of a pod at 1")
     yield Figure(f"{name}.nodes", outcome.nodes, "nodes at most")
     yield Figure(f"{name}.wait_p50", outcome.wait_percentile(0.5), "seconds")
     yield Figure(f"{name}.wait_p99", outcome.wait_percentile(0.99), "seconds")
     if outcome.burst:
         yield Figure(f"{name}.pods_on_virtual_nodes", outcome.burst, "pods")
+    if outcome.homes:
+        yield Figure(f"{name}.moves_home", outcome.homes, "pods that came home")
     if outcome.unsold:
         yield Figure(f"{name}.pods_that_never_ran", outcome.unsold, "pods")
 
 
-def _types() -> list[NodeType]:
+def _types(names: Sequence[str]) -> list[NodeType]:
     return [
-        NodeType(each.instance_type, each.cpu_milli, each.memory_mib * 2**20, each.price_per_hour)
+        NodeType(each.instance_type, each.cpu_milli, each.memory_mib * 2**20, each.price_per_hour, each.gpu)
         for each in catalogue().instances
-        if each.instance_type in _TYPES and each.cpu_milli is not None and each.memory_mib is not None
+        if each.instance_type in names and each.cpu_milli is not None and each.memory_mib is not None
     ]
 
 
-def _openb(directory: Path) -> tuple[list[Work], int]:
+def _openb(directory: Path) -> list[Work]:
     found = load_openb(directory)
     begin = float(np.nanmax(found.created)) - _DAYS * _DAY
     recent = (found.created >= begin) & (found.deleted > found.created)
-    plain = recent & (found.pods.num_gpu == 0)
     begun = np.where(np.isnan(found.scheduled), found.created, found.scheduled)
-    work = [
+    pods = found.pods
+    return [
         Work(
             float(found.created[row]) - begin,
             float(found.deleted[row] - begun[row]),
-            int(found.pods.cpu[row]),
-            int(found.pods.memory[row]),
-            f"{found.pods.cpu[row]}/{found.pods.memory[row]}/{found.qos[row]}",  # the trace names no owner
+            int(pods.cpu[row]),
+            int(pods.memory[row]),
+            f"{pods.cpu[row]}/{pods.memory[row]}/{pods.num_gpu[row]}/{found.qos[row]}",  # the trace names no owner
+            int(pods.num_gpu[row]),
+            int(pods.gpu_milli[row]) or WHOLE,
+            service=found.qos[row] in ("LS", "Guaranteed"),
         )
-        for row in np.flatnonzero(plain).tolist()
+        for row in np.flatnonzero(recent).tolist()
         if found.deleted[row] > begun[row]
     ]
-    return work, int(np.count_nonzero(recent & ~plain))
 
 
 def _genai(directory: Path) -> list[Work]:

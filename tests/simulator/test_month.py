@@ -8,9 +8,6 @@ from hypothesis import strategies as st
 
 from neaptide.pricing.tariff import Size, Tariff
 from neaptide.simulator.month import (
-    NodeType,
-    Times,
-    Work,
     best_burst,
     for_the_peak,
     slices,
@@ -19,6 +16,7 @@ from neaptide.simulator.month import (
     with_an_autoscaler_and_burst,
     with_burst,
 )
+from neaptide.simulator.month_parts import Node, NodeType, Times, Work, best
 
 GIB = 2**30
 NODE = NodeType("four", 4000, 16 * GIB, 3.6)
@@ -82,6 +80,71 @@ def test_the_number_of_nodes_is_the_one_that_makes_it_cheapest() -> None:
 def test_demand_is_cut_into_pods_from_the_bottom_up() -> None:
     found = slices([0, 10, 20, 30], [1, 2, 1], cpu=1, memory=1, owner="s")
     assert [(each.arrival, each.run) for each in found] == [(0, 30), (10, 10)]
+
+
+# -- home again --------------------------------------------------------------------------------------------------------
+
+BUSY = work(0, 1000)
+"""Fills the only node for a thousand seconds."""
+
+
+def service(arrival: float, run: float) -> Work:
+    return work(arrival, run, owner="service")._replace(service=True)
+
+
+def test_a_service_comes_home_when_there_has_been_room_for_long_enough_and_goes_on_there() -> None:
+    found = with_burst([BUSY, service(10, 5000)], NODE, 1, TARIFF, 10_000)
+    assert (found.burst, found.homes) == (1, 1)
+    away = 1000 + 300 - (10 + 30)  # from its start to the move
+    assert found.virtual_dollars == pytest.approx(7.2 * away / 3600)
+    assert found.redone == 30.0
+
+
+def test_a_jobs_pod_comes_home_only_where_what_it_has_done_is_worth_less_than_what_is_left() -> None:
+    long = Times(default_run=5000)
+    asked = [work(0, 1000, owner="other"), work(10, 5000)]
+    moved = with_burst(asked, NODE, 1, TARIFF, 10_000, long)
+    assert (moved.homes, moved.redone) == (1, 30.0 + 1000 + 300 - 40)
+    dear = with_burst(asked, NODE, 1, TARIFF, 10_000, long._replace(waiting_cost_per_hour=100.0))
+    assert (dear.homes, dear.redone) == (0, 0.0)
+
+
+def test_who_ends_before_there_has_been_room_for_long_enough_stays() -> None:
+    found = with_burst([BUSY, service(10, 1200)], NODE, 1, TARIFF, 10_000)
+    assert (found.burst, found.homes) == (1, 0)
+    assert found.virtual_dollars == pytest.approx(7.2 * 1200 / 3600)
+
+
+def test_room_that_is_taken_again_calls_nobody_home() -> None:
+    found = with_burst([BUSY, service(10, 5000), work(1100, 5000)], NODE, 1, TARIFF, 10_000)
+    assert (found.burst, found.homes) == (1, 0)
+
+
+# -- devices -----------------------------------------------------------------------------------------------------------
+
+
+def with_gpus(gpus: int, milli: int = 1000) -> Work:
+    return Work(0, 100, 100, GIB, "gpu", gpus, milli)
+
+
+def test_devices_are_shared_as_far_as_one_of_them_goes() -> None:
+    nodes = [Node(NodeType("two", 4000, 16 * GIB, 1.0, gpus=2))]
+    for asked in (with_gpus(1, 600), with_gpus(1, 600)):
+        assert best(nodes, asked) == 0
+        nodes[0].take(asked)
+    assert best(nodes, with_gpus(1, 500)) is None  # 800 thousandths are left, and no device has 500 of them
+    assert best(nodes, with_gpus(1, 400)) == 0
+    nodes[0].give(with_gpus(1, 600))
+    assert best(nodes, with_gpus(1)) == 0
+
+
+def test_a_pod_with_devices_is_sold_on_no_virtual_node_and_gets_a_real_one() -> None:
+    kind = NodeType("two", 4000, 16 * GIB, 3.6, gpus=2)
+    asked = [with_gpus(1), with_gpus(2)]
+    assert virtual_only(asked, TARIFF).unsold == 2
+    bought = with_an_autoscaler_and_burst(asked, kind, TARIFF)
+    assert (bought.burst, bought.nodes, len(bought.waits)) == (0, 2, 2)
+    assert for_the_peak(asked, kind, 1000).nodes == 2
 
 
 @given(
