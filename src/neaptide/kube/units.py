@@ -7,8 +7,7 @@ some seconds. Nothing is watched until a Policy asks for it.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,9 +19,8 @@ from neaptide.admission.virtual_names import UNIT
 from neaptide.admission.virtual_nodes import SPREAD, VirtualNodes, VirtualNodesSpec
 from neaptide.admission.virtual_units import Crowd, Known
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.pages import items_of
+from neaptide.kubeapi.following import follow
 from neaptide.kubeapi.resources import PODS
-from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced, changes
 
 NEW_FOR = 15.0
 """Seconds after which a pod that was let in is shown, or has come to nothing."""
@@ -77,31 +75,22 @@ class Units:
     async def run(self) -> None:
         """Until cancelled."""
         await self._wanted.wait()
-        named: set[str] | None = None
-        async with aclosing(changes(self._client, PODS, label_selector=UNIT)) as found:
-            async for event in found:
-                if isinstance(event, Relisted):
-                    named = set()
-                elif isinstance(event, Listed):
-                    for item in items_of(event.raw):
-                        self._sees(item, named)
-                elif isinstance(event, Changed):
-                    self._sees(event.raw, named)
-                elif isinstance(event, Removed):
-                    self._members.pop(msgspec.json.decode(event.raw)["metadata"]["uid"], None)
-                elif isinstance(event, Synced):
-                    for uid in set(self._members) - (set(self._members) if named is None else named):
-                        del self._members[uid]
-                    named, self._synced = None, True
+        await follow(self._client, PODS, sees=self._sees, gone=self._gone, only=self._only, label_selector=UNIT)
 
-    def _sees(self, raw: Raw, named: set[str] | None) -> None:
+    def _sees(self, raw: Raw) -> str:
         pod: dict[str, Any] = msgspec.json.decode(raw)
         metadata, phase = pod["metadata"], (pod.get("status") or {}).get("phase")
-        uid = metadata["uid"]
+        uid = str(metadata["uid"])
         if phase in ("Succeeded", "Failed") or metadata.get("deletionTimestamp"):
             self._members.pop(uid, None)
-            return
-        if named is not None:
-            named.add(uid)
-        created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
-        self._members[uid] = _Member(metadata["namespace"], metadata.get("labels") or {}, created)
+        else:
+            created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
+            self._members[uid] = _Member(metadata["namespace"], metadata.get("labels") or {}, created)
+        return uid
+
+    def _gone(self, raw: Raw) -> None:
+        self._members.pop(msgspec.json.decode(raw)["metadata"]["uid"], None)
+
+    def _only(self, named: Collection[str]) -> None:
+        self._members = {uid: each for uid, each in self._members.items() if uid in named}
+        self._synced = True

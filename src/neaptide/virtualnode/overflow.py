@@ -6,7 +6,7 @@ webhook has seen, because it was down or is not there, are taken up in the same 
 """
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -17,9 +17,8 @@ from neaptide.admission.protocols import Namespace
 from neaptide.admission.virtual_nodes import overflowing
 from neaptide.kubeapi import errors
 from neaptide.kubeapi.client import Client, Patch
-from neaptide.kubeapi.pages import items_of
-from neaptide.kubeapi.resources import NAMESPACES, PODS, Resource
-from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced, changes
+from neaptide.kubeapi.following import follow
+from neaptide.kubeapi.resources import NAMESPACES, PODS
 from neaptide.virtualnode.events import About, Events, Said
 from neaptide.virtualnode.provider import PodProvider, VirtualPod
 
@@ -44,45 +43,47 @@ class Overflow:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(NAMESPACES, ""))
-            tasks.create_task(self._follow(PODS, "spec.nodeName="))
+            tasks.create_task(self._follow_namespaces())
+            tasks.create_task(self._follow_pods())
             tasks.create_task(self._work())
 
-    async def _follow(self, resource: Resource, selector: str) -> None:
-        known: dict[str, Any] = self._namespaces if resource is NAMESPACES else self._waiting
-        named: set[str] | None = None
-        async with aclosing(changes(self._client, resource, field_selector=selector)) as found:
-            async for event in found:
-                if isinstance(event, Relisted):
-                    named = set()
-                elif isinstance(event, Listed):
-                    for item in items_of(event.raw):
-                        self._sees(resource, item, named)
-                elif isinstance(event, Changed):
-                    self._sees(resource, event.raw, named)
-                elif isinstance(event, Removed):
-                    known.pop(_key(resource, msgspec.json.decode(event.raw)["metadata"]), None)
-                elif isinstance(event, Synced) and named is not None:
-                    for key in set(known) - named:
-                        del known[key]
-                    named = None
+    async def _follow_namespaces(self) -> None:
+        def gone(raw: Raw) -> None:
+            self._namespaces.pop(_metadata(raw)["name"], None)
 
-    def _sees(self, resource: Resource, raw: Raw, named: set[str] | None) -> None:
+        def only(named: Collection[str]) -> None:
+            self._namespaces = {name: each for name, each in self._namespaces.items() if name in named}
+
+        await follow(self._client, NAMESPACES, sees=self._sees_namespace, gone=gone, only=only)
+
+    async def _follow_pods(self) -> None:
+        def gone(raw: Raw) -> None:
+            self._waiting.pop(_metadata(raw)["uid"], None)
+
+        def only(named: Collection[str]) -> None:
+            self._waiting = {uid: each for uid, each in self._waiting.items() if uid in named}
+
+        selector = "spec.nodeName="
+        await follow(self._client, PODS, sees=self._sees_pod, gone=gone, only=only, field_selector=selector)
+
+    def _sees_pod(self, raw: Raw) -> str:
         found: dict[str, Any] = msgspec.json.decode(raw)
         metadata = found["metadata"]
-        key = _key(resource, metadata)
-        if named is not None:
-            named.add(key)
-        if resource is PODS:
-            self._waiting[key] = VirtualPod(key, metadata["namespace"], metadata["name"], found)
-            self._due.put_nowait(key)
-            return
-        before = self._namespaces.get(key)
-        self._namespaces[key] = now = Namespace(key, metadata.get("labels") or {})
+        uid = str(metadata["uid"])
+        self._waiting[uid] = VirtualPod(uid, metadata["namespace"], metadata["name"], found)
+        self._due.put_nowait(uid)
+        return uid
+
+    def _sees_namespace(self, raw: Raw) -> str:
+        metadata = _metadata(raw)
+        name = str(metadata["name"])
+        before = self._namespaces.get(name)
+        self._namespaces[name] = now = Namespace(name, metadata.get("labels") or {})
         if before is None or before.labels != now.labels:  # those that wait already may be meant now
             for uid, pod in self._waiting.items():
-                if pod.namespace == key:
+                if pod.namespace == name:
                     self._due.put_nowait(uid)
+        return name
 
     async def _work(self) -> None:
         while True:
@@ -117,8 +118,9 @@ class Overflow:
         self._events.say(About(pod.uid, pod.namespace, pod.name), _SAID)
 
 
-def _key(resource: Resource, metadata: dict[str, Any]) -> str:
-    return str(metadata["name"] if resource is NAMESPACES else metadata["uid"])
+def _metadata(raw: Raw) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(raw)["metadata"]
+    return found
 
 
 def _unschedulable(pod: VirtualPod) -> bool:

@@ -15,7 +15,7 @@ Each look at a pod reads both sides anew and takes the next step, so that it doe
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
@@ -25,10 +25,9 @@ from msgspec import Raw, Struct
 
 from neaptide.kubeapi import errors
 from neaptide.kubeapi.client import Client, Patch
+from neaptide.kubeapi.following import follow
 from neaptide.kubeapi.pace import Backoff
-from neaptide.kubeapi.pages import items_of
 from neaptide.kubeapi.resources import PODS
-from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced, changes
 from neaptide.model.objects import MIRROR
 from neaptide.virtualnode.billing import Bill
 from neaptide.virtualnode.events import About, Events, Said, news
@@ -118,33 +117,23 @@ class Pods:
     # -- what the API wants --------------------------------------------------------------------------------------------
 
     async def _follow_api(self) -> None:
-        named: set[str] | None = set()
-        stream = changes(self._client, PODS, field_selector=f"spec.nodeName={self._node}")
-        async with aclosing(stream) as found:
-            async for event in found:
-                if isinstance(event, Relisted):
-                    named = set()
-                elif isinstance(event, Listed):
-                    for item in items_of(event.raw):
-                        self._wants(item, named)
-                elif isinstance(event, Changed):
-                    self._wants(event.raw, named)
-                elif isinstance(event, Removed):
-                    self._unwanted(msgspec.json.decode(event.raw)["metadata"]["uid"])
-                elif isinstance(event, Synced):
-                    for uid in set(self.wanted) - (named if named is not None else set(self.wanted)):
-                        self._unwanted(uid)
-                    named = None
-                    self._api_synced.set()
+        def gone(raw: Raw) -> None:
+            self._unwanted(msgspec.json.decode(raw)["metadata"]["uid"])
 
-    def _wants(self, raw: Raw, named: set[str] | None) -> None:
+        def only(named: Collection[str]) -> None:
+            for uid in set(self.wanted).difference(named):
+                self._unwanted(uid)
+            self._api_synced.set()
+
+        selector = f"spec.nodeName={self._node}"
+        await follow(self._client, PODS, sees=self._wants, gone=gone, only=only, field_selector=selector)
+
+    def _wants(self, raw: Raw) -> str:
         found: dict[str, Any] = msgspec.json.decode(raw)
         metadata = found["metadata"]
-        if MIRROR in (metadata.get("annotations") or {}):
-            return
-        if named is not None:
-            named.add(metadata["uid"])
-        self._takes(VirtualPod(metadata["uid"], metadata["namespace"], metadata["name"], found))
+        if MIRROR not in (metadata.get("annotations") or {}):
+            self._takes(VirtualPod(metadata["uid"], metadata["namespace"], metadata["name"], found))
+        return str(metadata["uid"])
 
     def _takes(self, pod: VirtualPod) -> None:
         older = self.wanted.get(pod.uid)

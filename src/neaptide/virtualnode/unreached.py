@@ -3,17 +3,16 @@
 That a Service selects a pod is what the API tells of its needs. Whether it calls Services itself nobody can see beforehand.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.pages import items_of
+from neaptide.kubeapi.following import follow
 from neaptide.kubeapi.resources import SERVICES
-from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced, changes
 from neaptide.virtualnode.events import About, Events, Said
 from neaptide.virtualnode.pods import Pods
 from neaptide.virtualnode.provider import Network, VirtualPod
@@ -57,33 +56,24 @@ class Unreached:
         """Until cancelled."""
         if self._network not in _HAS:
             return
-        named: set[_Key] | None = None
-        async with aclosing(changes(self._client, SERVICES)) as found:
-            async for event in found:
-                if isinstance(event, Relisted):
-                    named = set()
-                elif isinstance(event, Listed):
-                    for item in items_of(event.raw):
-                        self._sees(item, named)
-                elif isinstance(event, Changed):
-                    self._sees(event.raw, named)
-                elif isinstance(event, Removed):
-                    self._selectors.pop(_key(msgspec.json.decode(event.raw)["metadata"]), None)
-                elif isinstance(event, Synced):
-                    for key in set(self._selectors) - (set(self._selectors) if named is None else named):
-                        del self._selectors[key]
-                    named, self._synced = None, True
-                    self._look_at_all()
+        await follow(self._client, SERVICES, sees=self._sees, gone=self._gone, only=self._only)
 
-    def _sees(self, raw: Raw, named: set[_Key] | None) -> None:
+    def _sees(self, raw: Raw) -> _Key:
         service: dict[str, Any] = msgspec.json.decode(raw)
         key, spec = _key(service["metadata"]), service.get("spec") or {}
         selector = {} if spec.get("type") == "ExternalName" else spec.get("selector") or {}
-        if named is not None:
-            named.add(key)
         if self._selectors.get(key) != selector:
             self._selectors[key] = selector
             self._look_at_all()
+        return key
+
+    def _gone(self, raw: Raw) -> None:
+        self._selectors.pop(_key(msgspec.json.decode(raw)["metadata"]), None)
+
+    def _only(self, named: Collection[_Key]) -> None:
+        self._selectors = {key: each for key, each in self._selectors.items() if key in named}
+        self._synced = True
+        self._look_at_all()
 
     def _look_at_all(self) -> None:
         self._told &= {uid for pods, _ in self._nodes for uid in pods.wanted}

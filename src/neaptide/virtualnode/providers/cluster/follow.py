@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from neaptide.kubeapi.client import Client
-from neaptide.kubeapi.pages import items_of
+from neaptide.kubeapi.following import follow
 from neaptide.kubeapi.resources import NODES, PODS, Resource
-from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced, changes
 from neaptide.model.objects import Node, Pod
 from neaptide.virtualnode.providers.cluster.room import Remote
 from neaptide.virtualnode.providers.cluster.translate import GONE, OWNER, UID
@@ -49,22 +47,13 @@ class Follower:
             tasks.create_task(self._follow(PODS, self._pod))
 
     async def _follow(self, resource: Resource, take: Callable[[Raw | bytes, bool], str]) -> None:
-        named: set[str] | None = set()
-        async with aclosing(changes(self._client, resource)) as found:
-            async for event in found:
-                if isinstance(event, Relisted):
-                    named = set()
-                elif isinstance(event, Listed):
-                    named = (named or set()) | {take(item, True) for item in items_of(event.raw)}
-                elif isinstance(event, Changed):
-                    name = take(event.raw, True)
-                    if named is not None:
-                        named.add(name)
-                elif isinstance(event, Removed):
-                    take(event.raw, False)
-                elif isinstance(event, Synced) and named is not None:
-                    self._told(resource, named)
-                    named = None
+        await follow(
+            self._client,
+            resource,
+            sees=lambda raw: take(raw, True),
+            gone=lambda raw: take(raw, False),
+            only=lambda named: self._told(resource, named),
+        )
 
     def _told(self, resource: Resource, named: set[str]) -> None:
         self.remote.keep(resource.kind, named)
