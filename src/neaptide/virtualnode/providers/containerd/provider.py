@@ -140,13 +140,10 @@ class Containerd:
         if runner is None:
             return
         await runner.halt(settled=True)  # what is made afterwards nobody would find
+        await self._keep_run(runner)
         runner.found = {}
-        run = self._run(runner, await runner.runtime.containers(uid))
         for sandbox in await runner.runtime.sandboxes(uid):
             await runner.runtime.remove_sandbox(sandbox.id)
-        if run is not None:
-            ended = run if run.ended is not None else msgspec.structs.replace(run, ended=self._clock())
-            await asyncio.to_thread(self._ended_folder(runner.runtime.host).save, f"{uid}.json", ended)
         await asyncio.to_thread(runner.folder.remove)
         self._runners.pop(uid, None)
 
@@ -226,8 +223,8 @@ class Containerd:
                 found[run.uid] = run
         for uid, runner in self._runners.items():
             held = self._run(runner, [each for runs in runner.found.values() for each in runs])
-            if held is not None:
-                found[uid] = held
+            if held is not None:  # what a removal that did not come to its end has kept counts
+                found.setdefault(uid, held)
         return [run for run in found.values() if run.ended is None or run.ended >= since]
 
     async def close(self) -> None:
@@ -397,6 +394,14 @@ class Containerd:
             object=about,
             node=runner.pod.spec.get("nodeName") or "",
         )
+
+    async def _keep_run(self, runner: Runner) -> None:
+        """Write a run down before its containers go, once: a removal that is tried again finds them no more."""
+        folder, name = self._ended_folder(runner.runtime.host), f"{runner.pod.uid}.json"
+        run = self._run(runner, await runner.runtime.containers(runner.pod.uid))
+        if run is not None and folder.read(name, Run) is None:
+            ended = run if run.ended is not None else msgspec.structs.replace(run, ended=self._clock())
+            await asyncio.to_thread(folder.save, name, ended)
 
     def _ended_runs(self, host: HostSpec) -> list[Run]:
         """The runs of pods that were removed. Those of more than a week ago are forgotten."""

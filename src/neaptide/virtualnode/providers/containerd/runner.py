@@ -139,6 +139,8 @@ class Runner:
                     trace = "".join(traceback.format_exception(error))  # without values: some are secret
                     structlog.get_logger().error("a pod cannot be looked after", pod=self._called, trace=trace)
                 due = self._clock() + self._later("", str(error) or type(error).__name__)
+            else:
+                self._tries.pop("", None)
             self._publish()
             wait = None if due is None else max(0.0, min(due - self._clock(), _RETRY_LONGEST))
             with contextlib.suppress(TimeoutError):
@@ -175,7 +177,7 @@ class Runner:
         for old in lifecycle.superseded(self.found):
             await self.runtime.remove_container(old.id)
         loop = asyncio.get_running_loop().time()
-        dues += [wanted.due, *(self._clock() + due - loop for _, due in self._tries.values())]
+        dues += [wanted.due, *(self._clock() + due - loop for name, (_, due) in self._tries.items() if name)]
         return min((due for due in dues if due is not None and due != float("inf")), default=None)
 
     def _end(self) -> None:
