@@ -17,7 +17,8 @@ from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.nodes import fake_node
 from neaptide.testbed.realnodes.cluster import RealNodes
 from neaptide.testbed.realnodes.images import BUSYBOX
-from neaptide.virtualnode.providers.cluster.provider import ClusterProvider, ClusterSpec
+from neaptide.virtualnode.providers.cluster.provider import ClusterProvider
+from neaptide.virtualnode.providers.cluster.spec import ClusterSpec
 from neaptide.virtualnode.providers.cluster.translate import OWNER, SERVICES, UID
 
 AMOUNTS = {"cpu": "4", "memory": "16Gi", "pods": "110"}
@@ -183,6 +184,18 @@ def test_while_the_other_cluster_is_away_its_pods_go_on_and_none_is_made_twice(
         done(control_plane, "delete", "pods", "--all", f"--namespace={namespace}", "--timeout=90s")
 
 
+def asked(testbed: Testbed, path: str) -> str:
+    """What the virtual node's kubelet answers."""
+    return done(testbed, "get", "--raw", f"/api/v1/nodes/vk-real/proxy/{path}")
+
+
+def used(testbed: Testbed, namespace: str) -> bool:
+    """Whether CPU and memory of the pod are known."""
+    pods = json.loads(asked(testbed, "stats/summary"))["pods"]
+    (mine,) = (each for each in pods if each["podRef"]["namespace"] == namespace)
+    return bool(mine.get("cpu", {}).get("usageCoreNanoSeconds") and mine.get("memory", {}).get("workingSetBytes"))
+
+
 @pytest.mark.slow
 def test_logs_and_commands_are_tunnelled_to_real_containers_in_the_other_cluster(
     control_plane: Testbed, real_nodes: RealNodes, namespace: str, beside: Outside, joined: Any
@@ -205,6 +218,10 @@ def test_logs_and_commands_are_tunnelled_to_real_containers_in_the_other_cluster
         inside = (f"--namespace={namespace}",)
         eventually(lambda: done(control_plane, "logs", "p", *inside) == "from afar\n", "its log is here")
         assert done(control_plane, "exec", "p", *inside, "--", "cat", "/etc/hostname") == "p\n"
+        eventually(lambda: used(control_plane, namespace), "its use is told")
+        assert f'pod_cpu_usage_seconds_total{{namespace="{namespace}",pod="p"}}' in asked(
+            control_plane, "metrics/resource"
+        )
         done(control_plane, "delete", "pod", "p", *inside, "--timeout=90s")
     done(there, "delete", "namespace", namespace, "--wait=false")
     assert json.loads(done(there, "get", "pods", f"--namespace={namespace}", "--output=json"))["items"] == []

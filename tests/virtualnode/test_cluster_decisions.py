@@ -24,6 +24,7 @@ from neaptide.virtualnode.providers.cluster.translate import (
     remote_object,
     remote_pod,
 )
+from neaptide.virtualnode.providers.cluster.use import Summary, stats_of
 from neaptide.virtualnode.states import Ended, Running, Waiting
 
 GIB = 2**30
@@ -227,3 +228,36 @@ def test_a_pod_that_waits_for_a_node_there_says_why() -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
     state = state_of(pod(), {"metadata": {}, "status": {"phase": "Pending", "conditions": [condition]}})
     assert state.containers[0].state == Waiting("Unschedulable", "0/3 nodes")
+
+
+def test_the_use_of_our_pods_is_what_the_kubelets_there_tell_and_others_pods_are_left_out() -> None:
+    told = {
+        "node": {"nodeName": "there", "cpu": {"usageCoreNanoSeconds": 9}},
+        "pods": [
+            {
+                "podRef": {"name": "p-01234567", "namespace": "x", "uid": "remote-1"},
+                "containers": [
+                    {
+                        "name": "main",
+                        "startTime": "2026-01-01T00:00:00Z",
+                        "cpu": {
+                            "time": "2026-01-01T00:01:00Z",
+                            "usageNanoCores": 5,
+                            "usageCoreNanoSeconds": 2_500_000_000,
+                        },
+                        "memory": {"usageBytes": 300, "workingSetBytes": 200, "rssBytes": 100},
+                    },
+                    {"name": "young"},
+                ],
+            },
+            {"podRef": {"name": "another", "namespace": "x", "uid": "remote-2"}, "containers": [{"name": "main"}]},
+        ],
+    }
+    summary = msgspec.json.decode(msgspec.json.encode(told), type=Summary)
+    it = pod()
+    [found] = stats_of([summary, Summary()], {it.uid: (it, {"metadata": {"uid": "remote-1"}})}, now=7.0)
+    assert (found.uid, found.namespace, found.name, found.at) == (it.uid, "here", "p", 7.0)
+    used, young = found.containers
+    assert (used.name, used.cpu_seconds, used.memory, used.working_set) == ("main", 2.5, 300, 200)
+    assert used.started == 1_767_225_600.0
+    assert (young.cpu_seconds, young.memory, young.working_set, young.started) == (None, None, None, None)

@@ -9,17 +9,15 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-import structlog
-from msgspec import Meta, Struct
 
 from neaptide.kubeapi import errors
 from neaptide.kubeapi.client import Client, Patch
 from neaptide.kubeapi.config import load
-from neaptide.kubeapi.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
+from neaptide.kubeapi.resources import PODS
 from neaptide.model.objects import Pod, PodSpec
 from neaptide.model.requests import effective_requests
 from neaptide.virtualnode.provider import (
@@ -36,55 +34,17 @@ from neaptide.virtualnode.provider import (
     UnknownPodError,
     VirtualPod,
 )
+from neaptide.virtualnode.providers.cluster.companions import Companions, answered
 from neaptide.virtualnode.providers.cluster.follow import Follower
 from neaptide.virtualnode.providers.cluster.room import Shape, room, shape_of
+from neaptide.virtualnode.providers.cluster.spec import ClusterSpec
 from neaptide.virtualnode.providers.cluster.states import ended_of, started_of, state_of
-from neaptide.virtualnode.providers.cluster.translate import (
-    GONE,
-    ORIGIN,
-    OWNER,
-    UID,
-    Needed,
-    needed,
-    refusal,
-    remote_name,
-    remote_object,
-    remote_pod,
-)
+from neaptide.virtualnode.providers.cluster.translate import GONE, ORIGIN, UID, refusal, remote_name, remote_pod
+from neaptide.virtualnode.providers.cluster.use import Use, stats_of
 from neaptide.virtualnode.states import PodState
 
-_RESOURCES: Mapping[str, Resource] = {
-    "ConfigMap": CONFIG_MAPS,
-    "Secret": SECRETS,
-    "ServiceAccount": SERVICE_ACCOUNTS,
-    "Service": SERVICES,
-}
 _SHAPES_KEPT = 3600.0
 _SYNC_SECONDS = 20.0
-
-
-class ClusterSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """How the other cluster is used.
-
-    Attributes:
-        owner: the label of what is made there; another for each cluster that sends pods to it.
-        namespace: where all pods go there; by default each to the namespace of its own name with the prefix.
-        namespace_prefix: of the namespaces there; they are made where they are not there.
-        service_accounts: whether a pod's ServiceAccount is made there, by its name and without rights; else pods run without one.
-        refresh_seconds: how often what pods refer to is brought in line with the objects here.
-        rate, burst: pods created a second in the long run, and at once.
-        kubeconfig: the file with the other cluster, for the command line; context: which of its contexts.
-    """
-
-    owner: str = "neaptide"
-    namespace: str = ""
-    namespace_prefix: str = ""
-    service_accounts: bool = True
-    refresh_seconds: Annotated[float, Meta(gt=0)] = 60.0
-    rate: float = 20.0
-    burst: int = 100
-    kubeconfig: str = ""
-    context: str = ""
 
 
 class ClusterProvider:
@@ -110,9 +70,10 @@ class ClusterProvider:
         opens: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._spec, self._here, self._there, self._clock = spec, here, there, clock
+        self._spec, self._there, self._clock = spec, there, clock
         self._opens, self._opened = opens, False
         self.rate, self.burst = spec.rate, spec.burst
+        self._companions, self._use = Companions(spec, here, there), Use(there)
         self._follower = Follower(there, spec.owner, self._changed)
         self._taken: dict[str, VirtualPod] = {}
         self._ended: dict[str, Run] = {}
@@ -157,15 +118,13 @@ class ClusterProvider:
             if pod.uid in self._follower.ours:
                 return
             self._shapes[shape_of(_requests(pod.spec))] = self._clock()
-            namespace = self._namespace(pod.namespace)
+            namespace = self._spec.namespace_of(pod.namespace)
             body = remote_pod(
                 pod, namespace=namespace, owner=self._spec.owner, service_accounts=self._spec.service_accounts
             )
             if obstacle := self._follower.remote.obstacle(msgspec.convert(body, Pod, strict=False)):
                 raise OutOfStockError(f"the other cluster cannot take it now: {obstacle}")
-            await self._make_namespace(namespace)
-            for each in needed(pod, service_accounts=self._spec.service_accounts):
-                await self._bring(each, pod.namespace, namespace)
+            await self._companions.make(pod)
             self._follower.ours[pod.uid] = await self._make_pod(pod, body, namespace)
         self._changed(pod.uid)
 
@@ -183,9 +142,7 @@ class ClusterProvider:
         images = [{"name": each["name"], "image": each["image"]} for each in wanted["spec"]["containers"]]
         body = {"metadata": metadata, "spec": {**spec, "containers": images}}
         with contextlib.suppress(errors.NotFound):
-            await self._asked(
-                self._there.patch(PODS, remote["metadata"]["name"], body, namespace, kind=Patch.STRATEGIC)
-            )
+            await answered(self._there.patch(PODS, remote["metadata"]["name"], body, namespace, kind=Patch.STRATEGIC))
 
     async def stop(self, uid: str, grace: float) -> None:
         self._follower.ending.add(uid)
@@ -205,7 +162,7 @@ class ClusterProvider:
         pod = self._taken.pop(uid, None)
         self._creating.pop(uid, None)
         if pod is not None:
-            await self._clear(pod)
+            await self._companions.clear(pod, list(self._taken.values()))
 
     async def pods(self) -> Sequence[PodState]:
         await self._synced()
@@ -251,7 +208,11 @@ class ClusterProvider:
         return await self._stream(uid, "portforward", [("ports", str(port)) for port in ports])
 
     async def stats(self) -> Sequence[PodStats]:
-        return ()  # the other cluster's metrics say it; a virtual node has none of its own
+        """As the kubelets there tell it; of those that do not, nothing."""
+        await self._synced()
+        ours = {uid: (self._known(uid, remote), remote) for uid, remote in self._follower.ours.items()}
+        nodes = {node for _, remote in ours.values() if (node := remote["spec"].get("nodeName"))}
+        return tuple(stats_of(await self._use.summaries(nodes), ours, self._clock()))
 
     async def runs(self, since: float) -> Sequence[Run]:
         await self._synced()
@@ -289,38 +250,11 @@ class ClusterProvider:
         except TimeoutError as error:
             raise ProviderError("the other cluster's pods could not be read yet") from error
 
-    async def _make_namespace(self, name: str) -> None:
-        body = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": name, "labels": {OWNER: self._spec.owner}},
-        }
-        with contextlib.suppress(errors.AlreadyExists):
-            await self._asked(self._there.create(NAMESPACES, body))
-
-    async def _bring(self, what: Needed, namespace: str, remote_namespace: str) -> None:
-        """Make an object there as it is here. Raises ProviderError where it is missing, or there is another's of its name."""
-        resource = _RESOURCES[what.kind]
-        try:
-            found = msgspec.json.decode(await self._asked(self._here.get(resource, what.name, namespace)))
-        except errors.NotFound as error:
-            if what.optional:
-                return
-            raise ProviderError(f"{what.kind.lower()} {what.name!r} not found") from error
-        with contextlib.suppress(errors.NotFound):
-            there = msgspec.json.decode(await self._asked(self._there.get(resource, what.name, remote_namespace)))
-            if (there["metadata"].get("labels") or {}).get(OWNER) != self._spec.owner:
-                raise RefusedError(
-                    f"{what.kind} {remote_namespace}/{what.name} in the other cluster is not ours; accepted: another namespacePrefix"
-                )
-        body = remote_object(what.kind, found, owner=self._spec.owner)
-        await self._asked(self._there.apply(resource, what.name, body, remote_namespace, force=True))
-
     async def _make_pod(self, pod: VirtualPod, body: dict[str, Any], namespace: str) -> dict[str, Any]:
         try:
-            made: dict[str, Any] = msgspec.json.decode(await self._asked(self._there.create(PODS, body, namespace)))
+            made: dict[str, Any] = msgspec.json.decode(await answered(self._there.create(PODS, body, namespace)))
         except errors.AlreadyExists as error:
-            made = msgspec.json.decode(await self._asked(self._there.get(PODS, remote_name(pod), namespace)))
+            made = msgspec.json.decode(await answered(self._there.get(PODS, remote_name(pod), namespace)))
             if (made["metadata"].get("labels") or {}).get(UID) != pod.uid:
                 raise RefusedError(f"Pod {namespace}/{remote_name(pod)} in the other cluster is not ours") from error
         except (errors.Forbidden, errors.Invalid) as error:
@@ -337,54 +271,12 @@ class ClusterProvider:
             deletion = self._there.delete(
                 PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"], grace_seconds=max(0, round(grace))
             )
-            await self._asked(deletion)
-
-    async def _clear(self, pod: VirtualPod) -> None:
-        """Delete what a removed pod referred to there, but for what another one needs."""
-        accounts = self._spec.service_accounts
-        others = {
-            (self._namespace(each.namespace), want.kind, want.name)
-            for each in self._taken.values()
-            for want in needed(each, service_accounts=accounts)
-        }
-        namespace = self._namespace(pod.namespace)
-        for each in needed(pod, service_accounts=accounts):
-            if (namespace, each.kind, each.name) in others:
-                continue
-            with contextlib.suppress(errors.NotFound):
-                there = msgspec.json.decode(
-                    await self._asked(self._there.get(_RESOURCES[each.kind], each.name, namespace))
-                )
-                if (there["metadata"].get("labels") or {}).get(OWNER) == self._spec.owner:
-                    await self._asked(self._there.delete(_RESOURCES[each.kind], each.name, namespace))
+            await answered(deletion)
 
     async def _refresh_always(self) -> None:
-        """Bring what pods refer to in line with the objects here, again and again."""
         while True:
             await asyncio.sleep(self._spec.refresh_seconds)
-            wanted = {
-                (pod.namespace, each)
-                for pod in self._taken.values()
-                for each in needed(pod, service_accounts=self._spec.service_accounts)
-            }
-            for namespace, each in sorted(wanted):
-                try:
-                    await self._bring(each, namespace, self._namespace(namespace))
-                except ProviderError as error:
-                    structlog.get_logger().warning("an object cannot be refreshed", what=str(each), reason=str(error))
-
-    async def _asked(self, call: Any) -> bytes:  # noqa: ANN401 - a coroutine of the client
-        """An answer. What says something of an object is raised as it is; all else as ProviderError."""
-        try:
-            answer: bytes = await call
-        except (errors.NotFound, errors.AlreadyExists, errors.Conflict, errors.Forbidden, errors.Invalid):
-            raise
-        except errors.ApiError as error:
-            raise ProviderError(str(error), retry_after=error.retry_after) from error
-        return answer
-
-    def _namespace(self, namespace: str) -> str:
-        return self._spec.namespace or f"{self._spec.namespace_prefix}{namespace}"
+            await self._companions.refresh(list(self._taken.values()))
 
     # -- what is known -------------------------------------------------------------------------------------------------
 
