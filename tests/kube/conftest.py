@@ -1,10 +1,12 @@
-"""Nodes for the tests of the live world, in the control plane that they share with others."""
+"""What the tests of the live world share: nodes in the control plane that they share with others, and one with the kinds of neaptide.io."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from tests.testbed.asking import done
 
+from neaptide.kube.crds.definitions import DEFINITIONS
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import fake_node
@@ -26,3 +28,13 @@ def nodes(control_plane: Testbed) -> Iterator[tuple[str, ...]]:
     add_nodes(control_plane.site, manifests)
     yield NODES
     done(control_plane, "delete", "node", *NODES, "--wait=false")
+
+
+@pytest.fixture
+def installed(own_control_plane: Testbed) -> Testbed:
+    """A control plane with the kinds of neaptide.io."""
+    for each in DEFINITIONS:
+        done(own_control_plane, "create", "-f", "-", content=json.dumps(each.manifest()))
+    for each in DEFINITIONS:
+        done(own_control_plane, "wait", "--for=condition=Established", f"crd/{each.name}")
+    return own_control_plane

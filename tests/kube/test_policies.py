@@ -11,7 +11,6 @@ from tests.testbed.asking import deployment, done, items
 
 from neaptide.kube.configuration import choose, strictest
 from neaptide.kube.controller import Controller, Options
-from neaptide.kube.crds.definitions import DEFINITIONS
 from neaptide.kubeapi.config import load
 from neaptide.loop import Mode
 from neaptide.policies.arbiter import Budgets
@@ -65,16 +64,6 @@ def test_of_several_limits_the_strictest_holds() -> None:
     ]
     assert strictest(some) == Budgets(evictions_per_cycle=5, minimum_stay_seconds=600.0)
     assert strictest([]) == Budgets()
-
-
-@pytest.fixture
-def installed(own_control_plane: Testbed) -> Testbed:
-    """A control plane with the kinds of neaptide.io."""
-    for each in DEFINITIONS:
-        done(own_control_plane, "create", "-f", "-", content=json.dumps(each.manifest()))
-    for each in DEFINITIONS:
-        done(own_control_plane, "wait", "--for=condition=Established", f"crd/{each.name}")
-    return own_control_plane
 
 
 async def running(testbed: Testbed, directory: Path, check: Any) -> None:
