@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.charts.conftest import Objects
+from tests.testbed.asking import done
+
+from neaptide.testbed.cluster import Testbed
+
+RELEASED = "tide"
+"""The namespace that the tests install the chart into."""
 
 
 class Right(NamedTuple):
@@ -17,6 +23,35 @@ class Right(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
+
+
+def user_of(account: str) -> str:
+    """The user that an account of the chart is."""
+    return f"system:serviceaccount:{RELEASED}:{account}"
+
+
+def kubeconfig_of(testbed: Testbed, directory: Path, account: str) -> Path:
+    """A kubeconfig as an account of the chart, in the chart's namespace."""
+    config = json.loads(testbed.kubeconfig.read_text(encoding="utf-8"))
+    token = done(testbed, "create", "token", account, f"--namespace={RELEASED}").strip()
+    config["users"][0]["user"] = {"token": token}
+    config["contexts"][0]["context"]["namespace"] = RELEASED
+    path = directory / "account.kubeconfig"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    path.chmod(0o600)
+    return path
+
+
+def assert_exact(testbed: Testbed, account: str, may: set[Right], *, besides: frozenset[Right] = frozenset()) -> None:
+    """An account was refused nothing, did nothing that the chart does not give it, and did all that it gives.
+
+    `besides` are rights that it has from elsewhere, as by a binding to a role of Kubernetes' own.
+    """
+    log, user = testbed.log("audit"), user_of(account)
+    assert refused(log, user) == set()
+    did = used(log, user) - besides
+    assert {str(each) for each in did - may} == set()
+    assert {str(each) for each in may - did} == set()
 
 
 def granted(objects: Objects) -> set[Right]:

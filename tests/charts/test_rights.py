@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from tests.charts.conftest import INTEROP, NEAPTIDE, Helm
-from tests.charts.rights import granted, refused, used
+from tests.charts.rights import assert_exact, granted, kubeconfig_of, refused, used, user_of
 from tests.kube.live import eventually, found, job, make
 from tests.testbed.asking import deployment, done, items
 
+from neaptide.model.virtual_names import TAINT, TYPE, VIRTUAL
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import fake_node
@@ -27,7 +28,8 @@ BASE = "replicas=0,journal.persistence=false,controller.intervalSeconds=1"
 VALUES = (f"--set={BASE},admission.webhook=false,journal.endpoint=false",)
 ADMISSION = (f"--set={BASE},admission.policies=true,journal.endpoint=false",)
 ENDPOINT = (f"--set={BASE},admission.webhook=false",)
-USER = "system:serviceaccount:tide:neaptide"
+BURSTING = (f"--set={BASE},admission.webhook=false,journal.endpoint=false,burst=true",)
+USER = user_of("neaptide")
 SERIES = 60.0
 """Seconds after which a repeated Event is counted on the one that is there."""
 
@@ -52,7 +54,8 @@ class Scene:
             "--webhook=:9443": f"--webhook=127.0.0.1:{self.webhook}",
         }
         arguments = [places.get(each, each) for each in container["args"]]
-        command = [sys.executable, "-m", "neaptide", *arguments, f"--kubeconfig={self._kubeconfig()}"]
+        kubeconfig = kubeconfig_of(self.testbed, self._directory, "neaptide")
+        command = [sys.executable, "-m", "neaptide", *arguments, f"--kubeconfig={kubeconfig}"]
         with (self._directory / "controller.log").open("wb") as output:
             self._controller = subprocess.Popen(command, stderr=output, stdout=output)  # noqa: S603 - the project's own
 
@@ -63,16 +66,6 @@ class Scene:
 
     def apply(self, manifest: dict[str, Any]) -> None:
         done(self.testbed, "apply", "--filename=-", content=json.dumps(manifest))
-
-    def _kubeconfig(self) -> Path:
-        config = json.loads(self.testbed.kubeconfig.read_text(encoding="utf-8"))
-        token = done(self.testbed, "create", "token", "neaptide", "--namespace=tide").strip()
-        config["users"][0]["user"] = {"token": token}
-        config["contexts"][0]["context"]["namespace"] = "tide"
-        path = self._directory / "account.kubeconfig"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        path.chmod(0o600)
-        return path
 
 
 @pytest.fixture
@@ -114,11 +107,7 @@ def test_the_account_may_do_what_the_controller_does_and_not_one_verb_more(scene
     eventually(lambda: any(each.get("series") for each in events(testbed)), within=SERIES + 60)
     assert (datetime.now(UTC) - began) < timedelta(minutes=5)
     scene.end()
-    log = testbed.log("audit")
-    assert refused(log, USER) == set()
-    did, may = used(log, USER), granted(scene.objects)
-    assert {str(each) for each in did - may} == set()
-    assert {str(each) for each in may - did} == set()
+    assert_exact(testbed, "neaptide", granted(scene.objects))
 
 
 @pytest.mark.slow
@@ -140,12 +129,7 @@ def test_what_admission_adds_to_the_rights_is_what_it_needs(scene: Scene) -> Non
     scene.start()
     eventually(lambda: found(testbed, "secret", secret, "tide").get("data"))
     scene.end()
-    log = testbed.log("audit")
-    assert refused(log, USER) == set()
-    without = granted(scene.helm.rendered(NEAPTIDE, *VALUES, release="neaptide", namespace="tide"))
-    added = granted(scene.objects) - without
-    assert added
-    assert {str(each) for each in added - used(log, USER)} == set()
+    assert_added_is_used(scene)
 
 
 @pytest.mark.slow
@@ -172,7 +156,36 @@ def test_what_the_journals_endpoint_adds_to_the_rights_is_what_it_needs(scene: S
     ask += [f"--controller-token={token}", f"--controller=https://localhost:{scene.journal}"]
     eventually(lambda: told(ask))
     scene.end()
-    log = testbed.log("audit")
+    assert_added_is_used(scene)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [BURSTING], indirect=True)
+def test_what_the_policy_burst_adds_to_the_rights_is_what_it_needs(scene: Scene) -> None:
+    """A Job waits in a cluster that has a virtual node and no other."""
+    testbed, taint = scene.testbed, {"key": TAINT, "value": "simulated", "effect": "NoSchedule"}
+    node = fake_node("tide-virtual", {TYPE: VIRTUAL}, {"cpu": "16", "memory": "64Gi", "pods": "110"})
+    add_nodes(testbed.site, [node | {"spec": {"taints": [taint]}}])
+    done(testbed, "create", "namespace", "work")
+    eventually(lambda: items(testbed, "serviceaccounts", "--namespace=work"))
+    waits = job("waits")
+    del waits["spec"]["template"]["spec"]["nodeSelector"]
+    make(testbed, waits, namespace="work")
+    spec = {"policy": "burst", "burst": {"nodeStartSeconds": None, "graceSeconds": 0, "comeHome": False}}
+    scene.apply(policy("burst", spec, mode="Enforce"))
+    scene.start()
+    eventually(lambda: any(tolerates(each) for each in items(testbed, "pods", "--namespace", "work")))
+    scene.end()
+    assert_added_is_used(scene)
+
+
+def tolerates(pod: dict[str, Any]) -> bool:
+    return any(each.get("key") == TAINT for each in pod["spec"].get("tolerations", ()))
+
+
+def assert_added_is_used(scene: Scene) -> None:
+    """Nothing was refused, and all that the scene's values give besides VALUES was made use of."""
+    log = scene.testbed.log("audit")
     assert refused(log, USER) == set()
     without = granted(scene.helm.rendered(NEAPTIDE, *VALUES, release="neaptide", namespace="tide"))
     added = granted(scene.objects) - without
