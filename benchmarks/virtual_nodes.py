@@ -1,4 +1,4 @@
-"""A thousand pods at once on a virtual node whose provider simulates them, on a real control plane that shares the machine.
+"""A thousand pods at once (or PODS, up to 3,000) on one virtual node whose provider simulates them, on a real control plane that shares the machine.
 
 What is measured is ours: how long until all run, how many requests of the API that costs, and what our process holds and uses. The provider takes every
 pod at once and starts it at once, so that nothing but the virtual kubelet, the API server and the scheduler is in the way.
@@ -6,6 +6,7 @@ pod at once and starts it at once, so that nothing but the virtual kubelet, the 
 
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
@@ -27,7 +28,7 @@ from neaptide.virtualnode.node import NodeSettings
 from neaptide.virtualnode.providers.simulated import Simulated, SimulatedSpec
 from neaptide.virtualnode.running import run
 
-PODS_AT_ONCE = 1_000
+PODS_AT_ONCE = int(os.environ.get("PODS", "1000"))
 NODE = "virtual"
 _SPEC = SimulatedSpec(start_seconds=0.0, seconds_per_mb=0.0, rate=5_000.0, burst=2 * PODS_AT_ONCE)
 

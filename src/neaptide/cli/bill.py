@@ -44,7 +44,7 @@ def bill(
     """
     if not segments(ledger, NAME):
         raise UsageError(
-            f"{ledger}: there is no ledger here; accepted: the directory that `neaptide virtual-kubelet` was given"
+            f"{ledger}: there is no ledger here; accepted: the directory that `neaptide virtual-node` was given"
         )
     if focus is not None and focus.suffix not in _SUFFIXES:
         raise unacceptable("--focus", focus, f"a file that ends in {' or '.join(_SUFFIXES)}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -59,38 +60,62 @@ async def run(
         LogInUseError: the ledger has another writer.
     """
     identity = identity or this_process()
-    starts = Starts(provider.rate, provider.burst)
-    unreached = Unreached(client, provider.network)
+    shared = _Shared(
+        client, provider, Starts(provider.rate, provider.burst), Unreached(client, provider.network), timing
+    )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(provider.close)
-        ledger = None
-        if accounts is not None:
-            ledger = stack.enter_context(Ledger(accounts.directory))
-        writing = asyncio.Lock()
-        made = []
-        for node in nodes:
+        bills = _bills(stack, provider, nodes, accounts)
+        kept = []
+        for node, bill in zip(nodes, bills, strict=True):
             names = (node.address, node.name)
-            server = await stack.enter_async_context(
-                KubeletServer(host=host or node.address, port=node.port, names=names)
-            )
-            bill = (
-                None
-                if ledger is None or accounts is None
-                else Bill(ledger, accounts.tariff, provider, node.name, writing=writing)
-            )
-            made.append((msgspec.structs.replace(node, port=server.port), server, bill))
-
-        async def keep(node: NodeSettings, server: KubeletServer, bill: Bill | None) -> None:
-            """For as long as the node is held."""
-            kubelet = VirtualKubelet(client, provider, node, server=server, starts=starts, bill=bill, timing=timing)
-            with unreached.following(kubelet.pods, kubelet.events):
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(kubelet.run())
-                    if overflow and node.name == nodes[0].name:
-                        tasks.create_task(Overflow(client, provider, kubelet.events).run())
-
+            server = KubeletServer(host=host or node.address, port=node.port, names=names)
+            await stack.enter_async_context(server)
+            settings = msgspec.structs.replace(node, port=server.port)
+            kept.append(_Kept(settings, server, bill, overflow=overflow and node is nodes[0]))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(unreached.run())
-            for each in made:
-                work = partial(keep, *each)
-                tasks.create_task(holding(client, each[0].name, identity, work, seconds=timing.held))
+            tasks.create_task(shared.unreached.run())
+            for each in kept:
+                work = partial(_keep, shared, each)
+                tasks.create_task(holding(client, each.node.name, identity, work, seconds=timing.held))
+
+
+class _Shared(NamedTuple):
+    """What the nodes of a process have in common."""
+
+    client: Client
+    provider: PodProvider
+    starts: Starts
+    unreached: Unreached
+    timing: Timing
+
+
+class _Kept(NamedTuple):
+    """One node; `overflow` is whether it is the one that lets pods onto all of them."""
+
+    node: NodeSettings
+    server: KubeletServer
+    bill: Bill | None
+    overflow: bool
+
+
+def _bills(
+    stack: AsyncExitStack, provider: PodProvider, nodes: Sequence[NodeSettings], accounts: Accounts | None
+) -> list[Bill | None]:
+    """Each node's, in one ledger that is open as long as the stack; none where no accounts are kept. Raises LogInUseError."""
+    if accounts is None:
+        return [None] * len(nodes)
+    ledger, writing = stack.enter_context(Ledger(accounts.directory)), asyncio.Lock()
+    return [Bill(ledger, accounts.tariff, provider, node.name, writing=writing) for node in nodes]
+
+
+async def _keep(shared: _Shared, kept: _Kept) -> None:
+    """For as long as the node is held."""
+    client, provider, starts, unreached, timing = shared
+    node, server, bill, overflow = kept
+    kubelet = VirtualKubelet(client, provider, node, server=server, starts=starts, bill=bill, timing=timing)
+    with unreached.following(kubelet.pods, kubelet.events):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(kubelet.run())
+            if overflow:
+                tasks.create_task(Overflow(client, provider, kubelet.events).run())
