@@ -34,6 +34,7 @@ MODULES = (
     "live_testbed",
     "virtual_nodes",
     "consolidation",
+    "autoscaler_yardsticks",
     "predictor",
     "interference",
     "colocation_week",

@@ -1,9 +1,16 @@
 """Consolidation: what the plan costs beside the linear programme's bound for as many evictions, and how long it takes."""
 
+import resource
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from benchmarks.consolidation_cluster import cluster
+from benchmarks.consolidation_cluster import cluster, dump, market, objects
+from benchmarks.consolidation_market import price_file
 from benchmarks.figure import Figure, Peer, best_seconds
 from neaptide.model.actions import Evict
 from neaptide.model.scope import everything
@@ -43,7 +50,28 @@ def growth_figures() -> Iterator[Figure]:
         yield Figure(f"{name}.seconds", best_seconds(partial(_planned, snapshot, spec), times=1), "s")
 
 
-GROUPS = {"consolidation.frontier": frontier_figures, "consolidation.growth": growth_figures}
+def command_figures() -> Iterator[Figure]:
+    """`neaptide plan` on a dump of the first cluster, from the start of the process to its end; machine code is there."""
+    with TemporaryDirectory() as directory:
+        saved = Path(directory) / "dump.json"
+        saved.write_bytes(dump(objects(24, 12)))
+        prices = price_file(Path(directory) / "prices.csv", market())
+        command = [sys.executable, "-m", "neaptide", "plan", str(saved), "--policy=consolidation", f"--prices={prices}"]
+        command.append("--set=consolidation.maxEvictions=400")
+        for _ in range(2):
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    yield Figure("consolidation.command.evictions_400.seconds", seconds, "s")
+    yield Figure("consolidation.command.evictions_400.cpu_seconds", cpu, "s")
+
+
+GROUPS = {
+    "consolidation.command": command_figures,
+    "consolidation.frontier": frontier_figures,
+    "consolidation.growth": growth_figures,
+}
 
 
 def _planned(snapshot: ClusterSnapshot, spec: ConsolidationSpec) -> tuple[float, int]:

@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.consolidation_cluster import deployments, market, objects
-from benchmarks.karpenter_load import CAPACITY_TYPE, EXAMPLES, OVERHEAD_MIB, OVERHEAD_MILLI, ZONE, instance_types
+from benchmarks.consolidation_cluster import market, objects
+from benchmarks.karpenter_load import CAPACITY_TYPE, EXAMPLES, as_csv, catalogue, instance_types
 from benchmarks.running import process
 from neaptide.model.offerings import Offering
-from neaptide.model.quantity import milli, value
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.ports import assign
@@ -30,28 +29,6 @@ def price(node: Mapping[str, Any]) -> float:
     """US dollars per hour, as the node's label says."""
     labels = node["metadata"]["labels"]
     return float(next((labels[each] for each in _PRICES if each in labels), 0.0))
-
-
-def deployment(number: int, replicas: int) -> dict[str, Any]:
-    """One of the load's: 100 to 1090 milli-CPU, 1, 4 or 8 GiB for each CPU, one third on demand."""
-    kind = deployments()[number]
-    requests = {"cpu": f"{kind.cpu}m", "memory": f"{kind.memory}Mi"}
-    spec: dict[str, Any] = {
-        "terminationGracePeriodSeconds": 0,
-        "automountServiceAccountToken": False,
-        "containers": [{"name": "c", "image": "x", "resources": {"requests": requests}}],
-    }
-    if kind.on_demand:
-        spec["nodeSelector"] = {CAPACITY_TYPE: "on-demand"}
-    labels = {"app": kind.name}
-    return {
-        "metadata": {"name": kind.name, "namespace": "load"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
 
 
 @contextmanager
@@ -73,7 +50,7 @@ def generated(testbed: Testbed, directory: Path) -> Iterator[Path]:
                 "status": {"allocatable": amounts, "capacity": amounts},
             }
     add_nodes(testbed.site, nodes)
-    yield _written(directory / "prices.csv", market())
+    yield price_file(directory / "prices.csv", market())
 
 
 @contextmanager
@@ -100,7 +77,9 @@ def karpenters(testbed: Testbed, directory: Path, consolidate_after: str) -> Ite
         _applied(
             testbed, ["-f", "-"], json.dumps({"apiVersion": "v1", "kind": "List", "items": _pool(consolidate_after)})
         )
-        yield _written(directory / "prices.csv", _offerings(types))
+        prices = directory / "prices.csv"
+        prices.write_text(as_csv(catalogue(types)), encoding="utf-8")
+        yield prices
 
 
 def let_go(testbed: Testbed) -> None:
@@ -135,20 +114,8 @@ def _pool(consolidate_after: str) -> list[dict[str, Any]]:
     ]
 
 
-def _offerings(types: Iterable[Mapping[str, Any]]) -> Iterator[Offering]:
-    for each in types:
-        amounts = {
-            "cpu": milli(each["resources"]["cpu"]) - OVERHEAD_MILLI,
-            "memory": value(each["resources"]["memory"]) - OVERHEAD_MIB * _MIB,
-            "pods": value(each["resources"]["pods"]),
-        }
-        for offer in each["offerings"]:
-            where = {rule["key"]: rule["values"][0] for rule in offer["Requirements"]}
-            labels = {"kubernetes.io/arch": each["architecture"]}
-            yield Offering(each["name"], where[CAPACITY_TYPE], where[ZONE], offer["Price"], amounts, labels)
-
-
-def _written(file: Path, offerings: Iterable[Offering]) -> Path:
+def price_file(file: Path, offerings: Iterable[Offering]) -> Path:
+    """Offerings as `--prices` reads them, written to a file."""
     with file.open("w", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(

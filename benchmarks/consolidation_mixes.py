@@ -2,7 +2,9 @@
 
 CPU and memory of the traces' pods, in their proportions and in at most KINDS kinds; scaled so that 20 pods fill a node at first, for the traces' own
 pods are so large that few share a node. Nodes are of the catalogue's types with 16 to 64 CPUs, drawn evenly, and filled in the order in
-which pods are drawn. The plan stands beside the linear programme over types and kinds, and beside a search of MINUTES (10) minutes. Traces are found by NEAPTIDE_TRACES.
+which pods are drawn. The plan stands beside the linear programme over types and kinds, twice: with the room of nodes of each shape as one (what the plan is made from), and with
+all room as one, which is a lower bound that no nodes reach where the CPU that some have left would have to serve with the memory of others. And beside a search of MINUTES
+(10) minutes. Traces are found by NEAPTIDE_TRACES.
 """
 
 import os
@@ -121,12 +123,15 @@ def _figures(name: str, nodes: int) -> Iterator[Figure]:
     money = (money_per_hour(snapshot) or 0.0) + sum(each.expected.money_per_hour or 0.0 for each in actions)
     problem = survey(snapshot, spec, NOW, everything).problem
     prices = relaxed(problem, toll=spec.minimum_saving_per_eviction)
+    bound, pooled = relaxed(problem), relaxed(problem, pooled=True)
     yield Figure(f"{start}.seconds", seconds, "s")
     yield Figure(f"{start}.cpu_seconds", cpu, "s")
     yield Figure(f"{start}.evictions", float(sum(isinstance(each, Evict) for each in actions)), "pods")
-    if prices is None:
+    if prices is None or bound is None or pooled is None:
         return
-    yield Figure(f"{start}.money_per_hour", money, "USD/h", Peer("linear programme", prices.money))
+    yield Figure(f"{start}.money_per_hour", money, "USD/h", Peer("linear programme by shapes of nodes", bound.money))
+    aggregate = Peer("linear programme, all room as one", pooled.money)
+    yield Figure(f"{start}.against_aggregate.money_per_hour", money, "USD/h", aggregate)
     if MINUTES:
         steps = int(MINUTES * _STEPS_A_MINUTE)
         long = search(problem, prices, evictions=int(problem.pods.sum()), steps=steps, seed=1)

@@ -11,19 +11,15 @@ START=generated leaves Karpenter out: nodes as `consolidation_cluster` buys them
 import json
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import consolidation_market as market
 from benchmarks.figure import Figure, Peer
+from benchmarks.load_bed import Bed, bed, runs
 from benchmarks.running import process
-from neaptide.testbed.cluster import Testbed
-from neaptide.testbed.components import component_named
-from neaptide.testbed.server import Server
 
 SECONDS = float(os.environ.get("SECONDS_EACH", "240"))
 KARPENTER_SECONDS = float(os.environ.get("KARPENTER_SECONDS", "240"))
@@ -32,8 +28,6 @@ GENERATED = os.environ.get("START") == "generated"
 FULL, KEPT = 22 if GENERATED else 24, 12
 """Replicas before and after. kube-scheduler packs generated nodes less tightly than they were bought for."""
 PODS = 100 * KEPT
-_LONGEST = 900.0
-_PODS, _NODES = "/api/v1/namespaces/load/pods?resourceVersion=0", "/api/v1/nodes?resourceVersion=0"
 _CRDS = Path(__file__).parents[1] / "charts" / "neaptide" / "files" / "crds"
 
 
@@ -47,59 +41,9 @@ class Sample(NamedTuple):
     evicted: int
 
 
-class Bed:
-    """A control plane, one connection to it, and what it is used for."""
-
-    def __init__(self, testbed: Testbed, server: Server, directory: Path) -> None:
-        self.testbed, self.server, self.directory = testbed, server, directory
-
-    def items(self, path: str) -> list[dict[str, Any]]:
-        """What a list has."""
-        found: list[dict[str, Any]] = json.loads(self.server.call("GET", path))["items"]
-        return found
-
-    def pods(self) -> list[dict[str, Any]]:
-        """Those of the load."""
-        return self.items(_PODS)
-
-    def until_running(self, count: int) -> None:
-        """Wait for as many pods as there are to be, all of them Running."""
-        due = time.monotonic() + _LONGEST
-        while True:
-            pods = self.pods()
-            if len(pods) == count and all(_runs(each) for each in pods):
-                return
-            if time.monotonic() > due:
-                raise TimeoutError(f"{sum(map(_runs, pods))} of {count} pods run")
-            time.sleep(1.0)
-
-    def scale(self, replicas: int) -> None:
-        """All Deployments."""
-        done = self.testbed.kubectl(["scale", "deploy", "-n", "load", "--all", f"--replicas={replicas}"], timeout=120)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-
-
-@contextmanager
-def bed() -> Iterator[Bed]:
-    """An empty control plane with kube-scheduler."""
-    with tempfile.TemporaryDirectory() as directory:
-        testbed = Testbed(Path(directory) / "bed", leash=os.getpid())
-        testbed.up()
-        try:
-            with Server(component_named("kube-apiserver"), testbed.site, timeout=120) as server:
-                server.call("POST", "/api/v1/namespaces", {"metadata": {"name": "load"}})
-                while not server.is_ready("/api/v1/namespaces/load/serviceaccounts/default"):
-                    time.sleep(0.2)
-                yield Bed(testbed, server, Path(directory))
-        finally:
-            testbed.down(purge=True)
-
-
 def filled(found: Bed, *, consolidates: bool) -> None:
     """Nodes for twice the pods, and half of the pods gone; Karpenter goes on only if it `consolidates`."""
-    for number in range(100):
-        found.server.call("POST", "/apis/apps/v1/namespaces/load/deployments", market.deployment(number, FULL))
+    found.deploy(FULL)
     found.until_running(100 * FULL)
     found.scale(KEPT)
     if not consolidates:
@@ -114,10 +58,10 @@ def watched(found: Bed, seconds: float, *, settled: float = 45.0) -> list[Sample
     began = changed = time.monotonic()
     while time.monotonic() - began < seconds and (changed == began or time.monotonic() - changed < settled):
         at = time.monotonic()
-        nodes, pods = found.items(_NODES), found.pods()
+        nodes, pods = found.nodes(), found.pods()
         seen |= {each["metadata"]["uid"] for each in pods}
         money = round(sum(market.price(each) for each in nodes), 4)
-        sample = Sample(at - began, money, len(nodes), sum(map(_runs, pods)), len(seen) - len(first))
+        sample = Sample(at - began, money, len(nodes), sum(map(runs, pods)), len(seen) - len(first))
         if samples and samples[-1][1:] != sample[1:]:
             changed = at
         samples.append(sample)
@@ -206,10 +150,6 @@ def figures() -> Iterator[Figure]:
 
 
 GROUPS = {"consolidation_peer": figures}
-
-
-def _runs(pod: Mapping[str, Any]) -> bool:
-    return pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
 
 
 def _show(who: str, samples: list[Sample]) -> None:

@@ -43,12 +43,17 @@ CAPACITY_TYPE, ZONE = "karpenter.sh/capacity-type", "topology.kubernetes.io/zone
 OVERHEAD_MILLI, OVERHEAD_MIB = 100, 10
 """What Karpenter's kwok provider takes off every node's capacity."""
 NAMESPACE = "load"
+_ARCHITECTURES = {"x86_64": "amd64"}
 
 
 def instance_types(table: Path) -> list[dict[str, Any]]:
-    """The 72 types, as Karpenter's kwok provider reads them (INSTANCE_TYPES_FILE_PATH)."""
+    """The 72 types, as Karpenter's kwok provider reads them (INSTANCE_TYPES_FILE_PATH).
+
+    Its table calls an architecture x86_64 and labels nodes so; a kubelet, and a price catalogue, say amd64.
+    """
     rows = msgspec.json.decode(table.read_bytes())
-    return [each for each in rows if each["operatingSystems"] == ["linux"] and _is_chosen(each["name"])]
+    chosen = [each for each in rows if each["operatingSystems"] == ["linux"] and _is_chosen(each["name"])]
+    return [each | {"architecture": _ARCHITECTURES.get(each["architecture"], each["architecture"])} for each in chosen]
 
 
 def catalogue(types: Sequence[dict[str, Any]]) -> Catalogue:
@@ -84,7 +89,7 @@ def _price(each: dict[str, Any], offering: dict[str, Any]) -> InstancePrice:
         cpu_milli=1000 * int(resources["cpu"]) - OVERHEAD_MILLI,
         memory_mib=_mib(resources["memory"]) - OVERHEAD_MIB,
         pods=int(resources["pods"]),
-        arch={"x86_64": "amd64"}.get(each["architecture"], each["architecture"]),
+        arch=each["architecture"],
     )
 
 

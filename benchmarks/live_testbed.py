@@ -1,6 +1,6 @@
-"""The live world on a real control plane: the first sync of a cluster, and evictions under disruption budgets, none of them broken.
+"""The live world on a real control plane: evictions under disruption budgets, none of them broken, the first sync, and lag behind churn.
 
-Both share one machine with etcd, the API server, the controller manager and kwok, whose limits these figures show as much as ours.
+All share one machine with etcd, the API server, the controller manager and kwok, whose limits these figures show as much as ours.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.figure import Figure, Peer
+from benchmarks.live_churn import lag_figures
 from benchmarks.wire import _measured as measured_client
 from neaptide.kube.acting.carrying import Api
 from neaptide.kube.actuator import Actuator
@@ -39,7 +40,7 @@ _PEERS = ("lightkube", "kubernetes")
 
 
 def figures() -> Iterator[Figure]:
-    """All on one testbed: evictions first, while there are few pods; then the first sync."""
+    """All on one testbed: evictions first, while there are few pods; then the first sync, then the churn."""
     quiet()
     with _testbed() as testbed:
         yield from uvloop.run(_evictions(testbed))
@@ -59,6 +60,7 @@ def figures() -> Iterator[Figure]:
                 "MiB",
                 Peer(f"{name}, pods only", peer.mebibytes),
             )
+        yield from lag_figures(testbed.kubeconfig, BOUND_PODS)
 
 
 async def _evictions(testbed: Testbed) -> list[Figure]:

@@ -1,48 +1,89 @@
-"""Provisioning the load that Karpenter was measured with, on a real control plane: 2,400 pods, no node at the start."""
+"""Provisioning the load that Karpenter was measured with, beside Karpenter in the same run: 2,400 pods, no node at the start.
 
-import json
-import subprocess
+Each on a real control plane of its own, under kube-scheduler, with the types and prices of Karpenter's kwok provider. Time begins with the first
+Deployment, when whoever buys is ready, and ends when every pod has its node. PEER=none leaves Karpenter out; LOG=FILE keeps what ours says.
+"""
+
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from benchmarks import karpenter_load as load
+from benchmarks.consolidation_market import karpenters, price
 from benchmarks.figure import Figure, Peer
+from benchmarks.load_bed import Bed, bed
+from benchmarks.running import process
 from neaptide.model import objects as o
 from neaptide.model.quantity import for_resource
 from neaptide.pricing.bound import lower_bound
 from neaptide.pricing.catalogue import Catalogue
 from neaptide.pricing.offerings import offerings
-from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.tools import karpenter
 
 REPLICAS = 24
-KARPENTER_SECONDS, KARPENTER_MONEY = 121.0, 63.80
-"""One run of Karpenter 1.14.1's own kwok provider on two cores like these."""
-_WITHIN = 600.0
+_WITHIN = 900.0
+_CHECKPOINT = "/api/v1/namespaces/default/configmaps/neaptide-memory"
+"""What is there when the first cycle has ended."""
 _RESOURCES = ("cpu", "memory", "pods")
 
 
+class Bought(NamedTuple):
+    """Seconds until every pod had its node, what all nodes then cost in US dollars per hour, and how many there are."""
+
+    seconds: float
+    money: float
+    nodes: int
+
+
 def figures() -> Iterator[Figure]:
-    """Seconds from the first Deployment until every pod is bound, and what the nodes then cost."""
+    """Ours beside Karpenter's, and beside the bound."""
+    theirs = None if os.environ.get("PEER") == "none" else karpenter_buys()
+    mine = we_buy()
+    for name, unit in (("seconds", "s"), ("money", "USD/h"), ("nodes", "nodes")):
+        peer = Peer("Karpenter 1.14.1", float(getattr(theirs, name))) if theirs else None
+        yield Figure(f"provision.{name}", float(getattr(mine, name)), unit, peer)
     catalogue = load.catalogue(load.instance_types(karpenter() / load.EXAMPLES))
-    with TemporaryDirectory() as directory, _testbed(Path(directory)) as testbed:
-        prices = Path(directory) / "prices.csv"
+    yield Figure("provision.money_against_bound", mine.money, "USD/h", Peer("lower bound", bound(catalogue)))
+
+
+def karpenter_buys() -> Bought:
+    """Karpenter with its defaults."""
+    with bed() as found, karpenters(found.testbed, found.directory, "Never"):
+        return _bought(found)
+
+
+def we_buy() -> Bought:
+    """The policy with its defaults."""
+    catalogue = load.catalogue(load.instance_types(karpenter() / load.EXAMPLES))
+    with bed() as found:
+        prices = found.directory / "prices.csv"
         prices.write_text(load.as_csv(catalogue), encoding="utf-8")
-        with _controller(testbed, prices, Path(directory) / "controller.log"):
-            seconds = _until_bound(testbed)
-        nodes = msgspec.json.decode(_kubectl(testbed, "get", "nodes", "--output=json"), type=_Nodes).items
-    money = sum(float(each.metadata.labels["neaptide.io/price-per-hour"]) for each in nodes)
-    yield Figure("provision.seconds", seconds, "s", Peer("Karpenter 1.14.1, one recorded run", KARPENTER_SECONDS))
-    yield Figure("provision.money", money, "USD/h", Peer("Karpenter 1.14.1, one recorded run", KARPENTER_MONEY))
-    yield Figure("provision.money_against_bound", money, "USD/h", Peer("lower bound", bound(catalogue)))
-    yield Figure("provision.nodes", len(nodes), "nodes", Peer("Karpenter 1.14.1, one recorded run", 195))
+        command = [
+            *(sys.executable, "-m", "neaptide", "run", "--only=loop", "--policy=provision", "--enforce"),
+            *("--provider=kwok", f"--prices={prices}", f"--kubeconfig={found.testbed.kubeconfig}"),
+        ]
+        with process(command, Path(os.environ.get("LOG", found.directory / "neaptide.log"))):
+            while not found.server.is_ready(_CHECKPOINT):
+                time.sleep(0.2)
+            return _bought(found)
+
+
+def _bought(found: Bed) -> Bought:
+    began = time.perf_counter()
+    found.deploy(REPLICAS)
+    while (bound_ := sum(bool(each["spec"].get("nodeName")) for each in found.pods())) < 100 * REPLICAS:
+        if time.perf_counter() - began > _WITHIN:
+            raise TimeoutError(f"{bound_} of {100 * REPLICAS} pods are bound after {_WITHIN:.0f} s")
+        time.sleep(0.5)
+    seconds = time.perf_counter() - began
+    nodes = found.nodes()
+    return Bought(seconds, sum(map(price, nodes)), len(nodes))
 
 
 def bound(catalogue: Catalogue) -> float:
@@ -67,71 +108,8 @@ def bound(catalogue: Catalogue) -> float:
     return found
 
 
-class _Nodes(msgspec.Struct):
-    items: list[o.Node]
-
-
-class _Pods(msgspec.Struct):
-    items: list[o.Pod]
-
-
 def _asked(pod: o.Pod) -> dict[str, str]:
     return {**pod.spec.containers[0].resources.requests, "pods": "1"}
-
-
-def _until_bound(testbed: Testbed) -> float:
-    _kubectl(testbed, "create", "namespace", load.NAMESPACE)
-    manifests = {"apiVersion": "v1", "kind": "List", "items": load.deployments(REPLICAS)}
-    began = time.perf_counter()
-    _kubectl(testbed, "create", "--filename=-", content=json.dumps(manifests))
-    while True:
-        rows = _kubectl(
-            testbed, "get", "pods", f"--namespace={load.NAMESPACE}", "--field-selector=spec.nodeName!=", "--output=name"
-        )
-        if len(rows.splitlines()) >= 100 * REPLICAS:
-            return time.perf_counter() - began
-        if time.perf_counter() - began > _WITHIN:
-            raise TimeoutError(f"{len(rows.splitlines())} of {100 * REPLICAS} pods are bound after {_WITHIN:.0f} s")
-        time.sleep(1.0)
-
-
-@contextmanager
-def _testbed(directory: Path) -> Iterator[Testbed]:
-    testbed = Testbed(directory / "testbed")
-    try:
-        testbed.up()
-        yield testbed
-    finally:
-        testbed.down()
-
-
-@contextmanager
-def _controller(testbed: Testbed, prices: Path, log: Path) -> Iterator[None]:
-    command = [
-        sys.executable,
-        "-m",
-        "neaptide",
-        "run",
-        "--only=loop",
-        "--policy=provision",
-        "--enforce",
-        "--provider=kwok",
-    ]
-    command += [f"--prices={prices}", f"--kubeconfig={testbed.kubeconfig}", "--interval=10"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def _kubectl(testbed: Testbed, *arguments: str, content: str | None = None) -> str:
-    answer = testbed.kubectl(arguments, content=content, timeout=120.0)
-    if answer.returncode:
-        raise RuntimeError(answer.stderr)
-    return answer.stdout
 
 
 GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {"provision.": figures}

@@ -1,5 +1,7 @@
 """The same cluster, simulated and as a watch tells it, gets the same plans from every policy that moves pods or nodes."""
 
+from collections.abc import Callable, Iterable
+from math import isnan
 from typing import Any
 
 import msgspec
@@ -10,19 +12,27 @@ from tests.simulator.worlds import offering, pool, service, template, world
 from neaptide.kube.cache import Cache
 from neaptide.model import objects as o
 from neaptide.model.actions import Plan
+from neaptide.model.cloud import Interruption
 from neaptide.model.columns import RUNNING
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import timestamp
+from neaptide.policies.provision_spec import NodePool, ProvisionSpec
 from neaptide.policies.registry import POLICIES
+from neaptide.policies.repair import RepairMemory
+from neaptide.simulator.templates import Service
 from neaptide.simulator.world import World
 
 KINDS = ("Node", "Pod", "Deployment", "ReplicaSet", "PodDisruptionBudget")
 
 
 class Seen:
-    """A simulated world of which every pod's object is kept as it was made."""
+    """A simulated world of which every pod's object is kept as it was made.
 
-    def __init__(self) -> None:
+    Args:
+        more: services besides the usual ones, before them, by the names of the nodes.
+    """
+
+    def __init__(self, more: Callable[[Iterable[str]], Iterable[Service]] = lambda _: ()) -> None:
         dear = offering("dear", price=1.0, capacity_type="on-demand")
         cheap = offering("cheap", price=0.3, capacity_type="spot")
         self.world: World = world(pool("general", dear, cheap), nodes=6)
@@ -36,6 +46,8 @@ class Seen:
             return made(pod, *rest, **more)
 
         snapshot.set_pod = set_pod  # type: ignore[method-assign] # what is made is written down, and made
+        for each in more(sorted(self.world.machines.by_name)):
+            self.world.add_service(each)
         for name, cpu in (("web", "1"), ("api", "500m"), ("batch", "250m")):
             self.world.add_service(service(name, replicas=6, template=template(cpu=cpu, labels={"app": name})))
         self.world.run_until(self.world.now() + 1800.0)
@@ -56,9 +68,10 @@ class Seen:
             node = int(simulated.pods.node[row])
             spec = replace(pod.spec, node_name=simulated.nodes.names[node] if node >= 0 else "")
             running = simulated.pods.phase[row] == RUNNING
+            started = float(simulated.pods.started[row])
             status = o.PodStatus(
                 phase="Running" if running else "Pending",
-                start_time=timestamp(float(simulated.pods.started[row])),
+                start_time=None if isnan(started) else timestamp(started),
                 conditions=(o.Condition(type="Ready", status="True" if simulated.pods.ready[row] else "False"),),
             )
             _tell(cache, "Pod", replace(pod, spec=spec, status=status))
@@ -85,17 +98,69 @@ def _comparable(plan: Plan) -> tuple[list[Any], list[Any], set[Any]]:
     return raw["actions"], raw["later"], declined
 
 
-@pytest.fixture(scope="module")
-def seen() -> Seen:
-    return Seen()
+def _holding(nodes: Iterable[str]) -> Iterable[Service]:
+    """A protected pod on each node."""
+    for number, node in enumerate(nodes):
+        pinned: dict[str, Any] = {"node_selector": {"kubernetes.io/hostname": node}}
+        held = template(cpu="100m", annotations={"karpenter.sh/do-not-disrupt": "true"}, spec=pinned)
+        yield service(f"train-{number}", template=held)
 
 
-@pytest.mark.parametrize("name", ["consolidation", "spot-rescheduler"])
-def test_both_worlds_get_the_same_plan(seen: Seen, name: str) -> None:
+def _held() -> Seen:
+    """Nodes that are held."""
+    return Seen(_holding)
+
+
+def _short() -> Seen:
+    """Pods that find no node."""
+    return Seen(lambda _: [service("huge", replicas=24, template=template(cpu="3", labels={"app": "huge"}))])
+
+
+def _nothing(snapshot: ClusterSnapshot, now: float) -> object | None:
+    """What a policy remembers from before: nothing."""
+    del snapshot, now
+    return None
+
+
+def _interrupted(snapshot: ClusterSnapshot, now: float) -> object | None:
+    """The cloud takes a node back."""
+    snapshot.interruptions = [Interruption(_first(snapshot), ends=now + 120.0)]
+    return None
+
+
+def _down(snapshot: ClusterSnapshot, now: float) -> object | None:
+    """A node does not answer, and has been seen so for long."""
+    name = _first(snapshot)
+    snapshot.nodes.ready[snapshot.nodes.by_name[name]] = False
+    return RepairMemory({name: now - 1000.0})
+
+
+def _first(snapshot: ClusterSnapshot) -> str:
+    return min(snapshot.nodes.by_name)
+
+
+SCENES: dict[str, tuple[Callable[[], Seen], Callable[[ClusterSnapshot, float], object | None]]] = {
+    "consolidation": (Seen, _nothing),
+    "spot-rescheduler": (Seen, _nothing),
+    "protected": (_held, _nothing),
+    "provision": (_short, _nothing),
+    "interruption": (Seen, _interrupted),
+    "repair": (Seen, _down),
+}
+"""By policy, a cluster in which it has something to do, and what happens in it."""
+SPECS = {"provision": ProvisionSpec(pools=(NodePool(name="general"),))}
+"""Other settings than a policy's defaults."""
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_both_worlds_get_the_same_plan(name: str) -> None:
     policy = next(each for each in POLICIES if each.name == name)
-    simulated, watched, now = seen.world.observe(), seen.as_watched(), seen.world.now()
-    plans = [
-        policy.plan(snapshot, policy.spec_type(), policy.memory_type(), now)[0] for snapshot in (simulated, watched)
-    ]
+    make, happens = SCENES[name]
+    seen = make()
+    now = seen.world.now()
+    plans = []
+    for snapshot in (seen.as_watched(), seen.world.observe()):
+        memory = happens(snapshot, now) or policy.memory_type()
+        plans.append(policy.plan(snapshot, SPECS.get(name, policy.spec_type()), memory, now)[0])
     assert plans[0].actions
     assert _comparable(plans[0]) == _comparable(plans[1])

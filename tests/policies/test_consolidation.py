@@ -21,6 +21,7 @@ from neaptide.placement.scores.most_allocated import MostAllocated
 from neaptide.policies.consolidation import Consolidation, ConsolidationMemory
 from neaptide.policies.consolidation_candidates import TAINT
 from neaptide.policies.consolidation_spec import Budget, ConsolidationSpec
+from neaptide.policies.provision_opening import TAINT as OPENING
 from neaptide.pricing.cluster import money_per_hour
 
 NOW = 1.8e9
@@ -260,6 +261,10 @@ UNTOUCHED: dict[str, tuple[str, Callable[[], ClusterSnapshot]]] = {
     "a taint of Karpenter's": (
         "OwnedByOther",
         lambda: two_nodes(b=node("b", taints=(o.Taint(key="karpenter.sh/disrupted", effect="NoSchedule"),))),
+    ),
+    "a taint of provision's": (
+        "Opening",
+        lambda: two_nodes(b=node("b", taints=(o.Taint(key=OPENING, effect="NoSchedule"),))),
     ),
     "a disruption budget": (
         "DisruptionBudget",

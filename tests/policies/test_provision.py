@@ -7,12 +7,13 @@ import pytest
 from tests.builders import node, pod
 
 from neaptide.model import objects as o
-from neaptide.model.actions import FOR_LABEL, CreateNode, Nominate, Plan
+from neaptide.model.actions import FOR_LABEL, CreateNode, Nominate, Plan, Untaint
 from neaptide.model.cloud import Coming
 from neaptide.model.offerings import Offering
 from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.provision import Provision, ProvisionMemory
+from neaptide.policies.provision_opening import TAINT
 from neaptide.policies.provision_spec import ProvisionSpec
 
 NOW = 1.8e9
@@ -48,10 +49,10 @@ def cluster(*pods: o.Pod, nodes: tuple[o.Node, ...] = (), offers: tuple[Offering
 
 
 def planned(
-    snapshot: ClusterSnapshot, memory: ProvisionMemory | None = None, **spec: Any
+    snapshot: ClusterSnapshot, memory: ProvisionMemory | None = None, *, now: float = NOW, **spec: Any
 ) -> tuple[Plan, ProvisionMemory]:
     read = msgspec.convert({"reservePercent": 0, **spec}, ProvisionSpec)
-    return Provision().plan(snapshot, read, memory or ProvisionMemory(), NOW)
+    return Provision().plan(snapshot, read, memory or ProvisionMemory(), now)
 
 
 def bought(plan: Plan) -> list[tuple[str, str]]:
@@ -62,18 +63,21 @@ def bought(plan: Plan) -> list[tuple[str, str]]:
     )
 
 
-def test_the_cheapest_mix_is_bought_and_every_pod_told_its_node() -> None:
-    plan, _ = planned(cluster(*(waiting(f"p{number}") for number in range(4))))
+def test_the_cheapest_mix_is_bought_and_takes_nobody_until_it_is_opened() -> None:
+    plan, memory = planned(cluster(*(waiting(f"p{number}") for number in range(4))))
     assert bought(plan) == [("small", "spot"), ("small", "spot")]
-    names = {each.target.name for each in plan.actions if isinstance(each, CreateNode)}
-    told = [each for each in plan.actions if isinstance(each, Nominate)]
-    assert len(told) == 4
-    assert {each.node for each in told} == names
+    orders = [each for each in plan.actions if isinstance(each, CreateNode)]
+    assert [each.key for order in orders for each in order.taints] == [TAINT, TAINT]
+    assert memory.meant.keys() == {each.target.name for each in orders}
+    assert sorted(name for each in memory.meant.values() for name in each.pods) == [
+        f"default/p{number}" for number in range(4)
+    ]
 
 
 def test_without_nominating_pods_are_left_to_their_scheduler() -> None:
-    plan, _ = planned(cluster(waiting("p")), nominate=False)
-    assert [type(each) for each in plan.actions] == [CreateNode]
+    plan, memory = planned(cluster(waiting("p")), nominate=False)
+    (order,) = [each for each in plan.actions if isinstance(each, CreateNode)]
+    assert (order.taints, memory.meant) == ((), {})
 
 
 def test_pods_that_find_room_are_left_to_the_scheduler() -> None:
@@ -120,11 +124,104 @@ def test_pods_are_collected_until_none_has_come_for_a_while_but_not_for_ever() -
 
 
 def ordered(snapshot: ClusterSnapshot, plan: Plan, *, since: float) -> None:
-    """The orders of a plan are on their way, and its pods know."""
+    """The orders of a plan are on their way."""
     snapshot.coming = [Coming(each.order(), since) for each in plan.actions if isinstance(each, CreateNode)]
-    for each in plan.actions:
-        if isinstance(each, Nominate):
-            snapshot.nominate(snapshot.pods.by_key[f"default/{each.target.name}"], each.node)
+
+
+def joined(snapshot: ClusterSnapshot, *, at: str = "2027-01-15T07:59:50Z", ready: bool = True) -> list[str]:
+    """What was on its way is there, under names of the cloud's own; these names."""
+    names = []
+    for number, each in enumerate(snapshot.coming):
+        order = each.order
+        made = node(
+            f"ip-{number}", cpu="2", labels={**order.offering.labels, FOR_LABEL: order.name}, taints=order.taints
+        )
+        condition = o.NodeCondition(type="Ready", status=str(ready))
+        names.append(made.metadata.name)
+        snapshot.set(
+            msgspec.structs.replace(
+                made,
+                metadata=msgspec.structs.replace(made.metadata, creation_timestamp=at),
+                status=msgspec.structs.replace(made.status, conditions=(condition,)),
+            )
+        )
+    snapshot.coming = []
+    return names
+
+
+def told(snapshot: ClusterSnapshot, plan: Plan) -> dict[str, str]:
+    """Nominations are carried out; which pods they are about, and the node of each."""
+    found = {each.target.name: each.node for each in plan.actions if isinstance(each, Nominate)}
+    for name, where in found.items():
+        snapshot.nominate(snapshot.pods.by_key[f"default/{name}"], where)
+    return found
+
+
+def opened(plan: Plan) -> list[str]:
+    return sorted(each.target.name for each in plan.actions if isinstance(each, Untaint) and each.key == TAINT)
+
+
+def test_pods_are_told_their_node_when_it_is_ready_and_it_is_opened_when_all_know() -> None:
+    snapshot = cluster(*(waiting(f"p{number}") for number in range(4)))
+    plan, memory = planned(snapshot)
+    ordered(snapshot, plan, since=NOW)
+    plan, memory = planned(snapshot, memory)
+    assert plan.actions == ()
+    names = joined(snapshot)
+    plan, memory = planned(snapshot, memory)
+    assert opened(plan) == []
+    where = told(snapshot, plan)
+    assert sorted(where.values()) == sorted([*names, *names])
+    plan, memory = planned(snapshot, memory)
+    assert (opened(plan), len(plan.actions)) == (names, len(names))
+    assert planned(snapshot, memory)[0].actions == plan.actions  # until it is seen
+
+
+def test_a_node_that_is_not_ready_is_not_opened() -> None:
+    snapshot = cluster(waiting("p"))
+    plan, memory = planned(snapshot)
+    ordered(snapshot, plan, since=NOW)
+    joined(snapshot, ready=False)
+    assert planned(snapshot, memory)[0].actions == ()
+
+
+def test_nodes_that_get_ready_together_are_opened_together() -> None:
+    snapshot = cluster(waiting("p"))
+    plan, memory = planned(snapshot)
+    ordered(snapshot, plan, since=NOW)
+    joined(snapshot, at="2027-01-15T08:00:00Z")
+    assert planned(snapshot, memory)[0].actions == ()  # another may be a moment later
+    assert told(snapshot, planned(snapshot, memory, now=NOW + 1)[0]) == {"p": "ip-0"}
+
+
+def test_a_pod_whose_scheduler_has_forgotten_is_told_again_but_not_for_ever() -> None:
+    snapshot = cluster(waiting("p"))
+    plan, memory = planned(snapshot)
+    ordered(snapshot, plan, since=NOW)
+    joined(snapshot)
+    for later in (0.0, 1.0, 9.0):
+        plan, memory = planned(snapshot, memory, now=NOW + later)
+        assert told(snapshot, plan) == {"p": "ip-0"}
+        snapshot.nominate(snapshot.pods.by_key["default/p"], "")
+    assert opened(planned(snapshot, memory, now=NOW + 10.0)[0]) == ["ip-0"]
+
+
+def test_a_node_that_nobody_remembers_to_have_bought_is_opened() -> None:
+    snapshot = cluster(waiting("p"))
+    ordered(snapshot, planned(snapshot)[0], since=NOW)
+    joined(snapshot)
+    assert opened(planned(snapshot)[0]) == ["ip-0"]
+
+
+def test_room_that_pods_are_promised_is_not_promised_to_others() -> None:
+    snapshot = cluster(waiting("p0"), waiting("p1"))
+    plan, memory = planned(snapshot)
+    assert len(bought(plan)) == 1
+    ordered(snapshot, plan, since=NOW)
+    snapshot.set(waiting("late"))
+    plan, memory = planned(snapshot, memory, now=NOW + 1)
+    assert bought(plan) == [("small", "spot")]
+    assert [each.pods for each in memory.meant.values()][1:] == [("default/late",)]
 
 
 @pytest.mark.parametrize("nominate", [True, False])
@@ -137,17 +234,16 @@ def test_nothing_is_bought_twice_while_orders_are_on_their_way(*, nominate: bool
 
 def test_an_order_that_has_failed_is_made_anew() -> None:
     snapshot = cluster(waiting("p"))
-    plan, memory = planned(snapshot)
-    ordered(snapshot, plan, since=NOW)
-    snapshot.coming = []
-    assert bought(planned(snapshot, memory)[0]) == [("small", "spot")]
+    _, memory = planned(snapshot)
+    assert bought(planned(snapshot, memory, now=NOW + 1)[0]) == []  # it may not have been seen yet
+    assert bought(planned(snapshot, memory, now=NOW + 10)[0]) == [("small", "spot")]
 
 
 def test_a_node_that_does_not_come_in_time_is_no_longer_counted_on() -> None:
     snapshot = cluster(waiting("p"))
     plan, memory = planned(snapshot)
-    ordered(snapshot, plan, since=NOW - 901)
-    plan, _ = planned(snapshot, memory)
+    ordered(snapshot, plan, since=NOW)
+    plan, _ = planned(snapshot, memory, now=NOW + 901)
     assert bought(plan) == [("small", "spot")]
     assert [each.reason.code for each in plan.declined] == ["NotStarted"]
 
@@ -195,7 +291,7 @@ def test_taints_of_the_pool_keep_other_pods_off_and_startup_taints_do_not_count(
     tolerating = {"tolerations": (o.Toleration(key="gpu", operator="Exists"),)}
     plan, _ = planned(cluster(waiting("plain"), waiting("meant", spec=tolerating)), pools=pools)
     (order,) = [each for each in plan.actions if isinstance(each, CreateNode)]
-    assert [each.key for each in order.taints] == ["gpu", "cni"]
+    assert [each.key for each in order.taints] == ["gpu", "cni", TAINT]
     assert [each.target.name for each in plan.declined] == ["plain"]
 
 

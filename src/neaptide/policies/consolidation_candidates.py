@@ -11,6 +11,7 @@ from neaptide.model.objects import PodDisruptionBudget
 from neaptide.model.scope import Covers
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.protection import DO_NOT_DISRUPT, come_with_node, disruption_budgets, protection
+from neaptide.policies.provision_opening import is_gated
 
 OUT_OF_SCOPE = Reason("OutOfScope", "the Policy's scope does not cover it")
 TAINT = "neaptide.io/consolidating"
@@ -98,6 +99,8 @@ def _objection_to_node(snapshot: ClusterSnapshot, node: int, rules: _Rules) -> R
         return Reason("ControlPlane", "it runs the control plane")
     if any(taint.key in _OTHERS for taint in snapshot.node_taints(node)):
         return Reason("OwnedByOther", "another controller is about to remove it")
+    if is_gated(snapshot, node):
+        return Reason("Opening", "it was bought for pods that have not come yet")
     if rules.now - nodes.created[node] < rules.after:
         return Reason("Young", f"it was made less than {rules.after:.0f} s ago")
     return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from neaptide.model.actions import Plan, Reason, Ref, Untaint
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies import consolidation_run, interruption, protected, spot_rescheduler_spec
+from neaptide.policies import consolidation_run, interruption, protected, provision_opening, spot_rescheduler_spec
 from neaptide.policies.consolidation_candidates import TAINT as CONSOLIDATING
 from neaptide.policies.consolidation_waves import ROOM
 from neaptide.policies.spot_rescheduler_default import PREFER_SPOT
@@ -25,6 +25,7 @@ OWNERS = {
     PREFER_SPOT: spot_rescheduler_spec.NAME,
     CONSOLIDATING: consolidation_run.NAME,
     ROOM: consolidation_run.NAME,
+    provision_opening.TAINT: provision_opening.NAME,
 }
 """By the key of a taint, the policy that puts it on nodes and takes it off."""
 MOST = 50

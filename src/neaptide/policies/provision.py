@@ -1,29 +1,28 @@
 """Policy `provision`: buys nodes for pods that wait, so that a cluster can be run without another autoscaler.
 
 Pods are collected until none has come for a while. Those that find room on the nodes that are there or on their way are left to the
-scheduler; for the others the cheapest mix is bought, pool by pool in order of weight, within the pools' limits.
+scheduler; for the others the cheapest mix is bought, pool by pool in order of weight, within the pools' limits. Bought nodes come with a
+taint, and are opened once their pods know them (provision_opening).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 
-from neaptide.model.actions import FOR_LABEL, AnyAction, CreateNode, Declined, Effect, Nominate, Plan, Reason, Ref
+from neaptide.model.actions import CreateNode, Declined, Effect, Plan, Reason, Ref
 from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED, Longs
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
 from neaptide.policies.consolidation_rooms import RULES
 from neaptide.policies.provision_market import Article, articles, expected, size
+from neaptide.policies.provision_opening import NAME, Meant, opening, promises, taint_of
 from neaptide.policies.provision_spec import NODES, NodePool, ProvisionSpec
 
-NAME = "provision"
-_TAKES_SECONDS = 120.0
-"""A node that was ready that long ago and has not taken a pod that was meant for it will not."""
 _LATE = Reason("NotStarted", "it has not come in time, and is no longer counted on")
 _NO_KIND = Reason("NoNodeFits", "no node that may be bought would take it")
 
@@ -34,10 +33,12 @@ class ProvisionMemory(Struct):
     Attributes:
         settled: a fingerprint of the cluster in which nothing could be bought for them.
         helpless: their names (`namespace/name`).
+        meant: by what a purchase is called, the pods that its node is bought for, until that is opened.
     """
 
     settled: str = ""
     helpless: tuple[str, ...] = ()
+    meant: dict[str, Meant] = field(default_factory=dict)
 
 
 class Provision:
@@ -55,27 +56,28 @@ class Provision:
         now: float,
         covers: Covers = everything,
     ) -> tuple[Plan, ProvisionMemory]:
-        """What is to be bought now."""
-        pods = _waiting(snapshot, spec, covers, now)
+        """Which nodes are opened, and what is bought, now."""
+        opened, meant = opening(snapshot, spec, memory.meant, covers, now)
+        promised = promises(snapshot, spec, meant, now)
+        pods = _waiting(snapshot, promised, covers)
         if not len(pods) or _is_filling(snapshot, pods, spec, now):
-            return Plan(NAME), ProvisionMemory()
+            return Plan(NAME, tuple(opened)), ProvisionMemory(meant=meant)
         print_ = _fingerprint(snapshot, spec, pods)
         if print_ == memory.settled:
             known = (snapshot.pods.by_key.get(name) for name in memory.helpless)
             declined = [Declined(snapshot.pod_ref(pod), _NO_KIND) for pod in known if pod is not None]
-            return Plan(NAME, declined=tuple(declined)), memory
-        purchase = purchases(snapshot, pods.tolist(), spec, now)
+            return Plan(NAME, tuple(opened), tuple(declined)), ProvisionMemory(print_, memory.helpless, meant)
+        purchase = purchases(snapshot, pods.tolist(), spec, now, promised=promised)
         orders = [
-            order_of(article, number, len(purchase.bought), now) for number, article in enumerate(purchase.bought)
+            order_of(article, number, len(purchase.bought), now, gated=spec.nominate)
+            for number, article in enumerate(purchase.bought)
         ]
-        actions: list[AnyAction] = []
-        if spec.nominate:  # before the nodes come, so that no other pod is there first
-            actions += [_nomination(snapshot, pod, orders[place]) for pod, place in purchase.meant.items()]
-        actions += orders
+        if spec.nominate:
+            meant |= _meant(snapshot, purchase, orders, now)
         helpless = tuple(snapshot.pods.keys[pod] for pod in purchase.left)
         declined = [Declined(snapshot.pod_ref(pod), _NO_KIND) for pod in purchase.left]
-        plan = Plan(NAME, tuple(actions), (*purchase.declined, *declined))
-        return plan, ProvisionMemory("" if actions else print_, () if actions else helpless)
+        plan = Plan(NAME, (*opened, *orders), (*purchase.declined, *declined))
+        return plan, ProvisionMemory("" if orders else print_, () if orders else helpless, meant)
 
 
 class Purchase(Struct, frozen=True):
@@ -94,8 +96,12 @@ def purchases(
     now: float,
     *,
     without: Sequence[int] = (),
+    promised: Mapping[int, str] = {},
 ) -> Purchase:
-    """What to buy for pods (rows), were they to leave their nodes and none of the nodes (rows) in `without` to take them."""
+    """What to buy for pods (rows), were they to leave their nodes and none of the nodes (rows) in `without` to take them.
+
+    `promised` has the nodes, by name, that other pods (rows) will be on.
+    """
     from neaptide.policies.provision_choice import choose  # noqa: PLC0415 - numba takes a second to import
 
     declined: list[Declined] = []
@@ -112,6 +118,9 @@ def purchases(
         declined += [Declined(Ref("Node", each.order.name), _LATE) for each in late]
         for node in coming:
             snapshot.set_node(node)
+        for pod, name in promised.items():
+            if name in snapshot.nodes.by_name:
+                snapshot.assign(pod, snapshot.nodes.by_name[name])
         placed = Placement(snapshot, RULES).schedule(_large_first(snapshot, pods))
         left = [each.pod for each in placed if each.node is None]
         for pool in sorted(spec.pools, key=lambda each: -each.weight):
@@ -139,34 +148,14 @@ def purchases(
     return Purchase(tuple(bought), meant, tuple(left), tuple(declined))
 
 
-def _waiting(snapshot: ClusterSnapshot, spec: ProvisionSpec, covers: Covers, now: float) -> Longs:
+def _waiting(snapshot: ClusterSnapshot, promised: Mapping[int, str], covers: Covers) -> Longs:
     """The pods (rows) in scope that wait for a node, and for nobody to make room on one."""
     pods = snapshot.pods
     rows = pods.indices()
     rows = rows[(pods.node[rows] == NO_NODE) & ~pods.gated[rows] & np.isnan(pods.deleted[rows])]
     rows = rows[~np.isin(pods.phase[rows], (SUCCEEDED, FAILED))]
-    if not len(rows):
-        return np.zeros(0, dtype=np.int64)
-    promised = _promised(snapshot, spec, now)
     kept = [pod for pod in rows.tolist() if pod not in promised and covers(snapshot.pod_ref(pod))]
     return np.array(kept, dtype=np.int64)
-
-
-def _promised(snapshot: ClusterSnapshot, spec: ProvisionSpec, now: float) -> set[int]:
-    """The pods (rows) that a node is meant for which is there or comes; a node bought for one that has not taken it in time is not."""
-    coming = {each.order.name: each.since for each in snapshot.coming}
-    nodes, found = snapshot.nodes, set()
-    for pod, name in snapshot.pods.nominated.items():
-        row = nodes.by_name.get(name)
-        if row is None:
-            kept = name in coming and now - coming[name] <= spec.start_seconds
-        else:
-            since = now - float(nodes.created[row])
-            bought = FOR_LABEL in snapshot.node_labels(row)
-            kept = not bought or since <= (_TAKES_SECONDS if nodes.ready[row] else spec.start_seconds)
-        if kept:
-            found.add(pod)
-    return found
 
 
 def _is_filling(snapshot: ClusterSnapshot, pods: Longs, spec: ProvisionSpec, now: float) -> bool:
@@ -200,8 +189,8 @@ def _within_limits(has: dict[str, int], pool: NodePool, found: Sequence[Article]
     return kept
 
 
-def order_of(article: Article, number: int, of: int, now: float) -> CreateNode:
-    """The purchase of an article, the first of so many having the number 0."""
+def order_of(article: Article, number: int, of: int, now: float, *, gated: bool = False) -> CreateNode:
+    """The purchase of an article, the first of so many having the number 0; where `gated`, it takes pods when it is opened."""
     offering, pool = article.offering, article.pool
     why = f"{offering.capacity_type} {offering.instance_type} {offering.zone}, node {number + 1} of {of}, for pods that wait"
     return CreateNode(
@@ -211,13 +200,16 @@ def order_of(article: Article, number: int, of: int, now: float) -> CreateNode:
         expected=Effect(article.price),
         offering=offering,
         node_pool=pool.name,
-        taints=(*pool.taints, *pool.startup_taints),
+        taints=(*pool.taints, *pool.startup_taints, *((taint_of(now),) if gated else ())),
     )
 
 
-def _nomination(snapshot: ClusterSnapshot, pod: int, order: CreateNode) -> Nominate:
-    why = Reason("Planned", f"the node {order.target.name} is bought for it")
-    return Nominate(policy=NAME, target=snapshot.pod_ref(pod), reason=why, node=order.target.name)
+def _meant(snapshot: ClusterSnapshot, purchase: Purchase, orders: Sequence[CreateNode], now: float) -> dict[str, Meant]:
+    """By the name of an order, the pods that its node is bought for."""
+    pods: dict[int, list[str]] = {}
+    for pod, place in purchase.meant.items():
+        pods.setdefault(place, []).append(snapshot.pods.keys[pod])
+    return {orders[place].target.name: Meant(tuple(names), now) for place, names in pods.items()}
 
 
 def _fingerprint(snapshot: ClusterSnapshot, spec: ProvisionSpec, pods: Longs) -> str:

@@ -11,12 +11,13 @@ from neaptide.model.objects import Metadata, Node, NodeSpec, NodeStatus, Taint
 from neaptide.model.offerings import Offering
 from neaptide.model.selectors import requirement_matches
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.provision_opening import TAINT, is_gated
 from neaptide.policies.provision_spec import NODES, NodePool
 
 POOL = "karpenter.sh/nodepool"
 HOSTNAME = "kubernetes.io/hostname"
-_PASSING = "node.kubernetes.io/"
-"""Taints that say how a node is, and go when it is well."""
+_PASSING = ("node.kubernetes.io/", TAINT)
+"""Taints that say how a node is, and go when it is well or, ours, opened."""
 
 
 class Article(NamedTuple):
@@ -92,7 +93,7 @@ def expected(
         _as_it_will_be(snapshot, row, starting)
         for row in young
         if FOR_LABEL in snapshot.node_labels(row)
-        and (not nodes.ready[row] or starting & set(snapshot.node_taints(row)))
+        and (not nodes.ready[row] or is_gated(snapshot, row) or starting & set(snapshot.node_taints(row)))
     ]
     return found, late
 
@@ -116,7 +117,7 @@ def size(snapshot: ClusterSnapshot, pool: NodePool) -> dict[str, int]:
 
 
 def _ready(node: Node, starting: set[Taint]) -> Node:
-    taints = tuple(each for each in node.spec.taints if each not in starting)
+    taints = tuple(each for each in node.spec.taints if each not in starting and each.key != TAINT)
     return Node(node.metadata, NodeSpec(taints=taints), node.status)
 
 

@@ -1,7 +1,8 @@
 """The linear programme behind a consolidation: what it can cost at best for so many evictions, and what everything is worth there.
 
-Nodes may be given back and bought in parts, pods are spread in parts, and the room of all nodes that admit the same kinds is one. What
-remains is small: a variable for each node, and one for each kind at each such group and offering.
+Nodes may be given back and bought in parts, pods are spread in parts, and the room of all nodes that admit the same kinds and are alike in shape is
+one: were nodes of any shape pooled, the memory that one has left would serve with the CPU of another. What remains is small: a variable for each
+node, and one for each kind at each such group and offering.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,12 @@ from scipy.sparse import csr_array, hstack, vstack
 
 from neaptide.model.columns import Floats, Longs
 from neaptide.placement.packing.problem import Prices, Problem
+
+_STEPS = (0.125, 0.25, 0.5, 1.0, 8.0)
+"""How finely shapes are told apart, as powers of two: as finely as leaves few groups."""
+_MOST_GROUPS = 64
+_PLENTY = 3.0
+"""Eight times as much as could be used is as good as any more."""
 
 
 class _Programme(NamedTuple):
@@ -34,13 +41,16 @@ class _Programme(NamedTuple):
     demand: csr_array
 
 
-def relaxed(problem: Problem, *, toll: float = 0.0, evictions: float | None = None) -> Prices | None:
+def relaxed(
+    problem: Problem, *, toll: float = 0.0, evictions: float | None = None, pooled: bool = False
+) -> Prices | None:
     """The optimum in fractions.
 
     Args:
         problem: what to choose from.
         toll: what an eviction costs, in US dollars per hour.
         evictions: how many there may be.
+        pooled: whether the room of nodes of any shape is one: a lower bound and a quicker one.
 
     Returns:
         None where the solver finds none.
@@ -49,7 +59,8 @@ def relaxed(problem: Problem, *, toll: float = 0.0, evictions: float | None = No
     resources = problem.request.shape[1]
     offers = len(problem.price) - nodes
     scale = np.maximum(problem.room.max(axis=0, initial=1.0), 1.0)
-    lp = _programme(problem, problem.request / scale, problem.room / scale)
+    group = _groups(problem, pooled=pooled)
+    lp = _programme(problem, problem.request / scale, problem.room / scale, group)
     pods = problem.pods[lp.going].astype(np.float64)
     cost = np.concatenate([np.zeros(lp.pairs), toll * pods - problem.price[lp.going], problem.price[nodes:]])
     if not len(cost):
@@ -84,10 +95,10 @@ def relaxed(problem: Problem, *, toll: float = 0.0, evictions: float | None = No
     )
 
 
-def _programme(problem: Problem, request: Floats, room: Floats) -> _Programme:
+def _programme(problem: Problem, request: Floats, room: Floats, group: Longs) -> _Programme:
     nodes, kinds = problem.held.shape
     resources, offers = problem.request.shape[1], len(problem.price) - nodes
-    group, groups = _groups(problem)
+    groups = int(group.max(initial=-1)) + 1
     fits = np.zeros((kinds, groups + offers), dtype=np.bool_)
     fits[:, group] = problem.fits[:, :nodes]
     fits[:, groups:] = problem.fits[:, nodes:]
@@ -118,10 +129,34 @@ def _by_resource(amounts: Floats, place: Longs, places: int) -> csr_array:
     return csr_array((amounts.ravel(), (rows, columns)), shape=(places * resources, count))
 
 
-def _groups(problem: Problem) -> tuple[Longs, int]:
-    """[nodes]: nodes that admit the same kinds have one number; how many numbers there are."""
+def _groups(problem: Problem, *, pooled: bool) -> Longs:
+    """[nodes]: nodes that admit the same kinds, and unless `pooled` are alike in shape, have one number."""
     if not problem.nodes:
-        return np.zeros(0, dtype=np.int64), 0
+        return np.zeros(0, dtype=np.int64)
     columns = np.packbits(problem.fits[:, : problem.nodes], axis=0).T
-    found, group = np.unique(columns, axis=0, return_inverse=True)
-    return group.ravel().astype(np.int64), len(found)
+    more = np.zeros_like(problem.room[: problem.nodes]) if pooled else _shapes(problem)
+    for step in _STEPS:
+        keys = np.concatenate([columns, np.round(more / step)], axis=1)
+        found, group = np.unique(keys, axis=0, return_inverse=True)
+        if len(found) <= _MOST_GROUPS:
+            break
+    numbers: Longs = group.ravel().astype(np.int64)
+    return numbers
+
+
+def _shapes(problem: Problem) -> Floats:
+    """[nodes, resources]: how much more a node has left of each resource than of that which pods use up first, as a power of two, 0 to _PLENTY.
+
+    Pods are taken to ask for what all of them that may move ask for together.
+    """
+    room = np.maximum(problem.room[: problem.nodes], 0.0)
+    asked = problem.held.sum(axis=0) @ problem.request
+    if not (asked > 0).any():
+        return np.zeros_like(room)
+    served = np.full_like(room, np.inf)
+    served[:, asked > 0] = room[:, asked > 0] / asked[asked > 0]
+    least = served.min(axis=1, keepdims=True)
+    more = np.where(served > least, np.inf, 1.0)
+    np.divide(served, least, out=more, where=least > 0)
+    shapes: Floats = np.minimum(np.log2(more), _PLENTY)
+    return shapes
