@@ -4,7 +4,7 @@ CPU and memory of the traces' pods, in their proportions and in at most KINDS ki
 pods are so large that few share a node. Nodes are of the catalogue's types with 16 to 64 CPUs, drawn evenly, and filled in the order in
 which pods are drawn. The plan stands beside the linear programme over types and kinds, twice: with the room of nodes of each shape as one (what the plan is made from), and with
 all room as one, which is a lower bound that no nodes reach where the CPU that some have left would have to serve with the memory of others. And beside a search of MINUTES
-(10) minutes. Traces are found by NEAPTIDE_TRACES.
+(10) minutes, 0 for none. SIZES says for how many nodes (500,5000). Traces are found by NEAPTIDE_TRACES.
 """
 
 import os
@@ -35,7 +35,7 @@ from neaptide.pricing.nodes import PRICE_LABELS
 from neaptide.pricing.offerings import offerings
 from neaptide.simulator.traces import dlrm, openb
 
-NODES = tuple(int(each) for each in os.environ.get("NODES", "500,5000").split(","))
+NODES = tuple(int(each) for each in os.environ.get("SIZES", "500,5000").split(","))
 MINUTES = float(os.environ.get("MINUTES", "10"))
 KINDS, PER_NODE = 150, 20
 NOW = 1.8e9

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from benchmarks.consolidation_cluster import cluster as bought_cluster
 from msgspec.structs import replace
-from tests.builders import pod
-from tests.policies.test_consolidation import BUDGET, HELD, Cluster, two_nodes
+from tests.builders import node, pod
+from tests.policies.test_consolidation import BUDGET, HELD, ON_DEMAND, SMALL, Cluster, small_cluster, two_nodes
 
 from neaptide.loop import LoopMemory, checkpoint, restore
 from neaptide.model import objects as o
@@ -144,6 +144,21 @@ def test_a_protected_pod_on_a_node_of_many_ends_only_that_nodes_drain() -> None:
     assert chosen in world.names()
     assert not there & set(world.evicted)
     assert untainted(world)
+
+
+def test_a_replacement_that_joins_and_never_gets_ready_is_given_up_and_the_node_stays() -> None:
+    snapshot = small_cluster(node("a", labels=ON_DEMAND), pod("a1", node="a", cpu="1"), offerings=(SMALL,))
+    world = Cluster(snapshot, startSeconds=100)
+    world.cycle()
+    world.cycle()
+    (bought,) = (name for name in world.names() if name != "a")
+    snapshot.offerings = ()
+    for _ in range(6):
+        snapshot.nodes.ready[snapshot.nodes.by_name[bought]] = False
+        world.cycle()
+    assert not world.evicted
+    assert untainted(world)
+    assert not world.memory.sources
 
 
 def _gone(world: Cluster) -> None:

@@ -213,6 +213,24 @@ def test_a_node_that_nobody_remembers_to_have_bought_is_opened() -> None:
     assert opened(planned(snapshot)[0]) == ["ip-0"]
 
 
+@pytest.mark.parametrize(("waited", "expected"), [(2.0, 0), (60.0, 1)], ids=["a moment", "long"])
+def test_nodes_are_opened_before_others_are_bought_for_pods_that_came_a_moment_ago(
+    waited: float, expected: int
+) -> None:
+    snapshot = cluster(waiting("p"))
+    plan, memory = planned(snapshot)
+    ordered(snapshot, plan, since=NOW)
+    joined(snapshot)
+    late = snapshot.set_pod(waiting("late", cpu="8"))
+    snapshot.pods.created[late] = NOW - waited
+    plan, memory = planned(snapshot, memory)
+    assert told(snapshot, plan) == {"p": "ip-0"}
+    assert len(bought(plan)) == expected
+    assert len(bought(planned(snapshot, memory)[0])) == 0  # it is opened now
+    snapshot.set(node("ip-0", cpu="2"))
+    assert len(bought(planned(snapshot, memory)[0])) == 1 - expected
+
+
 def test_room_that_pods_are_promised_is_not_promised_to_others() -> None:
     snapshot = cluster(waiting("p0"), waiting("p1"))
     plan, memory = planned(snapshot)

@@ -13,7 +13,7 @@ _LONGEST_OPENING = 900.0
 
 
 class Arrivals:
-    """Calls `wake` when pods have come that wait for a node, and as long as nodes that were bought for pods are to be opened.
+    """Calls `wake` when pods have come that wait for a node, as long as nodes that were bought for pods are to be opened, and once after that.
 
     Args:
         cache: of the cluster.
@@ -27,6 +27,7 @@ class Arrivals:
         self._known: set[str] = set()
         self._fresh: set[str] = set()
         self._first = self._latest = self._woken = 0.0
+        self._opening = False
 
     async def run(self) -> None:
         """Look again and again, for as long as this is awaited."""
@@ -50,9 +51,11 @@ class Arrivals:
         if come:
             self._known |= self._fresh
             self._fresh = set()
-        if come or (now - self._woken >= self._idle and self._is_opening()):
-            self._woken = now
-            self._wake()
+        if come or now - self._woken >= self._idle:
+            opening, self._opening = self._opening, self._is_opening()
+            if come or opening or self._opening:
+                self._woken = now
+                self._wake()
 
     def _is_opening(self) -> bool:
         """Whether there are bought nodes that wait for that; one that has for long is left to the cycles that come anyway."""

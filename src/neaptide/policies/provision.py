@@ -24,6 +24,8 @@ from neaptide.policies.provision_opening import NAME, Meant, opening, promises, 
 from neaptide.policies.provision_spec import NODES, NodePool, ProvisionSpec
 
 _LATE = Reason("NotStarted", "it has not come in time, and is no longer counted on")
+_PATIENCE = 3.0
+"""Times the longest batch."""
 _NO_KIND = Reason("NoNodeFits", "no node that may be bought would take it")
 
 
@@ -60,7 +62,11 @@ class Provision:
         opened, meant = opening(snapshot, spec, memory.meant, covers, now)
         promised = promises(snapshot, spec, meant, now)
         pods = _waiting(snapshot, promised, covers)
-        if not len(pods) or _is_filling(snapshot, pods, spec, now):
+        if (
+            not len(pods)
+            or _is_filling(snapshot, pods, spec, now)
+            or (opened and not _has_waited(snapshot, pods, spec, now))
+        ):
             return Plan(NAME, tuple(opened)), ProvisionMemory(meant=meant)
         print_ = _fingerprint(snapshot, spec, pods)
         if print_ == memory.settled:
@@ -162,6 +168,11 @@ def _is_filling(snapshot: ClusterSnapshot, pods: Longs, spec: ProvisionSpec, now
     """Whether more pods may be about to come."""
     created = snapshot.pods.created[pods]
     return bool(now - created.max() < spec.batch_idle_seconds and now - created.min() < spec.batch_max_seconds)
+
+
+def _has_waited(snapshot: ClusterSnapshot, pods: Longs, spec: ProvisionSpec, now: float) -> bool:
+    """Whether pods have waited for so long that what is bought for them is decided now, though nodes could be opened sooner without that."""
+    return bool(now - snapshot.pods.created[pods].min() > _PATIENCE * spec.batch_max_seconds)
 
 
 def _large_first(snapshot: ClusterSnapshot, pods: Sequence[int]) -> list[int]:
