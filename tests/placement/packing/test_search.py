@@ -90,6 +90,25 @@ def test_compiled_and_plain_code_choose_the_same(found: Problem) -> None:
     assert (plain.guests == compiled.guests).all()
 
 
+def test_what_one_node_has_left_of_cpu_does_not_serve_with_the_memory_of_another() -> None:
+    room, stay = [[10, 1], [1, 10], [0, 0]], [False, False, True]
+    found = problem([[1, 1]], held=[[0], [0], [6]], room=room, price=[1.0, 1.0, 1.0], may_go=stay)
+    by_shape, pooled = relaxed(found), relaxed(found, pooled=True)
+    assert by_shape is not None
+    assert pooled is not None
+    assert by_shape.money == pytest.approx(2 / 3)
+    assert pooled.money == pytest.approx(0.0)
+
+
+def test_a_pod_goes_only_where_it_fits_as_a_whole() -> None:
+    found = problem(
+        [[4]], held=[[0], [0], [1]], room=[[3], [3], [0]], price=[1.0, 1.0, 1.0], may_go=[False, False, True]
+    )
+    bound = relaxed(found)
+    assert bound is not None
+    assert bound.money == pytest.approx(1.0)
+
+
 def test_two_half_empty_nodes_become_one() -> None:
     found = problem([[2]], held=[[1], [1]], room=[[2], [2]], price=[1.0, 1.0])
     prices = relaxed(found, evictions=10)

@@ -1,8 +1,8 @@
 """The linear programme behind a consolidation: what it can cost at best for so many evictions, and what everything is worth there.
 
 Nodes may be given back and bought in parts, pods are spread in parts, and the room of all nodes that admit the same kinds and are alike in shape is
-one: were nodes of any shape pooled, the memory that one has left would serve with the CPU of another. What remains is small: a variable for each
-node, and one for each kind at each such group and offering.
+one: were nodes of any shape pooled, the memory that one has left would serve with the CPU of another. A kind goes only where a whole pod of it fits.
+What remains is small: a variable for each node, and one for each kind at each such group and offering.
 """
 
 from typing import NamedTuple
@@ -100,8 +100,10 @@ def _programme(problem: Problem, request: Floats, room: Floats, group: Longs) ->
     resources, offers = problem.request.shape[1], len(problem.price) - nodes
     groups = int(group.max(initial=-1)) + 1
     fits = np.zeros((kinds, groups + offers), dtype=np.bool_)
-    fits[:, group] = problem.fits[:, :nodes]
-    fits[:, groups:] = problem.fits[:, nodes:]
+    holds = problem.fits & (problem.request[:, None, :] <= problem.room[None, :, :]).all(axis=2)
+    for number in range(groups):
+        fits[:, number] = holds[:, :nodes][:, group == number].any(axis=1)
+    fits[:, groups:] = holds[:, nodes:]
     kind, place = np.nonzero(fits)
     going = np.flatnonzero(problem.may_go)
     bought = np.arange(offers)

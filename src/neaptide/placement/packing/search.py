@@ -12,7 +12,8 @@ STEPS_PER_NODE, MOST_STEPS = (200, 60_000) if HAVE_NUMBA else (2, 600)
 _REACH = 256
 _HEAT = 0.05
 """As a part of the mean price of a node."""
-_SPARE_BINS = 256
+_BINS_PER_NODE, _SPARE_BINS = 4, 256
+"""Bins that may be bought: large nodes may be replaced by several small ones each."""
 
 
 def search(problem: Problem, prices: Prices, *, evictions: int, steps: int | None = None, seed: int = 0) -> Choice:
@@ -29,7 +30,7 @@ def search(problem: Problem, prices: Prices, *, evictions: int, steps: int | Non
         charge=prices.charge,
         toll=prices.eviction,
     )
-    bins = 2 * problem.nodes + _SPARE_BINS
+    bins = problem.nodes + min(int(problem.pods.sum()), _BINS_PER_NODE * problem.nodes) + _SPARE_BINS
     best = kernels.work_for(case, bins, seed)
     work = kernels.work_for(case, bins, seed)
     if kernels.begin(case, work, _going(problem, prices, evictions)):
