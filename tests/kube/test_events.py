@@ -97,6 +97,18 @@ def test_no_event_is_lost_while_the_api_server_stumbles(errors: tuple[ApiError, 
     assert asyncio.run(scenario()) == (3000, 0)
 
 
+def test_what_two_processes_say_of_what_happens_once_is_one_event() -> None:
+    async def scenario() -> tuple[int, list[int]]:
+        client, about = Unsteady(), Ref("Pod", "p", "default", "uid-1")
+        both = [Events(client, name) for name in ("first", "second")]  # type: ignore[arg-type] # as above
+        for events in both:
+            events.say(about, reason="Scheduled", note="assigned", action="Binding", once=True)
+            await events.write_waiting()
+        return len(client.created), [each.dropped for each in both]
+
+    assert asyncio.run(scenario()) == (1, [0, 0])
+
+
 SECRETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a field of that name": ({"token": "abc", "tokens": 3}, {"token": "***", "tokens": "***"}),
     "a header": ({"reason": "Authorization: Bearer abcdefghijkl"}, {"reason": "Authorization: Bearer ***"}),

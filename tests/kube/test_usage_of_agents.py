@@ -6,12 +6,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.builders import node
 
 from neaptide.kube.usage.agents import Agents, readings_of
 from neaptide.kube.usage.meter import Meter
-from neaptide.kube.usage.readings import MAX_AGE, Reading, Readings
+from neaptide.kube.usage.node_infos import info_of
+from neaptide.kube.usage.readings import MAX_AGE, Reading, Readings, apply
+from neaptide.model.node_info import Percentiles
 from neaptide.model.node_metric import NodeMetric
 from neaptide.model.problems import FieldError
+from neaptide.model.snapshot import ClusterSnapshot
 
 NOW = 1_800_000_000.0
 STAMP = "2027-01-15T08:00:00Z"
@@ -92,6 +96,46 @@ def test_a_metric_that_cannot_be_counted_leaves_out_its_node_and_says_the_field(
 def test_amounts_that_make_no_sense_are_refused_by_name(usage: dict[str, Any], field: str) -> None:
     with pytest.raises(FieldError, match=field):
         readings_of(metric(**usage))
+
+
+REAL_TIME = {"neaptide.io/load-5m": "1900m", "neaptide.io/pressure-io": "250m", "neaptide.io/disk": "1"}
+
+
+def test_what_an_agent_says_beside_cpu_and_memory_goes_into_the_snapshot_until_it_is_silent() -> None:
+    snapshot = ClusterSnapshot()
+    snapshot.set(node("n"))
+    found, _ = read({"n": metric(cpu="1", **REAL_TIME)}, Elsewhere(), "n")
+    apply(snapshot, found, NOW)
+    (info,) = snapshot.others["NodeInfo"].values()
+    assert (info.metadata.name, info.time) == ("n", NOW)
+    assert (info.load, info.pressure, info.network, info.disk) == ({"5m": 1.9}, {"io": 0.25}, None, 1.0)
+    later, _ = read({"n": metric(cpu="1", **REAL_TIME)}, Elsewhere(), "n", now=NOW + MAX_AGE + 1)
+    apply(snapshot, later, NOW + MAX_AGE + 1)
+    assert not snapshot.others["NodeInfo"]
+
+
+def test_koordinators_percentiles_are_known_by_their_window() -> None:
+    status = {
+        "updateTime": STAMP,
+        "nodeMetric": {
+            "aggregatedNodeUsages": [
+                {"duration": "10m0s", "usage": {"p95": {"resources": {"cpu": "2", "memory": "1Ki"}}}},
+                {"duration": "300s", "usage": {"p95": {"resources": {"cpu": "1"}}}},
+            ]
+        },
+    }
+    info = info_of(msgspec.convert({"metadata": {"name": "n"}, "status": status}, NodeMetric))
+    assert info is not None
+    assert info.percentiles == {
+        "10m": Percentiles({"p95": 2000.0}, {"p95": 1024.0}),
+        "5m": Percentiles({"p95": 1000.0}, {}),
+    }
+
+
+def test_real_time_data_that_make_no_sense_are_refused_by_name() -> None:
+    with pytest.raises(FieldError, match=r"neaptide\.io/load-1m"):
+        info_of(metric(**{"neaptide.io/load-1m": "-1"}))
+    assert info_of(metric()) is None
 
 
 def test_what_a_metric_does_not_say_is_unknown() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -109,9 +110,16 @@ def test_a_gang_is_bound_together_or_not_at_all() -> None:
     assert len(running(made, "train")) == 6
 
 
-def test_load_aware_placement_reads_what_the_world_measures() -> None:
-    profile = read_cycle_profile("filters: [NodeResourcesFit, LoadAware]\nscores: [LoadAware]")
-    made = world(nodes=2, profile=profile, tick=10.0)
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "filters: [NodeResourcesFit, LoadAware]\nscores: [LoadAware]",
+        "filters: [NodeResourcesFit, {name: NodeInfoRt, thresholds: {load.1m: 0.8}}]\nscores: [NodeInfoRt]",
+    ],
+    ids=["LoadAware", "NodeInfoRt"],
+)
+def test_placement_by_load_reads_what_the_world_measures(profile: str) -> None:
+    made = world(nodes=2, profile=read_cycle_profile(profile), tick=10.0)
     hot = template(cpu="1", usage=3.8)
     made.add_service(service("hot", replicas=1, template=hot))
     made.run_until(START + 120)

@@ -20,11 +20,16 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import ApiError, Conflict, NotFound
 from neaptide.kubeapi.resources import NODE_METRIC
 from neaptide.model.qos import band_of
+from neaptide.model.real_time import RESOURCES
 from neaptide.model.times import timestamp
 
 OWNED = {"app.kubernetes.io/managed-by": "neaptide"}
 _NOT_INSTALLED = 300.0
 _MEMORY_EVERY = 10.0  # seconds
+_LOOK = 10.0
+"""Seconds from one look at real-time data to the next."""
+_MOVED = 0.1
+"""Real-time data that has changed by so much, of what is full, is told before its time."""
 
 
 class Reporting(NamedTuple):
@@ -51,6 +56,7 @@ class NodeReport:
         say: takes a sentence for the log.
         clock: seconds since the epoch.
         extensions: what else is to be said of a pod, by its UID.
+        real_time: looks at what the node shows at once, by the names of `neaptide.model.real_time`.
     """
 
     def __init__(
@@ -61,9 +67,11 @@ class NodeReport:
         *,
         clock: Callable[[], float] = time.time,
         extensions: Callable[[str], Mapping[str, Any]] = lambda _: {},
+        real_time: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._node, self._reporting, self._say, self._clock = node, reporting, say, clock
-        self._extensions = extensions
+        self._extensions, self._real_time = extensions, real_time
+        self._now: Mapping[str, float] = {}
         self._window = UsageWindow(reporting.window)
         self._pods: dict[str, Pod] = {}
         self._memory_at = float("-inf")
@@ -101,7 +109,7 @@ class NodeReport:
         return {
             "updateTime": timestamp(self._clock()),
             "nodeMetric": {
-                "nodeUsage": _amounts(cpu, memory),
+                "nodeUsage": _amounts(cpu, memory, self._now),
                 "systemUsage": _amounts(max(rest[0], 0.0), max(rest[1], 0.0)),
                 "aggregatedNodeUsages": [aggregated],
             },
@@ -110,24 +118,37 @@ class NodeReport:
 
     async def run(self, client: Client) -> None:
         """Write again and again until cancelled; what cannot be written is told once."""
+        self._now = self._real_time()
         while True:
-            pause = self._reporting.interval
+            pause, written = self._reporting.interval, False
             status = self.status()
             if status is None:
                 pause = min(pause, 1.0)
             else:
                 try:
-                    await self.write(client, status)
-                    self._tell("")
+                    written = await self.write(client, status)
+                    self._tell("" if written else "the node's NodeMetric is another agent's, and is left to it")
                 except NotFound:
                     self._tell("NodeMetric is not installed, so use is not told to the controller")
                     pause = max(pause, _NOT_INSTALLED)
                 except ApiError as error:
                     self._tell(f"the NodeMetric could not be written: {error}")
-            await asyncio.sleep(pause)
+            self._now = await self._pause(pause, early=written)
 
-    async def write(self, client: Client, status: Mapping[str, Any]) -> None:
-        """Write the status into the node's object, made where it is not there. Raises ApiError; NotFound without the kind."""
+    async def _pause(self, seconds: float, *, early: bool) -> Mapping[str, float]:
+        """Wait so long, with `early` only while real-time data stays about what it was; what it is by then."""
+        end = time.monotonic() + seconds
+        while True:
+            await asyncio.sleep(min(max(end - time.monotonic(), 0.0), _LOOK))
+            seen = self._real_time()
+            if time.monotonic() >= end or (early and _moved(self._now, seen)):
+                return seen
+
+    async def write(self, client: Client, status: Mapping[str, Any]) -> bool:
+        """Write the status into the node's object, made where it is not there; whether the object is ours.
+
+        Raises ApiError; NotFound without the kind.
+        """
         try:
             raw = await client.get(NODE_METRIC, self._node)
         except NotFound:
@@ -137,9 +158,9 @@ class NodeReport:
                 raw = await client.get(NODE_METRIC, self._node)
         labels = msgspec.json.decode(raw, type=_Object).metadata.labels
         if not OWNED.items() <= labels.items():
-            self._tell("the node's NodeMetric is another agent's, and is left to it")
-            return
+            return False
         await client.patch(NODE_METRIC, self._node, {"status": status}, subresource="status")
+        return True
 
     def _object(self) -> dict[str, Any]:
         """The object before anything is measured."""
@@ -174,7 +195,13 @@ class NodeReport:
         self._said = sentence
 
 
-def _amounts(cpu: float, memory: float) -> dict[str, dict[str, str]]:
+def _moved(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
+    """Whether something has changed so much that it is to be told."""
+    return any(abs(now[name] - before.get(name, 0.0)) >= _MOVED for name in now)
+
+
+def _amounts(cpu: float, memory: float, others: Mapping[str, float] | None = None) -> dict[str, dict[str, str]]:
     """Quantities; what is unknown is not named."""
     found = {} if isnan(cpu) else {"cpu": f"{round(cpu)}m"}
-    return {"resources": found if isnan(memory) else found | {"memory": str(round(memory))}}
+    found |= {} if isnan(memory) else {"memory": str(round(memory))}
+    return {"resources": found | {RESOURCES[name]: f"{round(1000 * value)}m" for name, value in (others or {}).items()}}

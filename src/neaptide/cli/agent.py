@@ -20,6 +20,7 @@ from neaptide.agent.latencies import Latencies
 from neaptide.agent.layout import LayoutError
 from neaptide.agent.node_metric import NodeReport, Reporting
 from neaptide.agent.pods import NodePods
+from neaptide.agent.real_time import RealTime
 from neaptide.agent.settings import Settings, SettingsError, settings
 from neaptide.agent.topology_report import report_topology
 from neaptide.agent.watchdog import SILENT_FOR, Heartbeat, restore_services, watched
@@ -147,8 +148,10 @@ async def _keep(
             if chosen.slo_share is not None or watch is not None:
                 latencies = Latencies(pods, _say, pace.prometheus)
                 keeper.latencies = latencies.now
+            tellers = [each.extension for each in (watch, latencies) if each is not None]
+            report = _report(node, pace, place, tellers) if pace.report else None
             went_round = _went_round(keeper, heartbeat)
-            await _until_signalled(pods, client, node, keeper, pace, watch, latencies, went_round)
+            await _until_signalled(pods, client, node, keeper, pace, report, latencies, went_round)
         finally:
             for task in telling:
                 task.cancel()
@@ -164,13 +167,27 @@ def _went_round(keeper: Agent, heartbeat: Heartbeat | None) -> Callable[[], None
     return (lambda: None) if heartbeat is None else (lambda: heartbeat(keeper.of_services))
 
 
+def _report(
+    node: str, pace: _Pace, place: Place, tellers: Collection[Callable[[str], Mapping[str, Any]]]
+) -> NodeReport:
+    """The NodeMetric's writer."""
+    machine = RealTime(place.proc, place.sysfs)
+    return NodeReport(
+        node,
+        Reporting(pace.report, max(300.0, pace.report)),
+        _say,
+        extensions=lambda uid: _together(tellers, uid),
+        real_time=lambda: machine.look(time.monotonic()),
+    )
+
+
 async def _until_signalled(
     pods: NodePods,
     client: Client,
     node: str,
     keeper: Agent,
     pace: _Pace,
-    watch: Interference | None,
+    report: NodeReport | None,
     latencies: Latencies | None,
     went_round: Callable[[], None],
 ) -> None:
@@ -184,10 +201,7 @@ async def _until_signalled(
     ]
     if latencies is not None:
         running.append(latencies.run())
-    if pace.report:
-        reporting = Reporting(pace.report, max(300.0, pace.report))
-        tellers = [each.extension for each in (watch, latencies) if each is not None]
-        report = NodeReport(node, reporting, _say, extensions=lambda uid: _together(tellers, uid))
+    if report is not None:
         keeper.watchers.append(report.see)
         running.append(report.run(client))
     tasks = [asyncio.ensure_future(each) for each in running]

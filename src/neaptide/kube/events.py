@@ -25,7 +25,7 @@ from neaptide.kubeapi.errors import (
     Unavailable,
 )
 from neaptide.kubeapi.pace import Backoff
-from neaptide.kubeapi.resources import EVENTS, POLICIES
+from neaptide.kubeapi.resources import ELASTIC_QUOTAS, EVENTS, POD_GROUPS, POLICIES, RESERVATIONS
 from neaptide.model.actions import Outcome, Ref
 
 _SERIES_SECONDS = 360.0  # a repetition after this is a new Event, as client-go has it
@@ -38,6 +38,8 @@ _TRIES = 4
 _NEGLIGIBLE = 0.01  # seconds; the client's own rate limits what is faster
 _UNCERTAIN = (ConnectionLost, ServerTimeout, Unavailable, RateLimited)
 _CONTROLLER = "neaptide.io/controller"
+_KINDS = {**RESOURCES, **{each.kind: each for each in (POLICIES, ELASTIC_QUOTAS, POD_GROUPS, RESERVATIONS)}}
+"""What Events are about, where its version is known."""
 
 
 class _Series(Struct):
@@ -114,13 +116,14 @@ class Events:
         action: str,
         warning: bool = False,
         related: Ref | None = None,
+        once: bool = False,
     ) -> None:
-        """Have an Event written soon."""
+        """Have an Event written soon; `once` where it happens to an object once, whichever process tells of it."""
         now = self._clock()
         key = (regarding, reason, action)
         series = self._known.pop(key, None)
         if series is None or now - series.last > _SERIES_SECONDS:
-            series = self._new(regarding, reason, note, action, now, warning=warning)
+            series = self._new(regarding, reason, note, action, now, warning=warning, once=once)
             if related is not None:
                 series.body["related"] = _reference(related)
         self._known[key] = series  # the latest is last
@@ -188,9 +191,12 @@ class Events:
         except NotFound:  # Events end after an hour
             await self._client.create(EVENTS, {**series.body, "series": again["series"]}, namespace)
 
-    def _new(self, regarding: Ref, reason: str, note: str, action: str, now: float, *, warning: bool) -> _Series:
+    def _new(
+        self, regarding: Ref, reason: str, note: str, action: str, now: float, *, warning: bool, once: bool
+    ) -> _Series:
         self._number += 1
-        name = f"{regarding.name[:200]}.{int(now * 1e6):x}.{self._number:x}".lower()
+        end = f"{regarding.uid}.{reason}" if once else f"{int(now * 1e6):x}.{self._number:x}"
+        name = f"{regarding.name[:200]}.{end}".lower()
         body = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
@@ -209,9 +215,15 @@ class Events:
 
 def _reference(about: Ref) -> dict[str, str]:
     """`v1.ObjectReference`."""
-    resource = RESOURCES.get(about.kind, POLICIES)
-    named = {"kind": about.kind, "name": about.name, "namespace": about.namespace, "uid": about.uid}
-    return {"apiVersion": resource.api_version, **{key: value for key, value in named.items() if value}}
+    resource = _KINDS.get(about.kind)
+    named = {
+        "apiVersion": "" if resource is None else resource.api_version,
+        "kind": about.kind,
+        "name": about.name,
+        "namespace": about.namespace,
+        "uid": about.uid,
+    }
+    return {key: value for key, value in named.items() if value}
 
 
 def _micro(moment: float) -> str:

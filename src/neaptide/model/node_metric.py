@@ -21,9 +21,19 @@ class Amounts(ApiStruct, frozen=True):
     resources: dict[str, str] = field(default_factory=dict)
 
 
+class Aggregated(ApiStruct, frozen=True):
+    """Use over a time (`5m0s`), by aggregation (`avg`, `p50`, `p95`)."""
+
+    usage: dict[str, Amounts] = field(default_factory=dict)
+    duration: str = ""
+
+
 class NodeMetricInfo(ApiStruct, frozen=True):
+    """A node's use; `node_usage` has its real-time data among its resources (`neaptide.model.real_time`)."""
+
     node_usage: Amounts = Amounts()
     system_usage: Amounts = Amounts()
+    aggregated_node_usages: tuple[Aggregated, ...] = ()
 
 
 class PodMetricInfo(ApiStruct, frozen=True):

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from neaptide.model.actions import AnyAction, Outcome
+from neaptide.model.node_info import NodeInfo
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import (
     AnyCycleAction,
@@ -76,8 +77,8 @@ class CycleScheduler:
         """Why a pod has no node; empty where it was not tried."""
         return self._reasons.get(self._snapshot.pods.keys[pod], "")
 
-    def measured(self) -> None:
-        """Tell what nodes and pods were measured to use, where the profile has something that asks."""
+    def measured(self, infos: Callable[[], dict[str, NodeInfo]]) -> None:
+        """Tell what nodes and pods were measured to use, and what else is seen of nodes, where the profile has something that asks."""
         if not self._asks_for_usage:
             return
         ours, theirs = self.machine.snapshot, self._snapshot
@@ -91,6 +92,7 @@ class CycleScheduler:
                 ours.set_node_usage(to, *(getattr(theirs.nodes, column)[of] for column in columns))
             else:
                 ours.set_pod_usage(to, *(getattr(theirs.pods, column)[of] for column in columns))
+        ours.others[NodeInfo.__name__] = dict(infos())
         self._step(events.Measured())
 
     def cycle(self) -> None:

@@ -26,6 +26,7 @@ from neaptide.simulator.controllers.job import JobController, JobEnded
 from neaptide.simulator.controllers.statefulset import StatefulSetController
 from neaptide.simulator.cycle_scheduler import CycleScheduler
 from neaptide.simulator.ledger import Wait
+from neaptide.simulator.loads import Loads
 from neaptide.simulator.machines import CloudSettings, Machines, Pool
 from neaptide.simulator.scheduling import Placer, Scheduler
 from neaptide.simulator.templates import CronJob, Job, Service
@@ -72,6 +73,7 @@ class World:
             self.scheduler = Scheduler(self.cluster, chooser, period=settings.scheduler_period)
         else:
             self.scheduler = CycleScheduler(self.cluster, watched, profile, self.act, period=settings.scheduler_period)
+        self._loads = Loads(self.cluster.snapshot, self.cluster.pods, self.cluster.nodes)
         self.agents = Agents(settings.rules, self.cluster.snapshot, self.cluster.pods, self.cluster.nodes)
         self.autoscaler = Autoscaler(
             self.cluster, self.machines, self.scheduler, chooser, lambda: self._daemon_sets, settings.autoscaler
@@ -217,7 +219,7 @@ class World:
         missing, stale = (self._nodes_in(state) for state in ("missing", "stale"))
         cluster.meter.measure(now, missing=missing, stale=stale)
         if isinstance(self.scheduler, CycleScheduler):
-            self.scheduler.measured()
+            self.scheduler.measured(partial(self._loads.at, now))
         self._write_row()
 
     def _evict(self, stop: Stop) -> None:

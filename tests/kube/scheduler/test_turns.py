@@ -4,7 +4,10 @@ from tests.builders import node
 from tests.placement.cycle.api import pod
 
 from neaptide.kube.scheduler.turns import Turns
+from neaptide.kube.usage.node_infos import Infos
 from neaptide.kube.usage.readings import Reading, Readings
+from neaptide.model.node_info import NodeInfo
+from neaptide.model.objects import Metadata
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import Bind, Emit, SetUnscheduled
 from neaptide.placement.cycle.profile import CycleProfile, read_cycle_profile
@@ -31,3 +34,20 @@ def test_usage_that_a_source_reads_decides_and_wakes_whom_a_hot_node_refused() -
     now[0] += 30
     cool = Readings(nodes={"a": Reading(1_000.0, 0.0, now[0])})
     assert any(isinstance(each, Bind) for each in turns.take([cool], leading=True).actions)
+
+
+def test_real_time_data_decide_as_soon_as_agents_tell_them_and_are_not_believed_for_ever() -> None:
+    now = [NOW]
+    turns = Turns(
+        read_cycle_profile("filters: [NodeResourcesFit, NodeInfoRt]\nscores: [NodeInfoRt]"), clock=lambda: now[0]
+    )
+    busy = NodeInfo(Metadata(name="a"), NOW, load={"5m": 3.0})
+    first = turns.take([Infos({"a": busy}), events.Listed((node("a"), pod("p", cpu="1")))], leading=True).actions
+    assert any(isinstance(each, SetUnscheduled) and "too much load 5m" in each.message for each in first)
+    now[0] += 20
+    calm = NodeInfo(Metadata(name="a"), now[0], load={"5m": 0.5})
+    assert any(isinstance(each, Bind) for each in turns.take([Infos({"a": calm})], leading=True).actions)
+    now[0] += 1
+    turns.take([Infos({"a": NodeInfo(Metadata(name="a"), now[0], load={"5m": 3.0})})], leading=True)
+    now[0] += 3600
+    assert any(isinstance(each, Bind) for each in turns.take([events.Applied(pod("q"))], leading=True).actions)

@@ -1,5 +1,6 @@
 """Queue, cycle, bind, and what happens when a binding fails."""
 
+import pytest
 from msgspec.structs import replace
 from tests.builders import node
 from tests.placement.cycle.api import Api, pod
@@ -8,6 +9,7 @@ from neaptide.model import objects as o
 from neaptide.model import storage_objects as storage
 from neaptide.placement.cycle import actions as a
 from neaptide.placement.cycle import events as e
+from neaptide.placement.cycle.machine import SchedulingCycle
 from neaptide.placement.cycle.profile import read_cycle_profile
 
 
@@ -244,6 +246,40 @@ def test_bound_pods_are_announced() -> None:
     api.settle()
     said = [each for each in api.actions if isinstance(each, a.Emit)]
     assert [(each.reason, each.message) for each in said] == [("Scheduled", "Successfully assigned default/p to a")]
+
+
+def _told(machine: SchedulingCycle, event: e.AnyEvent, now: float = 1000.0) -> list[str]:
+    """The reasons of the Events that follow."""
+    return [each.reason for each in machine.step(event, now) if isinstance(each, a.Emit)]
+
+
+@pytest.mark.parametrize(
+    "answered", ["before the pod is shown", "after it", "with a refusal, for the lease has gone", "never"]
+)
+def test_a_binding_is_announced_once_whoever_tells_of_it_first(answered: str) -> None:
+    api = Api([node("a"), pod("p")])
+    (bind,) = (each for each in api.machine.step(e.Cycle(), api.now) if isinstance(each, a.Bind))
+    shown = pod("p", node="a")
+    assert shown.metadata.uid == bind.pod.uid
+    bound, refused = (
+        e.Bound("default/p", bind.pod.uid),
+        e.BindFailed("default/p", bind.pod.uid, "", "the lease is lost"),
+    )
+    order: dict[str, list[e.AnyEvent]] = {
+        "before the pod is shown": [bound, e.Applied(shown)],
+        "after it": [e.Applied(shown), bound],
+        "with a refusal, for the lease has gone": [e.Applied(shown), refused],
+        "never": [e.Applied(shown), e.Applied(shown)],
+    }
+    said = [_told(api.machine, each) for each in order[answered]]
+    assert said == [["Scheduled"], []]
+
+
+def test_a_pod_that_somebody_else_bound_is_not_announced() -> None:
+    api = Api([node("a"), node("b"), pod("p")])
+    (bind,) = (each for each in api.machine.step(e.Cycle(), api.now) if isinstance(each, a.Bind))
+    elsewhere = "b" if bind.node == "a" else "a"
+    assert not _told(api.machine, e.Applied(pod("p", node=elsewhere)))
 
 
 def test_events_about_unknown_pods_change_nothing() -> None:

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from neaptide.kube.cache import known
 from neaptide.kube.reading import Key, Reader, key_of
 from neaptide.kube.streams import Stream
+from neaptide.kube.usage.node_infos import Infos
 from neaptide.kube.usage.readings import Readings
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.pages import items_of
@@ -39,7 +40,7 @@ class Retold(Struct, frozen=True):
         return [events.Removed(kind, name, namespace) for kind, namespace, name in gone]
 
 
-Told = events.AnyEvent | Retold | Readings
+Told = events.AnyEvent | Retold | Readings | Infos
 _Identity = tuple[int, dict[str, str], dict[str, str], tuple[OwnerReference, ...]]
 
 

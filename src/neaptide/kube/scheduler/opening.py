@@ -13,16 +13,18 @@ from neaptide.kube.actuator import Actuator
 from neaptide.kube.metrics import Metrics
 from neaptide.kube.scheduler.service import Scheduler, Wires
 from neaptide.kube.scheduler.streams import choose
-from neaptide.kube.streams import Stream
+from neaptide.kube.streams import Stream, may_watch
+from neaptide.kube.usage.agents import Agents
 from neaptide.kube.usage.kubelet import Kubelets
+from neaptide.kube.usage.meter import Meter
 from neaptide.kube.usage.metrics_api import MetricsApi
 from neaptide.kube.usage.readings import Source
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster
-from neaptide.kubeapi.discovery import allowed
+from neaptide.kubeapi.discovery import allowed, served
 from neaptide.kubeapi.errors import ConnectionLost, ServerTimeout, Unavailable
 from neaptide.kubeapi.lease import Election
-from neaptide.kubeapi.resources import NODES
+from neaptide.kubeapi.resources import NODE_METRIC, NODES
 from neaptide.model.actions import Ref
 from neaptide.placement.cycle.profile import CycleProfile
 from neaptide.policies.arbiter import ArbiterMemory
@@ -82,12 +84,16 @@ async def opened(
         registry=metrics.registry,
     )
     if scheduling.profile.asks_for_usage:
-        scheduler.measure_by(await _sources(reads, scheduler))
+        agents = NODE_METRIC in await served(says) and await may_watch(says, NODE_METRIC)
+        sources = await _sources(reads, scheduler)
+        if agents:
+            sources = [Agents(lambda: scheduler.agents.known, scheduler.node_names, Meter(sources))]
+        scheduler.measure_by(sources, agents=agents)
     return scheduler
 
 
 async def _sources(client: Client, scheduler: Scheduler) -> list[Source]:
-    """Where usage may come from, in order of preference."""
+    """Where usage may come from besides agents, in order of preference."""
     found: list[Source] = [MetricsApi(client)]
     if await allowed(client, "get", NODES, subresource="proxy"):
         found.append(Kubelets(client, scheduler.node_names))

@@ -21,6 +21,7 @@ from neaptide.kube.scheduler.binding import Binder
 from neaptide.kube.scheduler.feed import Feed, Told
 from neaptide.kube.scheduler.lanes import Lanes, Pool
 from neaptide.kube.scheduler.metrics import SchedulerMetrics
+from neaptide.kube.scheduler.node_metrics import NodeMetrics
 from neaptide.kube.scheduler.objects import Objects
 from neaptide.kube.scheduler.pod_statuses import PodStatuses
 from neaptide.kube.scheduler.turns import Turns
@@ -118,6 +119,9 @@ class Scheduler:
             waiting=_EVENTS,
         )
         self._meter: Meter | None = None
+        self.agents = NodeMetrics(self._know)
+        """What the nodes' agents say; followed where somebody asks."""
+        self._hears_agents = False
         self._preempting: set[asyncio.Task[None]] = set()
         self._started = self._read_before = 0.0
         """CPU seconds of this process until everything was seen once, and how many of them went into reading objects."""
@@ -128,9 +132,9 @@ class Scheduler:
         """Whether everything was seen once."""
         return self._feed.synced
 
-    def measure_by(self, sources: Sequence[Source]) -> None:
-        """Read usage while running, from the first of these sources that works: the profile asks for it."""
-        self._meter = Meter(sources)
+    def measure_by(self, sources: Sequence[Source], *, agents: bool) -> None:
+        """Read usage while running, from the first of these sources that works, and follow agents: the profile asks for it."""
+        self._meter, self._hears_agents = Meter(sources), agents
 
     def node_names(self) -> list[str]:
         """The nodes that are known."""
@@ -147,6 +151,7 @@ class Scheduler:
                         self._events.run(),
                         self._wake_when_leading(),
                         self._measure(),
+                        self._hear_agents(),
                         self._take_turns(thread),
                     ):
                         group.create_task(part)
@@ -200,9 +205,17 @@ class Scheduler:
                 await asyncio.sleep(_LOOK)
                 continue
             await self._meter.read()
-            self._answers.append(self._meter.readings)  # those of before where it failed: they get too old
-            self._wake.set()
+            self._know(self._meter.readings)  # those of before where it failed: they get too old
             await asyncio.sleep(_MEASURE)
+
+    async def _hear_agents(self) -> None:
+        if self._hears_agents:
+            await self.agents.run(self._wires.reads)
+
+    def _know(self, told: Told) -> None:
+        """Have something that was measured taken in."""
+        self._answers.append(told)
+        self._wake.set()
 
     async def _wake_when_leading(self) -> None:
         while True:
@@ -253,7 +266,7 @@ class Scheduler:
             case Nominate():
                 self._statuses.nominate(action)
             case Emit(about, kind, reason, message):
-                self._say(about, reason, message, warning=kind == "Warning")
+                self._say(about, reason, message, warning=kind == "Warning", once=reason == "Scheduled")
             case Preempt():
                 task = asyncio.create_task(self._preempt(action))
                 self._preempting.add(task)
@@ -261,9 +274,18 @@ class Scheduler:
             case _:
                 self._objects.write(action)
 
-    def _say(self, about: Ref, reason: str, message: str, *, warning: bool = False, related: Ref | None = None) -> None:
+    def _say(
+        self,
+        about: Ref,
+        reason: str,
+        message: str,
+        *,
+        warning: bool = False,
+        related: Ref | None = None,
+        once: bool = False,
+    ) -> None:
         action = ACTIONS.get(reason, "Scheduling")
-        self._events.say(about, reason=reason, note=message, action=action, warning=warning, related=related)
+        self._events.say(about, reason=reason, note=message, action=action, warning=warning, related=related, once=once)
 
     async def _preempt(self, action: Preempt) -> None:
         """Evict all victims; where one of them may not go, the machine is told."""

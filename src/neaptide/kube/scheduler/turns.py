@@ -7,6 +7,7 @@ from typing import NamedTuple
 import structlog
 
 from neaptide.kube.scheduler.feed import Retold, Told
+from neaptide.kube.usage.node_infos import Infos, set_infos
 from neaptide.kube.usage.readings import Readings, apply
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import AnyCycleAction, Emit, Preempt
@@ -84,6 +85,9 @@ class Turns:
             return told.removals(self.cycle.snapshot)
         if isinstance(told, Readings):
             apply(self.cycle.snapshot, told, now)
+            return (events.Measured(),)
+        if isinstance(told, Infos):
+            set_infos(self.cycle.snapshot, told.by_node)
             return (events.Measured(),)
         return (told,)
 

@@ -6,15 +6,27 @@ Nodes that no agent speaks for are asked for elsewhere, so that agents may come 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import nan
+from typing import NamedTuple
 
 from neaptide.kube.usage.meter import Meter
+from neaptide.kube.usage.node_infos import info_of
 from neaptide.kube.usage.readings import MAX_AGE, Reading, Readings
+from neaptide.model.node_info import NodeInfo
 from neaptide.model.node_metric import Amounts, NodeMetric
 from neaptide.model.problems import FieldError
 from neaptide.model.quantity import ACCEPTED, for_resource
 from neaptide.model.times import seconds
 
 _NAME = "NodeMetric"
+
+
+class _Told(NamedTuple):
+    """What one object says; an object that is still the same is not read again."""
+
+    metric: NodeMetric
+    node: Reading
+    pods: dict[str, Reading]
+    info: NodeInfo | None
 
 
 class Agents:
@@ -37,7 +49,7 @@ class Agents:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._metrics, self._nodes, self._rest, self._clock = metrics, nodes, rest, clock
-        self._read: dict[str, tuple[NodeMetric, Reading, dict[str, Reading]]] = {}
+        self._read: dict[str, _Told] = {}
         self.name = _NAME
 
     async def read(self) -> Readings:
@@ -51,30 +63,34 @@ class Agents:
         if rest.problem:
             if not told.nodes:
                 raise OSError(f"no agent has written a NodeMetric of late; {rest.problem}")
-            return Readings(told.nodes, told.pods, (*told.problems, rest.problem))
+            return Readings(told.nodes, told.pods, (*told.problems, rest.problem), told.infos)
         self.name = f"{_NAME}, {rest.source}" if told.nodes else rest.source
         found = rest.readings
-        return Readings(found.nodes | told.nodes, found.pods | told.pods, (*found.problems, *told.problems))
+        problems = (*found.problems, *told.problems)
+        return Readings(found.nodes | told.nodes, found.pods | told.pods, problems, told.infos)
 
     def _told(self) -> Readings:
         oldest = self._clock() - MAX_AGE
         nodes: dict[str, Reading] = {}
         pods: dict[str, Reading] = {}
+        infos: dict[str, NodeInfo] = {}
         problems: list[str] = []
         known, self._read = self._read, {}
         for name, metric in self._metrics().items():
             before = known.get(name)
             try:
-                # An object that is still the same was read before: most are, since agents speak each minute.
-                each = before if before is not None and before[0] is metric else (metric, *readings_of(metric))
+                same = before is not None and before.metric is metric  # most are, since agents speak each minute
+                each = before if before and same else _Told(metric, *readings_of(metric), info_of(metric))
             except FieldError as error:
                 problems.append(f"NodeMetric {name}: {error}")
                 continue
             self._read[name] = each
-            if each[1].time >= oldest:
-                nodes[name] = each[1]
-                pods |= each[2]
-        return Readings(nodes, pods, tuple(problems))
+            if each.node.time >= oldest:
+                nodes[name] = each.node
+                pods |= each.pods
+                if each.info is not None:
+                    infos[name] = each.info
+        return Readings(nodes, pods, tuple(problems), infos)
 
 
 def readings_of(metric: NodeMetric) -> tuple[Reading, dict[str, Reading]]:

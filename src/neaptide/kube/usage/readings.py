@@ -9,7 +9,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from msgspec import Struct, field
 
+from neaptide.kube.usage.node_infos import set_infos
 from neaptide.model.columns import Floats
+from neaptide.model.node_info import NodeInfo
 from neaptide.model.snapshot import ClusterSnapshot
 
 MAX_AGE = 300.0
@@ -34,11 +36,15 @@ class Columns(NamedTuple):
 
 
 class Readings(Struct, frozen=True, dict=True):
-    """One look at a cluster: nodes by name, pods by `namespace/name`; `problems` says what could not be read."""
+    """One look at a cluster: nodes by name, pods by `namespace/name`; `problems` says what could not be read.
+
+    `infos` has what is known of nodes beside, by their name.
+    """
 
     nodes: dict[str, Reading] = field(default_factory=dict)
     pods: dict[str, Reading] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    infos: Mapping[str, NodeInfo] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> tuple[Columns, Columns]:
@@ -67,6 +73,7 @@ def apply(snapshot: ClusterSnapshot, readings: Readings, now: float, *, max_age:
     cpu, memory, _ = _by_row(of_pods, pods.by_key, pods.rows, oldest)
     rows = pods.indices()
     snapshot.set_pod_usage(rows, cpu[rows], memory[rows])
+    set_infos(snapshot, readings.infos)
 
 
 def _columns(found: Mapping[str, Reading]) -> Columns:

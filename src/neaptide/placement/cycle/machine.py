@@ -28,6 +28,7 @@ from neaptide.placement.cycle.actions import (
     SetReservation,
     SetUnscheduled,
 )
+from neaptide.placement.cycle.announcements import Announcements
 from neaptide.placement.cycle.assumed import Assumptions, Stage
 from neaptide.placement.cycle.attempts import Attempts
 from neaptide.placement.cycle.changes import Change, Kind, node_state
@@ -86,6 +87,7 @@ class SchedulingCycle:
         self._queue = Queue(self._view, profile.backoff)
         self._order = Order(self.snapshot, profile.fairness)
         self._assumptions = Assumptions(self._view, self._queue, self._out)
+        self._announcements = Announcements(self.snapshot, self._out)
         self._nominations, self._gangs = Nominations(self.snapshot), Gangs(self.snapshot)
         self._preemptor = Preemptor(
             self.snapshot,
@@ -110,7 +112,7 @@ class SchedulingCycle:
             case events.Removed():
                 self._remove(event, now)
             case events.Bound():
-                self._bound(event)
+                self._announcements.bound(event.pod, event.uid)
             case events.BindFailed():
                 self._bind_failed(event, now)
             case events.PreemptionRefused():
@@ -121,6 +123,7 @@ class SchedulingCycle:
             case events.Cycle():
                 self._cycle(now)
         actions = translated(self._out, self.snapshot.others.get(RESERVATION, {}))
+        self._announcements.asked(actions)
         self._out.clear()
         return actions
 
@@ -285,6 +288,8 @@ class SchedulingCycle:
         before = None if row is None else (int(pods.node[row]), int(pods.cls[row]))
         row = self.snapshot.set_pod(pod)
         assumed = self._assumptions.pods.get(key)
+        if pods.node[row] != NO_NODE:
+            self._announcements.shown(key)
         if assumed is not None:
             if pods.node[row] != NO_NODE:
                 if self._assumptions.confirmed(key, int(pods.node[row]), now):
@@ -367,6 +372,7 @@ class SchedulingCycle:
         node, cls = int(self.snapshot.pods.node[row]), int(self.snapshot.pods.cls[row])
         kept = self._kept_room(row, now)
         self._gangs.gone(key)
+        self._announcements.forget(key)
         self.snapshot.remove_pod(key)
         for plugin in self._plugins:
             plugin.pod_changed(key)
@@ -404,14 +410,8 @@ class SchedulingCycle:
 
     # -- what became of actions ----------------------------------------------------------------------------------------
 
-    def _bound(self, event: events.Bound) -> None:
-        pods = self.snapshot.pods
-        row = pods.by_key.get(event.pod)  # the cluster may have shown it on its node before
-        if row is not None and pods.uids[row] == event.uid and pods.node[row] != NO_NODE:
-            message = f"Successfully assigned {event.pod} to {self.snapshot.nodes.names[int(pods.node[row])]}"
-            self._out.append(Emit(self.snapshot.pod_ref(row), "Normal", "Scheduled", message))
-
     def _bind_failed(self, event: events.BindFailed, now: float) -> None:
+        self._announcements.forget(event.pod, event.uid)
         assumed = self._assumptions.pods.get(event.pod)
         if assumed is None or assumed.pod.uid != event.uid:
             return

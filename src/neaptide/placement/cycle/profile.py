@@ -7,18 +7,20 @@ from neaptide.placement.cycle.queue import Backoff
 from neaptide.placement.cycle.registry import DEFAULT_PLUGINS, AnyPlugin
 from neaptide.placement.filters.hybrid_unschedulable import HybridUnschedulable
 from neaptide.placement.filters.load_aware import LoadAware as LoadAwareFilter
+from neaptide.placement.filters.node_info_rt import NodeInfoRt as NodeInfoRtFilter
 from neaptide.placement.filters.node_resources_fit import NodeResourcesFit
 from neaptide.placement.filters.registry import DEFAULT_FILTERS, AnyFilter
 from neaptide.placement.filters.taint_toleration import TaintToleration
 from neaptide.placement.profile import Profile, read_as
 from neaptide.placement.scores.load_aware import LoadAware
 from neaptide.placement.scores.node_balance import NodeBalance
+from neaptide.placement.scores.node_info_rt import NodeInfoRt
 from neaptide.placement.scores.real_nodes_first import RealNodesFirst
 from neaptide.placement.scores.registry import DEFAULT_SCORES, AnyScore
 
 SHARED_DEVICES = ("koordinator.sh/gpu-core", "koordinator.sh/gpu-memory-ratio")
 """Resources that the plugin DeviceShare counts device by device, in NodeResourcesFit's place."""
-_BY_USAGE = (LoadAwareFilter, LoadAware, NodeBalance, HybridUnschedulable)
+_BY_USAGE = (LoadAwareFilter, LoadAware, NodeBalance, HybridUnschedulable, NodeInfoRtFilter, NodeInfoRt)
 _OTHERWISE: dict[type[AnyFilter], AnyFilter] = {
     NodeResourcesFit: NodeResourcesFit(ignored_resources=SHARED_DEVICES),
     TaintToleration: TaintToleration(virtual_nodes=True),
@@ -48,7 +50,7 @@ class CycleProfile(Profile, frozen=True, rename="camel", forbid_unknown_fields=T
 
     @property
     def asks_for_usage(self) -> bool:
-        """Whether anything that decides reads what nodes or pods are measured to use."""
+        """Whether anything that decides reads what is measured of nodes or pods."""
         return any(isinstance(each, _BY_USAGE) for each in (*self.filters, *self.scores))
 
 

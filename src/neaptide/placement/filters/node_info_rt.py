@@ -25,7 +25,7 @@ class NodeInfoRt(Filter, frozen=True, tag="NodeInfoRt"):
     """
 
     thresholds: dict[str, float] = field(default_factory=DEFAULT_THRESHOLDS.copy)
-    expiration_seconds: float = 60.0
+    expiration_seconds: float = 180.0
     refuse_stale: bool = False
 
     def __post_init__(self) -> None:

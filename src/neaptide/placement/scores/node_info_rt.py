@@ -18,7 +18,7 @@ class NodeInfoRt(Score, frozen=True, tag="NodeInfoRt"):
     """
 
     weights: dict[str, float] = field(default_factory=DEFAULT_WEIGHTS.copy)
-    expiration_seconds: float = 60.0
+    expiration_seconds: float = 180.0
     unknown_score: int = 0
 
     def __post_init__(self) -> None:
