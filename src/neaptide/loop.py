@@ -16,13 +16,11 @@ from neaptide.model.actions import AnyAction, Outcome, Plan, Reason, Ref, Taint
 from neaptide.model.protocols import Policy, World
 from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate, settle
+from neaptide.policies.arbiter import APPROVED, ArbiterMemory, Budgets, arbitrate, settle
 from neaptide.policies.leftovers import LEFTOVERS, OWNERS, leftovers, name_of
 from neaptide.policies.scoping import covering, within
 
 DEFAULT_BUDGETS = Budgets()
-APPROVED = "approved"
-"""The name of the plan that holds what a person has approved."""
 
 
 class Mode(StrEnum):

@@ -1,5 +1,6 @@
 """The watch cache: whatever the order, the snapshot is that of the objects that are there; what cannot be used is said."""
 
+import asyncio
 from contextlib import nullcontext
 from typing import Any
 
@@ -167,6 +168,39 @@ def test_a_held_snapshot_stays_as_it_is_and_gets_everything_at_the_end() -> None
         cache.put("Pod", encoded(pod("web-0", node="node-0", cpu="1")))
         assert not snapshot.nodes.by_name
     assert cache.snapshot.nodes.used[0, 0] == 1000
+
+
+def test_what_waited_is_applied_in_order_and_leaves_an_event_loop_its_turn() -> None:
+    cache, seen = Cache(("Node", "Pod")), list[int]()
+
+    async def scenario() -> None:
+        with cache.held():
+            for number in range(1000):
+                cache.put("Node", encoded(node(f"node-{number}")))
+            cache.remove("Node", encoded(node("node-7")))
+        while len(cache.snapshot.nodes.by_name) < 999 or "node-7" in cache.snapshot.nodes.by_name:
+            seen.append(len(cache.snapshot.nodes.by_name))
+            if len(seen) == 2:  # what comes now has to wait for what came before
+                cache.put("Node", encoded(node("node-7", cpu="9")))
+                cache.remove("Node", encoded(node("node-7")))
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert len(seen) > 3
+    assert seen == sorted(seen)
+
+
+def test_a_cache_that_is_held_again_shows_everything_that_came_before() -> None:
+    cache = Cache(("Node",))
+
+    async def scenario() -> int:
+        with cache.held():
+            for number in range(1000):
+                cache.put("Node", encoded(node(f"node-{number}")))
+        with cache.held() as snapshot:
+            return len(snapshot.nodes.by_name)
+
+    assert asyncio.run(scenario()) == 1000
 
 
 BAD: dict[str, tuple[str, bytes, bytes, str]] = {

@@ -19,7 +19,7 @@ from neaptide.model.objects import (
     Workload,
 )
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies.arbiter import HOUR, ArbiterMemory, Budgets, arbitrate, settle
+from neaptide.policies.arbiter import APPROVED, HOUR, ArbiterMemory, Budgets, arbitrate, settle
 from neaptide.policies.protection import DO_NOT_DISRUPT
 
 NOW = 1_800_000_000.0
@@ -232,6 +232,22 @@ def test_a_node_goes_once_only_what_comes_with_it_is_left(extra: list[Any], resu
     approved, others = arbitrate([Plan("a", (delete,))], snapshot, LOOSE, ArbiterMemory(), NOW)
     assert [each.result for each in others] == ([result] if result else [])
     assert bool(approved) is (result is None)
+
+
+def test_what_a_policy_wants_beside_the_same_action_that_a_person_approved_only_waits() -> None:
+    snapshot = cluster()
+    approved, others = arbitrate(
+        [Plan(APPROVED, (evict(snapshot, "p0"),)), plan(snapshot, 2), plan(snapshot, 1, "b")],
+        snapshot,
+        LOOSE,
+        ArbiterMemory(),
+        NOW,
+    )
+    assert [each.target.name for each in approved] == ["p0", "p1"]
+    assert [(each.result, each.reason.code) for each in others] == [
+        ("Deferred", "Approved"),
+        ("Refused", "OwnedByOther"),
+    ]
 
 
 def test_what_only_a_spent_budget_forbids_is_deferred_and_not_refused() -> None:

@@ -1,10 +1,13 @@
 """What is known of a cluster, kept up with its changes: streams of objects, applied to one snapshot at the cost of the change.
 
 The order in which streams deliver does not matter. An object that cannot be used is left out with the reason, until a
-later version of it can. While a cycle of the loop reads the snapshot the cache is held: what arrives waits.
+later version of it can. While a cycle of the loop reads the snapshot the cache is held: what arrives waits, and is applied
+afterwards bit by bit, so that an event loop goes on meanwhile.
 """
 
+import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +26,7 @@ from neaptide.model.snapshot import ClusterSnapshot
 
 _LIGHT = 20_000  # a few MiB
 _AT_ONCE = 500  # pods of a list that are applied together
+_SLICE = 200  # changes that are applied before others have their turn on the event loop: some 10 ms
 
 
 class StreamState(Struct):
@@ -73,7 +77,7 @@ class Cache:
         self._changed_nodes: set[str] = set()
         self._weight = 0
         self._held = False
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: deque[Callable[[], None]] = deque()
 
     # -- what streams say ----------------------------------------------------------------------------------------------
 
@@ -135,7 +139,8 @@ class Cache:
 
     @contextmanager
     def held(self) -> Iterator[ClusterSnapshot]:
-        """The snapshot, which does not change inside; what arrives meanwhile is applied at the end. Does not nest."""
+        """The snapshot, which does not change inside; what arrives meanwhile is applied from the end on. Does not nest."""
+        self._apply_waiting()
         self._look_again()
         self._renew()
         self._held = True
@@ -143,18 +148,34 @@ class Cache:
             yield self.snapshot
         finally:
             self._held = False
-            waiting, self._waiting = self._waiting, []
-            for change in waiting:
-                change()
+            self._apply_some()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _soon(self, kind: str, change: Callable[[], None]) -> None:
         self.heard(kind)
-        if self._held:
+        if self._held or self._waiting:
             self._waiting.append(change)
         else:
             change()
+
+    def _apply_some(self) -> None:
+        """Apply a slice of what waits, and the rest soon; all at once where there is no event loop to hold up."""
+        if self._held:
+            return  # the end of that applies them
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._apply_waiting()
+            return
+        for _ in range(min(_SLICE, len(self._waiting))):
+            self._waiting.popleft()()
+        if self._waiting:
+            loop.call_soon(self._apply_some)
+
+    def _apply_waiting(self) -> None:
+        while self._waiting:
+            self._waiting.popleft()()
 
     def _begin(self, kind: str) -> None:
         stream = self.streams[kind]
@@ -271,7 +292,7 @@ def known(snapshot: ClusterSnapshot, kind: str) -> Iterator[Key]:
     elif kind == "Node":
         for node in snapshot.nodes.by_name:
             yield kind, "", node
-    elif KINDS[kind] is objects.Workload:
+    elif KINDS.get(kind, objects.Workload) is objects.Workload:
         for ref, item in zip(snapshot.workloads.refs, snapshot.workloads.objects, strict=True):
             if item is not None and ref.kind == kind:
                 yield kind, ref.namespace, ref.name

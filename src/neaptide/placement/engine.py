@@ -31,6 +31,8 @@ MOST_SCORES = 1 << 26
 """How many scores (nodes times classes) a chunk may have: six bytes each."""
 LAYING_OUT = 1 << 19
 """What laying out a chunk costs, in scores that are computed in the same time."""
+MASKS = 4096
+"""Of so many classes it is kept where they may go, a byte for each node: each Job's pods are a class of their own, and Jobs come and go."""
 FEW_CLASSES = 128
 """Cutting a batch so that its chunks see fewer classes than that gains nothing."""
 
@@ -115,6 +117,8 @@ class Engine:
         known = self._masks.get(pod.cls.number)
         if known is None or known.cls is not pod.cls or known.position != position:
             mask = allowed_to(self._view, self._profile, pod)
+            if len(self._masks) >= MASKS:
+                del self._masks[next(iter(self._masks))]
             known = self._masks[pod.cls.number] = _Mask(pod.cls, position, mask)
         return known.allowed
 

@@ -17,9 +17,19 @@ from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.protection import ANNOTATED, comes_with_node, disruption_budgets, is_over, protection
 
 HOUR = 3600.0
+APPROVED = "approved"
+"""The name of the plan that holds what a person has approved: it comes before those of policies."""
 _URGENT = ("interruption",)
 """Policies that take an object from whoever owns it: its node ends, whatever others had in mind."""
-_PASSING = {"BudgetOfCycle", "BudgetOfNode", "BudgetOfWorkload", "DisruptionBudget", "JustStarted", "NotEmpty"}
+_PASSING = {
+    "Approved",
+    "BudgetOfCycle",
+    "BudgetOfNode",
+    "BudgetOfWorkload",
+    "DisruptionBudget",
+    "JustStarted",
+    "NotEmpty",
+}
 """Objections that pass by themselves when what is under way is done."""
 
 
@@ -51,7 +61,7 @@ class ArbiterMemory(Struct):
 def arbitrate(
     plans: Iterable[Plan], snapshot: ClusterSnapshot, budgets: Budgets, memory: ArbiterMemory, now: float
 ) -> tuple[list[AnyAction], list[Outcome]]:
-    """Which actions may be carried out, in order, and an outcome for each of the others: Deferred where only a budget is spent, else Refused.
+    """Which actions may be carried out, in order, and an outcome for each of the others: Deferred where it need only wait, else Refused.
 
     Plans come in order of precedence: of two policies that want the same object, the earlier plan gets it.
     """
@@ -62,7 +72,7 @@ def arbitrate(
         for action in plan.actions:
             objection = case.objection(action)
             if objection is None:
-                case.grant(action)
+                case.grant(action, approved=plan.policy == APPROVED)
                 approved.append(action)
             else:
                 refused.append(Outcome(action, "Deferred" if objection.code in _PASSING else "Refused", objection))
@@ -114,6 +124,7 @@ class _Case:
     def __init__(self, snapshot: ClusterSnapshot, budgets: Budgets, memory: ArbiterMemory, now: float) -> None:
         self.snapshot, self.budgets, self.memory, self.now = snapshot, budgets, memory, now
         self.taken: dict[str, str] = {}
+        self.by_hand: set[str] = set()
         self.by_node: Counter[str] = Counter()
         self.by_workload: Counter[str] = Counter()
         self.by_budget: Counter[str] = Counter()
@@ -127,6 +138,8 @@ class _Case:
             owner = self._owner(name)
             if owner not in (None, action.policy) and action.policy not in _URGENT:
                 return Reason("OwnedByOther", f"{ref} belongs to the policy {owner}")
+            if name in self.by_hand:
+                return Reason("Approved", f"an approved action on {ref} is carried out in this cycle")
             if name in self.taken:
                 return Reason("AlreadyPlanned", f"another action on {ref} is planned in this cycle")
         if isinstance(action, Evict):
@@ -139,10 +152,12 @@ class _Case:
             return self._deletion(action)
         return None
 
-    def grant(self, action: AnyAction) -> None:
-        """Count an approved action."""
+    def grant(self, action: AnyAction, *, approved: bool) -> None:
+        """Count an action that may be carried out; `approved` where a person asked for it."""
         for ref in action.concerns():
             self.taken[str(nameless(ref))] = action.policy
+            if approved:
+                self.by_hand.add(str(nameless(ref)))
         if isinstance(action, Evict):
             self.evictions += 1
             self.by_node[action.node] += 1
