@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from cyclopts import Parameter
 from msgspec import yaml
+from msgspec.structs import replace
 
 from neaptide.cli.connection import DEFAULT, Connection
 from neaptide.cli.exits import OK, UsageError, unacceptable
@@ -91,20 +92,9 @@ def virtual_node(
     if not 1 <= nodes <= _MOST:
         raise unacceptable("--nodes", nodes, f"1 to {_MOST}")
     cluster = connection.cluster()
-    address = kubelet.address or _own_address(cluster.server)
     labels = dict(_pair(each) for each in label)
-    names = [name] if nodes == 1 else [f"{name}-{number}" for number in range(nodes)]
-    wanted = [
-        NodeSettings(
-            name=each,
-            provider=provider,
-            address=address,
-            port=kubelet.port + number if kubelet.port else 0,
-            labels=labels,
-            taint=taint,
-        )
-        for number, each in enumerate(names)
-    ]
+    address = kubelet.address or _own_address(cluster.server)
+    first = NodeSettings(name=name, provider=provider, address=address, port=kubelet.port, labels=labels, taint=taint)
     quiet()
     try:
         asyncio.run(
@@ -112,7 +102,7 @@ def virtual_node(
                 Client(cluster, qps=qps, burst=int(2 * qps)),
                 provider,
                 _settings(settings),
-                wanted,
+                _numbered(first, nodes),
                 kubelet,
                 bill,
                 overflow=overflow,
@@ -126,6 +116,16 @@ def virtual_node(
             raise
         raise UsageError("; ".join(str(each) for each in _leaves(group))) from group
     return OK
+
+
+def _numbered(first: NodeSettings, count: int) -> list[NodeSettings]:
+    """One node as it is; of several, each with its number in its name and the next port."""
+    if count == 1:
+        return [first]
+    return [
+        replace(first, name=f"{first.name}-{number}", port=first.port + number if first.port else 0)
+        for number in range(count)
+    ]
 
 
 async def _keep(

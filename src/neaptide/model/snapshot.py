@@ -5,10 +5,8 @@ takes back, byte for byte, everything that was written inside it. Matrices have 
 them; the first four are always cpu (milli), memory, ephemeral-storage (bytes) and pods (count).
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from neaptide.model.columns import (
     PodColumns,
 )
 from neaptide.model.derived import CLASSES, NODES, OBJECTS, PODS, TABLES, USAGE, Derived
+from neaptide.model.digest import digest_of
 from neaptide.model.occupancy import Occupancy
 from neaptide.model.offerings import Offering
 from neaptide.model.pod_row import CLS, DELETED, PHASE, POD_VALUES, pod_key, pod_texts, pod_values
@@ -369,25 +368,7 @@ class ClusterSnapshot:
 
     def digest(self) -> str:
         """A fingerprint of nodes, pods and what runs where; equal for equal clusters that were built alike."""
-        parts = [
-            self.derived.of("digest of names", (NODES, PODS), self._digest_of_names),
-            self.derived.of("digest of columns", (NODES, PODS), partial(self._digest_of_columns, measured=False)),
-            self.derived.of("digest of usage", TABLES, partial(self._digest_of_columns, measured=True)),
-        ]
-        return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
-
-    def _digest_of_names(self) -> bytes:
-        return hashlib.blake2b("\0".join(self.nodes.names + self.pods.keys).encode(), digest_size=16).digest()
-
-    def _digest_of_columns(self, *, measured: bool) -> bytes:
-        """Of what is measured, which changes all the time, or of everything else."""
-        total = hashlib.blake2b(digest_size=16)
-        for table in (self.nodes, self.pods):
-            for name in table.column_names():
-                if name.startswith("usage_") is measured:
-                    total.update(name.encode())
-                    total.update(table.bytes_of(name))
-        return total.digest()
+        return digest_of(self.nodes, self.pods, self.derived)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

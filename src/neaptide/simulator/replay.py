@@ -6,6 +6,7 @@ All this is drawn as the authors' simulator does, number by number: seeds 1 to 1
 """
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,17 +128,7 @@ def replay(
     def migrating(scheduler: GpuScheduler) -> MigratingScheduler:
         return MigratingScheduler(scheduler, classes, per_100=migrations_per_100, arrivals=len(come), compiled=compiled)
 
-    migrating(start()).rehearse()
-    rehearsal = start()  # compiles what is not yet
-    next((pod for pod in class_of if rehearsal.place(pod)), None)
-
-    began = time.perf_counter()
-    still = start()
-    moving = migrating(still)
-    scheduler = moving if migrations_per_100 > 0 else still
-    placed = np.array([scheduler.place(pod) is not None for pod in class_of], dtype=np.bool_)
-    seconds = time.perf_counter() - began
-
+    placed, seconds, migrations = _played(start, migrating, class_of, migrates=migrations_per_100 > 0)
     at_full, final = _allocated(nodes, pods, come, placed)
     return ReplayResult(
         policy=chosen.name,
@@ -148,8 +139,27 @@ def replay(
         at_full_percent=at_full,
         final_percent=final,
         seconds=seconds,
-        migrations=len(moving.moves),
+        migrations=migrations,
     )
+
+
+def _played(
+    start: Callable[[], GpuScheduler],
+    migrating: Callable[[GpuScheduler], MigratingScheduler],
+    arrivals: Sequence[int],
+    *,
+    migrates: bool,
+) -> tuple[Bools, float, int]:
+    """Which arrivals (by class) found room, in how many seconds, and how many pods were moved for them."""
+    migrating(start()).rehearse()
+    rehearsal = start()  # compiles what is not yet
+    next((pod for pod in arrivals if rehearsal.place(pod)), None)
+    began = time.perf_counter()
+    still = start()
+    moving = migrating(still)
+    scheduler = moving if migrates else still
+    placed = np.array([scheduler.place(pod) is not None for pod in arrivals], dtype=np.bool_)
+    return placed, time.perf_counter() - began, len(moving.moves)
 
 
 def _allocated(nodes: GpuNodes, pods: GpuPods, arrivals: Ints, placed: Bools) -> tuple[float | None, float]:
