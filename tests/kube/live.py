@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.testbed.asking import done, one
 
 from neaptide.kube.acting.carrying import Api
 from neaptide.kube.actuator import Actuator, Patience
+from neaptide.kube.controller import Controller, Options
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import load
 from neaptide.model.actions import Action, Evict, Outcome, Reason, Ref
@@ -102,3 +104,15 @@ def eviction(testbed: Testbed, name: str, namespace: str, node: str, **changes: 
     """The eviction of a pod as it is now."""
     target = Ref("Pod", name, namespace, found(testbed, "pod", name, namespace)["metadata"]["uid"])
     return Evict(policy="test", target=target, reason=WHY, node=node, workload=None, **changes)
+
+
+async def running(testbed: Testbed, directory: Path, check: Any, **options: Any) -> None:
+    """Run a controller while a check runs in a thread beside it."""
+    chosen = Options(namespace="default", interval=1.0, journal=directory, **options)
+    controller = Controller(load(testbed.kubeconfig), chosen)
+    task = asyncio.create_task(controller.run())
+    try:
+        await asyncio.to_thread(check)
+    finally:
+        controller.stop()
+        await task

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from neaptide.admission.draft import Draft
 from neaptide.admission.pipeline import RuleSetting
 from neaptide.admission.pod_defaults import PodDefaults, PodDefaultsSpec
+from neaptide.admission.pools import MARK, Pools, PoolsSpec
 from neaptide.admission.protocols import Namespace, RefusedError
 from neaptide.kube.admission import Namespaces, Place, serve
 from neaptide.kube.rules import say_in_cel, trust
@@ -203,6 +204,31 @@ def test_a_rule_with_a_fault_lets_pods_in_as_they_are_and_is_counted(kubeconfig:
             return reviews(registry, "failed")
 
     assert asyncio.run(play()) == 1
+
+
+def test_a_pod_is_stored_with_the_pools_of_its_band(kubeconfig: Path, namespace: str) -> None:
+    """The API server has put the priority of its class into a pod before the webhook sees it."""
+
+    async def play() -> tuple[Any, Any]:
+        spec = PoolsSpec(online=("payments",), offline=("crunch",))
+        pools, given = RuleSetting("pools", Pools(), spec, Scope(namespaces=(namespace,))), f"batch-{namespace}"
+        async with (
+            Client(load(kubeconfig)) as client,
+            temporary(client, PRIORITY_CLASSES, priority_class(given)),
+            serving(client, namespace, pools),
+        ):
+            return await asked(client, namespace, priorityClassName=given), await asked(client, namespace)
+
+    for found, side, others in zip(asyncio.run(play()), ("offline", "online"), ("payments", "crunch"), strict=True):
+        assert found["metadata"]["annotations"][MARK] == side
+        affinity = found["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        (term,) = affinity["nodeSelectorTerms"]
+        assert {each["key"]: each["values"] for each in term["matchExpressions"]} == {
+            MARK: ["online" if side == "offline" else "offline"],
+            "karpenter.sh/nodepool": [others],
+        }
+        tolerated = {each.get("value") for each in found["spec"]["tolerations"] if each["key"] == MARK}
+        assert tolerated == {side, "shared"}
 
 
 def test_a_refusal_reaches_the_user_with_its_policy(kubeconfig: Path, namespace: str) -> None:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.kube.live import eventually, make
-from tests.kube.test_policies import policy, running
+from tests.kube.live import eventually, make, running
+from tests.kube.test_policies import policy
 from tests.testbed.asking import deployment, done, items
 from tests.virtualnode.test_faults import HASTY
 from tests.virtualnode.virtual import AT_ONCE

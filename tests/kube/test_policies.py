@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kube.live import eventually, found, make
+from tests.kube.live import eventually, found, make, running
 from tests.testbed.asking import deployment, done, items
 
 from neaptide.kube.configuration import choose, strictest
-from neaptide.kube.controller import Controller, Options
-from neaptide.kubeapi.config import load
 from neaptide.loop import Mode
 from neaptide.policies.arbiter import Budgets
 from neaptide.policies.leftovers import OWNERS
@@ -64,17 +62,6 @@ def test_of_several_limits_the_strictest_holds() -> None:
     ]
     assert strictest(some) == Budgets(evictions_per_cycle=5, minimum_stay_seconds=600.0)
     assert strictest([]) == Budgets()
-
-
-async def running(testbed: Testbed, directory: Path, check: Any) -> None:
-    """Run a controller while a check runs in a thread beside it."""
-    controller = Controller(load(testbed.kubeconfig), Options(namespace="default", interval=1.0, journal=directory))
-    task = asyncio.create_task(controller.run())
-    try:
-        await asyncio.to_thread(check)
-    finally:
-        controller.stop()
-        await task
 
 
 def condition(testbed: Testbed, name: str, kind: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from neaptide.model import objects as o
 from neaptide.model.actions import Plan, Resume, Suspend
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import timestamp
-from neaptide.model.workloads import SUSPENDED_REPLICAS
+from neaptide.model.workloads import QUEUE, SUSPEND_RUNNING, SUSPENDED_REPLICAS
 from neaptide.policies.time_windows import LongestWait, TimeWindows, TimeWindowsMemory
 from neaptide.policies.time_windows_spec import TimeWindowsSpec
 
@@ -41,6 +41,7 @@ class Cluster:
         before now), suspended, meta (labels of the job), annotations, owner, template, uid, pod_annotations, started.
         """
         defaults: dict[str, Any] = {"pod": "Running", "labels": BATCH, "created": HOUR, "suspended": False}
+        defaults["annotations"] = {SUSPEND_RUNNING: "true"}
         about = defaults | {"started": HOUR} | about
         about |= {"created": self.now - about["created"], "started": self.now - about["started"]}
         self.jobs[name] = about
@@ -59,7 +60,9 @@ class Cluster:
             creation_timestamp=timestamp(about["created"]),
         )
         conditions = tuple(o.Condition(type=each, status="True") for each in about.get("conditions", ()))
-        spec = o.WorkloadSpec(suspend=about["suspended"], template=about.get("template"))
+        spec = o.WorkloadSpec(
+            suspend=about["suspended"], template=about.get("template"), managed_by=about.get("managed_by")
+        )
         self.snapshot.set(o.Workload("Job", meta, spec, o.WorkloadStatus(conditions=conditions)))
         key = f"{meta.namespace}/{name}-0"
         if about["suspended"] or about["pod"] is None:
@@ -183,6 +186,24 @@ def test_work_goes_on_by_priority_and_age() -> None:
     while (plan := cluster.obey(cluster.cycle())).actions:
         order += done(plan)
     assert [name for _, name in order] == ["overdue", "old", "high", "low"]
+
+
+def test_a_job_that_runs_is_suspended_only_with_its_consent() -> None:
+    cluster = Cluster(CLOSED_AT, graceSeconds=0)
+    cluster.job("runs", annotations={})
+    cluster.job("waits", annotations={}, pod="Pending")
+    cluster.job("agrees")
+    plan = cluster.cycle()
+    assert sorted(done(plan)) == [("Suspend", "agrees"), ("Suspend", "waits")]
+    assert declined(plan) == {"runs": "NoConsent"}
+
+
+@pytest.mark.parametrize("managed", [{"meta": BATCH | {QUEUE: "team-a"}}, {"managed_by": "kueue.x-k8s.io/multikueue"}])
+def test_a_job_that_kueue_manages_is_left_alone(managed: dict[str, Any]) -> None:
+    cluster = Cluster(CLOSED_AT, graceSeconds=0)
+    cluster.job("queued", **managed)
+    cluster.job("held-by-kueue", suspended=True, **managed)
+    assert (cluster.cycle().actions, declined(cluster.cycle())) == ((), {})
 
 
 def test_a_protected_job_goes_on() -> None:

@@ -1,6 +1,7 @@
 """`neaptide run`: the controller."""
 
 import asyncio
+import re
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
@@ -16,10 +17,15 @@ from neaptide.cli.providing import DEFAULT_NOTICES, DEFAULT_PROVIDER, NoticeFlag
 from neaptide.cli.scheduling import DEFAULT_SCHEDULER, SchedulerFlags
 from neaptide.cli.settings import settings
 from neaptide.kube.logs import configure
+from neaptide.kubeapi.resources import Resource
+from neaptide.model.manifests import KINDS
 from neaptide.records.log import LogInUseError
 
 if TYPE_CHECKING:
+    from neaptide.kube.scheduler.opening import Scheduling
+    from neaptide.kubeapi.config import Cluster
     from neaptide.loop import Setting
+    from neaptide.pricing.catalogue import Catalogue
 
 
 class Process(Protocol):
@@ -63,7 +69,38 @@ class PolicyFlags:
         return tuple(replace(each, mode=mode) for each in settings(POLICIES, self.policy, self.set_))
 
 
-_DEFAULT_LEASE, _DEFAULT_POLICIES = LeaseFlags(), PolicyFlags()
+@dataclass(frozen=True)
+class LoopFlags:
+    """How the loop of policies goes."""
+
+    interval: float = 60.0
+    """seconds from one cycle to the next."""
+    prices: str | None = None
+    """a price catalogue, until there are PriceCatalogue objects; by default the package's public list prices."""
+    prometheus: str = ""
+    """the URL of a Prometheus to ask for usage where the cluster serves none."""
+    dry_run: bool = False
+    """ask the API server for everything, and have it change nothing."""
+    admission_policies: bool = False
+    """write MutatingAdmissionPolicies for what CEL can say of Policies for new pods."""
+    workload: tuple[str, ...] = ()
+    """custom resources with a scale subresource, which policies may scale, as trainjobs.v1.example.com=TrainJob; may be repeated."""
+
+    def catalogue(self) -> "Catalogue":
+        """The prices. Raises UsageError."""
+        from neaptide.cli.costs import read_catalogue
+
+        return read_catalogue(self.prices)[0]
+
+    def workloads(self) -> tuple[Resource, ...]:
+        """What --workload names. Raises UsageError."""
+        return tuple(map(_workload, self.workload))
+
+
+_WORKLOAD = re.compile(
+    r"(?P<plural>[a-z][a-z0-9-]*)\.(?P<version>v[0-9][a-z0-9]*)\.(?P<group>[a-z0-9.-]+)=(?P<kind>[A-Z][A-Za-z0-9]*)"
+)
+_DEFAULT_LEASE, _DEFAULT_LOOP, _DEFAULT_POLICIES = LeaseFlags(), LoopFlags(), PolicyFlags()
 
 
 def run(
@@ -71,18 +108,14 @@ def run(
     connection: Annotated[Connection, Parameter(name="*")] = DEFAULT,
     only: Literal["loop", "scheduler"] | None = None,
     scheduler: Annotated[SchedulerFlags, Parameter(name="*")] = DEFAULT_SCHEDULER,
-    interval: float = 60.0,
+    loop: Annotated[LoopFlags, Parameter(name="*")] = _DEFAULT_LOOP,
     journal: Annotated[JournalFlags, Parameter(name="*")] = DEFAULT_JOURNAL,
     listen: str | None = None,
     lease: Annotated[LeaseFlags, Parameter(name="*")] = _DEFAULT_LEASE,
-    prices: str | None = None,
     provider: Annotated[ProviderFlags, Parameter(name="*")] = DEFAULT_PROVIDER,
     notices: Annotated[NoticeFlags, Parameter(name="*")] = DEFAULT_NOTICES,
-    prometheus: str = "",
     policies: Annotated[PolicyFlags, Parameter(name="*")] = _DEFAULT_POLICIES,
-    dry_run: bool = False,
     webhook: Annotated[WebhookFlags, Parameter(name="*")] = DEFAULT_WEBHOOK,
-    admission_policies: bool = False,
 ) -> int:
     """Run until SIGTERM or SIGINT; then what is under way is finished, and the lease given up.
 
@@ -90,47 +123,40 @@ def run(
         connection: which cluster, and as whom.
         only: do only this part of the work: the loop of policies, or the scheduler; by default both, with --dry-run the loop.
         scheduler: which pods to schedule, and how.
-        interval: seconds from one cycle to the next.
+        loop: how the loop of policies goes.
         journal: where the journal is, and where it can be read.
         listen: host:port of /healthz, /readyz and /metrics, as :8080.
         lease: which replica is the one that acts.
-        prices: a price catalogue, until there are PriceCatalogue objects; by default the package's public list prices.
         provider: who sells nodes; without one, none are bought or given back.
         notices: where others say that a node ends.
-        prometheus: the URL of a Prometheus to ask for usage where the cluster serves none.
         policies: named here, in place of Policy objects.
-        dry_run: ask the API server for everything, and have it change nothing.
         webhook: where new pods are reviewed, and who is to ask there.
-        admission_policies: write MutatingAdmissionPolicies for what CEL can say of Policies for new pods.
     """
     cluster = connection.cluster()
-    _check(interval, lease, policies, journal, only_scheduler=only == "scheduler", dry_run=dry_run)
-    scheduling = None if only == "loop" or dry_run else scheduler.scheduling()
+    _check(loop, lease, policies, journal, only_scheduler=only == "scheduler")
+    scheduling = None if only == "loop" or loop.dry_run else scheduler.scheduling()
     namespace = lease.lease_namespace or cluster.namespace or "default"
     listens = None if listen is None else address("--listen", listen)
     if scheduling is not None and only == "scheduler":
-        from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
+        return serve(_scheduler_alone(cluster, scheduling, namespace, lease, listens))
+    from neaptide.kube.controller import Controller, Options  # a scheduler alone needs none of this
 
-        alone = Alone(namespace=namespace, identity=lease.identity, lease_seconds=lease.lease_seconds, listen=listens)
-        return serve(SchedulerProcess(cluster, scheduling, alone))
-    from neaptide.cli.costs import read_catalogue  # a scheduler alone needs none of this
-    from neaptide.kube.controller import Controller, Options
-
-    catalogue, _ = read_catalogue(prices)
+    catalogue = loop.catalogue()
     options = Options(
         namespace=namespace,
         identity=lease.identity,
-        interval=interval,
+        interval=loop.interval,
         journal=journal.journal,
         journal_place=journal.place(namespace),
         listen=listens,
-        prometheus=prometheus,
+        prometheus=loop.prometheus,
         catalogue=catalogue,
         settings=policies.settings(),
         lease_seconds=lease.lease_seconds,
-        dry_run=dry_run,
+        dry_run=loop.dry_run,
         webhook=webhook.place(namespace),
-        admission_policies=admission_policies,
+        admission_policies=loop.admission_policies,
+        workloads=loop.workloads(),
         scheduling=scheduling,
         providing=provider.providing(catalogue),
         notices_file=notices.notices,
@@ -140,18 +166,35 @@ def run(
     return serve(Controller(cluster, options))
 
 
+def _scheduler_alone(
+    cluster: "Cluster", scheduling: "Scheduling", namespace: str, lease: LeaseFlags, listen: tuple[str, int] | None
+) -> Process:
+    from neaptide.kube.scheduler.alone import Alone, SchedulerProcess
+
+    alone = Alone(namespace=namespace, identity=lease.identity, lease_seconds=lease.lease_seconds, listen=listen)
+    return SchedulerProcess(cluster, scheduling, alone)
+
+
+def _workload(text: str) -> Resource:
+    match = _WORKLOAD.fullmatch(text)
+    if match is None or match["kind"] in KINDS:
+        raise unacceptable(
+            "--workload", text, "PLURAL.VERSION.GROUP=KIND of a custom resource with a scale subresource"
+        )
+    return Resource(match["group"], match["version"], match["plural"], match["kind"], namespaced=True)
+
+
 def _check(
-    interval: float,
+    loop: LoopFlags,
     lease: LeaseFlags,
     policies: PolicyFlags,
     journal: JournalFlags,
     *,
     only_scheduler: bool,
-    dry_run: bool,
 ) -> None:
     """Raises UsageError where flags make no sense, by themselves or together."""
-    if interval <= 0:
-        raise unacceptable("--interval", interval, "seconds above 0")
+    if loop.interval <= 0:
+        raise unacceptable("--interval", loop.interval, "seconds above 0")
     if lease.lease_seconds < 2:
         raise unacceptable("--lease-seconds", lease.lease_seconds, "seconds from 2 on")
     if (policies.enforce or policies.set_) and not policies.policy:
@@ -160,7 +203,7 @@ def _check(
         )
     if journal.journal_listen is not None and journal.journal is None:
         raise UsageError("--journal-listen is about a journal: --journal DIRECTORY keeps one")
-    if only_scheduler and dry_run:
+    if only_scheduler and loop.dry_run:
         raise UsageError("--dry-run is about the loop: what is not bound cannot be scheduled around")
 
 

@@ -38,6 +38,7 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster
 from neaptide.kubeapi.errors import ApiError
 from neaptide.kubeapi.lease import Election, this_process
+from neaptide.kubeapi.resources import Resource
 from neaptide.loop import Setting
 from neaptide.policies.arbiter import ArbiterMemory, Budgets
 from neaptide.pricing.catalogue import Catalogue
@@ -72,6 +73,7 @@ class Options(Struct, frozen=True, kw_only=True):
         notices_listen: host, port and bearer token of an endpoint for the same.
         qps: requests per second.
         scheduling: which pods to schedule beside the loop, and how; None for none.
+        workloads: custom resources with a scale subresource, which policies may scale.
     """
 
     namespace: str
@@ -93,6 +95,7 @@ class Options(Struct, frozen=True, kw_only=True):
     notices_listen: tuple[str, int, str] | None = None
     qps: float = 100.0
     scheduling: Scheduling | None = None
+    workloads: tuple[Resource, ...] = ()
 
 
 class Controller:
@@ -141,7 +144,7 @@ class Controller:
         events = Events(writer, self._identity)
         provider = self._provider(writer)
         self._actuator = Actuator(
-            Api(writer, time.time, options.dry_run, provider),
+            Api(writer, time.time, options.dry_run, provider, {each.kind: each for each in options.workloads}),
             may_act=lambda: election.leading,
             watchers=(self._metrics.outcome, self._spot_metrics.outcome, events.outcome),
         )
@@ -241,6 +244,7 @@ class Controller:
             world = World(
                 client, actuator=self._actuator, namespace=self._cluster.namespace,
                 prometheus=self._options.prometheus, catalogue=self._options.catalogue, market=provider, notices=self._notices,
+                workloads=self._options.workloads,
             )  # fmt: skip
             try:
                 return await stack.enter_async_context(world)

@@ -25,7 +25,19 @@ class _Named(Struct, gc=False):
     metadata: _Meta = field(default_factory=_Meta)
 
 
+class _ScaledSpec(Struct, gc=False):
+    replicas: objects.Int32 | None = None
+
+
+class _Scaled(Struct, gc=False):
+    """What is read of a custom resource that has replicas, whatever else it may hold."""
+
+    metadata: objects.Metadata = objects.Metadata()
+    spec: _ScaledSpec = field(default_factory=_ScaledSpec)
+
+
 _names = msgspec.json.Decoder(_Named)
+_scaled = msgspec.json.Decoder(_Scaled)
 
 
 def key_of(kind: str, raw: bytes | Raw) -> Key:
@@ -35,15 +47,17 @@ def key_of(kind: str, raw: bytes | Raw) -> Key:
 
 
 class Reader:
-    """Reads the objects of some kinds."""
+    """Reads the objects of some kinds; one that is not known is a custom resource with replicas, and read as a workload."""
 
     def __init__(self, kinds: Iterable[str]) -> None:
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
-            kind: msgspec.json.Decoder(KINDS[kind]) for kind in kinds
+            kind: msgspec.json.Decoder(KINDS[kind]) for kind in kinds if kind in KINDS
         }
 
     def read(self, kind: str, raw: bytes | Raw) -> AnyObject | tuple[Key, LeftOut]:
         """An object, or its name and why it cannot be read."""
+        if kind not in self._decoders:
+            return _custom(kind, raw)
         item: AnyObject
         try:
             item = self._decoders[kind].decode(raw)
@@ -55,3 +69,14 @@ class Reader:
         if isinstance(item, objects.Workload) and not item.kind:
             return replace(item, kind=kind)
         return item
+
+
+def _custom(kind: str, raw: bytes | Raw) -> objects.Workload | tuple[Key, LeftOut]:
+    try:
+        read = _scaled.decode(raw)
+    except msgspec.MsgspecError as error:
+        key = key_of(kind, raw)
+        return key, LeftOut(
+            "", f"{kind} {key[1]}/{key[2]}", "", "", f"metadata, and spec.replicas as a number ({error})"
+        )
+    return objects.Workload(kind, read.metadata, objects.WorkloadSpec(replicas=read.spec.replicas))

@@ -1,6 +1,7 @@
 """Which kinds are watched, with what rights allow, and how their events reach the cache."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ ALWAYS = (
     resources.JOBS,
     resources.CRON_JOBS,
     resources.REPLICATION_CONTROLLERS,
+    resources.HORIZONTAL_POD_AUTOSCALERS,
     resources.POD_DISRUPTION_BUDGETS,
     resources.PRIORITY_CLASSES,
     resources.PERSISTENT_VOLUME_CLAIMS,
@@ -46,17 +48,19 @@ class Stream(NamedTuple):
     namespace: str
 
 
-async def choose(client: Client, namespace: str) -> tuple[list[Stream], list[str]]:
+async def choose(client: Client, namespace: str, more: Sequence[Resource] = ()) -> tuple[list[Stream], list[str]]:
     """The streams that are there and allowed, and sentences on what cannot be seen.
 
     Args:
         client: the wire.
         namespace: where to look for what may not be seen in all namespaces.
+        more: custom resources to watch besides, where they are served.
     """
     there = await served(client)
-    wanted = [*ALWAYS, *(each for each in WHERE_SERVED if each in there)]
+    wanted = [*ALWAYS, *(each for each in (*WHERE_SERVED, *more) if each in there)]
     found = await asyncio.gather(*(_scope(client, each, namespace) for each in wanted))
-    streams, unseen = [], []
+    streams = []
+    unseen = [f"could not see {each.plural}: {each.api_version} is not served" for each in more if each not in there]
     for resource, scope in zip(wanted, found, strict=True):
         if scope is None:
             unseen.append(f"could not see {resource.plural}: list and watch are not allowed")

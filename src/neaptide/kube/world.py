@@ -23,7 +23,7 @@ from neaptide.kube.usage.prometheus import Prometheus
 from neaptide.kube.usage.readings import MAX_AGE, Source, apply
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.discovery import allowed
-from neaptide.kubeapi.resources import NODES
+from neaptide.kubeapi.resources import NODES, Resource
 from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.actions import AnyAction, Outcome, Ref
 from neaptide.model.cloud import Stock, offering_of
@@ -69,13 +69,14 @@ class World:
         catalogue: Catalogue | None = None,
         market: Market | None = None,
         notices: Notices | None = None,
+        workloads: Sequence[Resource] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = Cache(())
         self.meter = Meter(())
         self._client, self._actuator, self._namespace, self._prometheus = client, actuator, namespace, prometheus
         self._catalogue = shipped() if catalogue is None else catalogue
-        self._clock, self._market = clock, market
+        self._clock, self._market, self._workloads = clock, market, tuple(workloads)
         self._notices = Notices() if notices is None else notices
         self._avoided, self._interrupted = Stock(), set[str]()
         self._all_prices_due = True
@@ -86,7 +87,7 @@ class World:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        streams, unseen = await choose(self._client, self._namespace)
+        streams, unseen = await choose(self._client, self._namespace, self._workloads)
         self.cache = Cache([each.resource.kind for each in streams])
         self.cache.unseen = unseen
         sees_nodes = any(each.resource == NODES for each in streams)

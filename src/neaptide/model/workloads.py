@@ -11,6 +11,12 @@ from neaptide.model.undo import Undo
 HASH_LABEL = "pod-template-hash"
 SUSPENDED_REPLICAS = "neaptide.io/suspended-replicas"
 """Annotation of a suspended workload whose kind has no `spec.suspend`: the replicas that it will have again."""
+SUSPEND_RUNNING = "neaptide.io/suspend-running"
+"""Annotation of a Job that may be suspended while it runs: `true`."""
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""Label of a Job that Kueue manages."""
+_OWN_CONTROLLER = ("", None, "kubernetes.io/job-controller")
+"""What `spec.managedBy` says of a Job that its cluster's own controller manages."""
 
 
 class Workloads:
@@ -146,6 +152,18 @@ def pods_wanted(workload: Workload) -> int:
     """How many pods a workload wants at once: a Job's parallelism, the replicas of others; 1 where it does not say."""
     wanted = workload.spec.parallelism if workload.kind == "Job" else workload.spec.replicas
     return 1 if wanted is None else wanted
+
+
+def is_anothers(workload: Workload) -> bool:
+    """Whether Kueue, or a controller in another cluster, decides when a Job runs: it is left alone."""
+    return workload.kind == "Job" and (
+        QUEUE in workload.metadata.labels or workload.spec.managed_by not in _OWN_CONTROLLER
+    )
+
+
+def lets_suspend(workload: Workload) -> bool:
+    """Whether a workload that runs may be suspended. A Job has to say so, for its pods would be killed."""
+    return workload.kind != "Job" or workload.metadata.annotations.get(SUSPEND_RUNNING) == "true"
 
 
 def is_finished(workload: Workload) -> bool:

@@ -1,13 +1,19 @@
 """Settings of the policy `elastic-offline`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from neaptide.model.problems import FieldError
 from neaptide.policies.time_windows_spec import BandName
 
-KindName = Literal["Deployment", "StatefulSet", "CloneSet", "Job"]
+KindName = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Z][A-Za-z0-9]{0,62}$",
+        description="a kind, as Deployment, Job or one that the controller was told of",
+    ),
+]
 
 _Count = Annotated[int, Meta(ge=0, le=10**6, description="an integer from 0 to 1000000")]
 _Positive = Annotated[int, Meta(ge=1, le=10**6, description="an integer from 1 to 1000000")]
@@ -18,6 +24,7 @@ _Fraction = Annotated[float, Meta(ge=0, le=0.9, description="a number from 0 to 
 class ElasticSelector(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Which workloads a rule is about; all that is said must hold.
 
+    `kinds` are Deployment, StatefulSet, CloneSet, Job, and those that the controller's `--workload` names.
     `labels` are those of the workload or of its pods. Where neither `namespaces` nor `labels` nor `bands` is said, it is
     offline work: band batch or free, or the label of QoS class BE.
     """

@@ -15,7 +15,7 @@ from neaptide.model.qos import Band, QoS, band_of, explicit_qos
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 from neaptide.model.vocabulary import CPU, MEMORY
-from neaptide.model.workloads import is_finished, is_suspended
+from neaptide.model.workloads import is_anothers, is_finished, is_suspended
 from neaptide.policies.time_windows_spec import Valley
 
 HOLD = "neaptide.io/hold"
@@ -246,7 +246,7 @@ def _owner(snapshot: ClusterSnapshot, row: int) -> str:
 
 
 def _is_held(item: Workload) -> bool:
-    return item.metadata.annotations.get(HOLD) == "true"
+    return item.metadata.annotations.get(HOLD) == "true" or is_anothers(item)
 
 
 def _created(item: Workload) -> float:

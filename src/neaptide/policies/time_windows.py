@@ -17,6 +17,7 @@ from neaptide.model.actions import Declined, Effect, Plan, Reason, Ref, Resume, 
 from neaptide.model.qos import Band
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.workloads import SUSPEND_RUNNING, lets_suspend
 from neaptide.policies.arbiter import nameless
 from neaptide.policies.offline_queue import aged_priority, fits_before, is_overdue
 from neaptide.policies.offline_work import BANDS, Census, Work, census, load, offline_pods, selects
@@ -208,6 +209,10 @@ def _suspended(
         work = job.work
         if work.running and patience > 0:
             yield Declined(work.ref, Reason("Grace", f"it may run for {patience:.0f} s more: {state.reason.message}"))
+            continue
+        item = snapshot.workloads.objects[work.row]
+        if work.running and item is not None and not lets_suspend(item):
+            yield Declined(work.ref, Reason("NoConsent", f"it runs, and has no annotation {SUSPEND_RUNNING}: true"))
             continue
         if left == 0:
             yield Declined(work.ref, _next_time(rule))

@@ -37,6 +37,11 @@ def deployment(name: str, replicas: int, *, cpu: str = "100m", scheduler: str = 
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": body}
 
 
+def custom(group: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """An object of another project's kind."""
+    return {"apiVersion": f"{group}/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
 def pods(bed: Testbed, namespace: str) -> dict[str, dict[str, Any]]:
     return {each["metadata"]["name"]: each for each in items(bed, "pods", "--namespace", namespace)}
 

@@ -16,6 +16,8 @@ from tests.testbed.asking import done
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.load import add_nodes
 
+CRDS = Path(__file__).parents[3] / "charts" / "neaptide-interop-crds" / "files"
+KINDS = ("scheduler-plugins/podgroups", "scheduler-plugins/elasticquotas", "koordinator/reservations")
 Start = Callable[..., AbstractContextManager["subprocess.Popen[bytes]"]]
 _numbers = count(1)
 
@@ -26,6 +28,16 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     for found in running(tmp_path_factory.mktemp("scheduler")):
         add_nodes(found.site, [node(f"node-{number:02}", zone="abc"[number % 3]) for number in range(NODES)])
         yield found
+
+
+@pytest.fixture(scope="package")
+def kinds(bed: Testbed) -> None:
+    """The bed serves gangs, quotas and reservations."""
+    for kind in KINDS:
+        directory, _, beginning = kind.partition("/")
+        (file,) = (CRDS / directory).glob(f"{beginning}.*")
+        done(bed, "apply", "--server-side", "--filename", str(file))
+        done(bed, "wait", "--for=condition=Established", f"crd/{file.stem}", "--timeout=180s")
 
 
 @pytest.fixture

@@ -1,32 +1,14 @@
 """Gangs, quotas and reservations as objects of the API: what the scheduler reads of them, and writes into their status."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kube.live import eventually, found
-from tests.kube.scheduler.asking import bound, create, nodes_of, nothing_is_over_committed, pod, refused
+from tests.kube.scheduler.asking import bound, create, custom, nodes_of, nothing_is_over_committed, pod, refused
 from tests.kube.scheduler.conftest import Start
 from tests.testbed.asking import done
 
 from neaptide.testbed.cluster import Testbed
-
-CRDS = Path(__file__).parents[3] / "charts" / "neaptide-interop-crds" / "files"
-KINDS = ("scheduler-plugins/podgroups", "scheduler-plugins/elasticquotas", "koordinator/reservations")
-
-
-@pytest.fixture(scope="module")
-def kinds(bed: Testbed) -> None:
-    """The bed serves the three kinds."""
-    for kind in KINDS:
-        directory, _, beginning = kind.partition("/")
-        (file,) = (CRDS / directory).glob(f"{beginning}.*")
-        done(bed, "apply", "--server-side", "--filename", str(file))
-        done(bed, "wait", "--for=condition=Established", f"crd/{file.stem}", "--timeout=180s")
-
-
-def custom(group: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": f"{group}/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 @pytest.mark.usefixtures("kinds")

@@ -1,7 +1,7 @@
 """What every kind of action needs: its target as it is now, its preconditions looked at again, and ways to say no."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -45,12 +45,20 @@ class AlreadyError(RefusedError):
 
 
 class Api(Struct, frozen=True):
-    """What carrying out takes: the wire, whether to do it for real, the time (seconds since the epoch), and who sells nodes."""
+    """What carrying out takes: the wire, whether to do it for real, the time (seconds since the epoch), and who sells nodes.
+
+    `workloads` are custom resources with a scale subresource, by kind.
+    """
 
     client: Client
     now: Callable[[], float]
     dry_run: bool = False
     provider: RemoteCloudProvider | None = None
+    workloads: Mapping[str, Resource] = {}
+
+    def resource(self, kind: str) -> Resource | None:
+        """Where the targets of a kind are; None for a kind that nothing can be done to."""
+        return RESOURCES.get(kind) or self.workloads.get(kind)
 
 
 async def fresh(action: Action, api: Api) -> bytes:
@@ -61,9 +69,11 @@ async def fresh(action: Action, api: Api) -> bytes:
         NotFound: it is not there.
     """
     target = action.target
-    if target.kind not in RESOURCES:  # a Plan may be written by hand
-        raise RefusedError("NotAccepted", f"nothing can be done to a {target.kind}; accepted: {', '.join(RESOURCES)}")
-    raw = await api.client.get(RESOURCES[target.kind], target.name, target.namespace)
+    resource = api.resource(target.kind)
+    if resource is None:  # a Plan may be written by hand
+        accepted = ", ".join((*RESOURCES, *api.workloads))
+        raise RefusedError("NotAccepted", f"nothing can be done to a {target.kind}; accepted: {accepted}")
+    raw = await api.client.get(resource, target.name, target.namespace)
     found = msgspec.json.decode(raw)
     if target.uid and value_at(found, "metadata.uid") != target.uid:
         raise RefusedError("Conflict", f"{target} is another object by now")

@@ -3,10 +3,9 @@
 Each is one write that holds only for the version that was looked at.
 """
 
-import msgspec
-
-from neaptide.kube.acting.carrying import WORKLOADS, AlreadyError, Api, RefusedError, fresh
+from neaptide.kube.acting.carrying import AlreadyError, Api, RefusedError, fresh
 from neaptide.kube.acting.switch import BY_REPLICAS, refuse_autoscaled
+from neaptide.kube.reading import Reader
 from neaptide.model.actions import Scale
 from neaptide.model.objects import Workload
 from neaptide.model.workloads import is_finished, is_suspended, pods_wanted
@@ -16,9 +15,12 @@ from neaptide.policies.offline_work import HOLD
 async def scale(action: Scale, api: Api) -> None:
     """Set how many pods a workload wants, if that is still what it was, and nobody else sets it."""
     target = action.target
-    if target.kind not in (*BY_REPLICAS, "Job"):
+    resource = api.resource(target.kind)
+    if resource is None or target.kind not in (*BY_REPLICAS, "Job", *api.workloads):
         raise RefusedError("NotScalable", f"a {target.kind} cannot be scaled")
-    workload = msgspec.json.decode(await fresh(action, api), type=Workload)
+    workload = Reader([target.kind]).read(target.kind, await fresh(action, api))
+    if not isinstance(workload, Workload):
+        raise RefusedError("NotAccepted", f"it cannot be read as a {target.kind} with replicas")
     _refuse(action, workload)
     of_job = target.kind == "Job"
     if not of_job:
@@ -26,7 +28,6 @@ async def scale(action: Scale, api: Api) -> None:
     meta = {"resourceVersion": workload.metadata.resource_version}
     body = {"metadata": meta, "spec": {"parallelism" if of_job else "replicas": action.replicas}}
     subresource = "" if of_job else "scale"
-    resource = WORKLOADS[target.kind]
     await api.client.patch(resource, target.name, body, target.namespace, subresource=subresource, dry_run=api.dry_run)
 
 

@@ -16,7 +16,7 @@ from neaptide.kubeapi.resources import HORIZONTAL_POD_AUTOSCALERS, PODS
 from neaptide.model.actions import Ref, Resume, Suspend
 from neaptide.model.objects import LabelSelector, Pod, Workload
 from neaptide.model.times import seconds
-from neaptide.model.workloads import SUSPENDED_REPLICAS, is_finished
+from neaptide.model.workloads import SUSPEND_RUNNING, SUSPENDED_REPLICAS, is_anothers, is_finished, lets_suspend
 from neaptide.policies.offline_work import HOLD
 from neaptide.policies.protection import annotated_protection
 
@@ -49,6 +49,8 @@ async def suspend(action: Suspend, api: Api) -> None:
         raise AlreadyError("Unchanged", "it is suspended already")
     if is_finished(workload):
         raise AlreadyError("Finished", "it has finished")
+    if workload.status.ready and not lets_suspend(workload):
+        raise RefusedError("NoConsent", f"it runs, and has no annotation {SUSPEND_RUNNING}: true")
     await _refuse_protected(workload, api)
     if action.target.kind in _BY_FLAG:
         await _write(action.target, workload, {"spec": {"suspend": True}}, api)
@@ -92,6 +94,8 @@ async def _looked_at(action: Suspend | Resume, api: Api) -> Workload:
         raise RefusedError("Terminating", "it is being deleted")
     if meta.annotations.get(HOLD) == "true":
         raise RefusedError("Held", f"its annotation {HOLD} is true")
+    if is_anothers(workload):
+        raise RefusedError("Kueue", "another controller decides when it runs")
     above = next((owner for owner in meta.owner_references if owner.controller), None)
     if kind in BY_REPLICAS and above is not None:
         raise RefusedError("Owned", f"its replicas belong to the {above.kind} {above.name}")

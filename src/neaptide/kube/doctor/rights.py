@@ -17,7 +17,6 @@ NEEDED = (
     Right("patch", r.DEPLOYMENTS, "", _ACTING),
     Right("patch", r.STATEFUL_SETS, "", _ACTING),
     Right("patch", r.JOBS, "", _ACTING),
-    Right("list", r.HORIZONTAL_POD_AUTOSCALERS, "", _ACTING),
     Right("create", r.LEASES, "", _ACTING),
     Right("create", r.CONFIG_MAPS, "", _ACTING),
     Right("create", r.EVENTS, "", _ACTING),

@@ -6,6 +6,7 @@ from typing import ClassVar
 from neaptide.model import objects
 from neaptide.model.actions import Ref
 from neaptide.model.times import timestamp
+from neaptide.model.workloads import SUSPEND_RUNNING
 from neaptide.simulator.cluster import Cluster
 
 
@@ -30,7 +31,7 @@ class Owner:
             namespace=namespace,
             uid=cluster.uid(),
             labels=dict(labels),
-            annotations=dict(annotations),
+            annotations=({SUSPEND_RUNNING: "true"} if self.kind == "Job" else {}) | dict(annotations),
             owner_references=() if above is None else (above,),
             creation_timestamp=timestamp(cluster.clock.now),
         )
