@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from queue import Queue
 from threading import Thread
 
 import pytest
@@ -42,21 +44,25 @@ def reporting(bed: Testbed, directory: Path, machine: Machine) -> Iterator[None]
     node.memory(used=400)
     node.use(agent)
     node.use(agent, node=1000)
-    loop = asyncio.new_event_loop()
+    ended = Queue[Callable[[], object]]()
 
-    async def run() -> None:
+    async def tell() -> None:
+        stop = asyncio.Event()
+        ended.put(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
         async with Client(load(bed.kubeconfig)) as client:
-            await report.run(client)
+            writing = asyncio.ensure_future(report.run(client))
+            await stop.wait()
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
-    thread = Thread(target=loop.run_forever)
+    thread = Thread(target=asyncio.run, args=(tell(),))
     thread.start()
-    telling = asyncio.run_coroutine_threadsafe(run(), loop)
     try:
         yield
     finally:
-        telling.cancel()
-        loop.call_soon_threadsafe(loop.stop)
+        ended.get()()
         thread.join()
+        real_time.close()
         agent.close()
 
 
