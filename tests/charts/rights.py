@@ -49,8 +49,8 @@ def assert_exact(testbed: Testbed, account: str, may: set[Right], *, besides: fr
     """
     log, user = testbed.log("audit"), user_of(account)
     assert refused(log, user) == set()
-    did = used(log, user) - besides
-    assert {str(each) for each in did - may} == set()
+    did = used(log, user)
+    assert {str(each) for each in did - may - besides} == set()
     assert {str(each) for each in may - did} == set()
 
 

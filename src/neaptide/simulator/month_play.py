@@ -43,8 +43,11 @@ class Play:
         self.unsold = self.bursts = self.homes = 0
         self.virtual_dollars = self.redone = 0.0
         self._away: dict[int, _Stay] = {}
-        self._asked_home: set[int] = set()
+        self._staying: defaultdict[tuple[int, int], dict[int, None]] = defaultdict(dict)
+        """Of those who are away, by what they ask for, whom nobody has asked home; the oldest first."""
         self._runs: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
+        self._run_times: dict[str, float | None] = {}
+        """What `run_time` says of them."""
         self._events: list[tuple[float, bool, int, str, int, Work | None]] = []
         self.numbers = count()
 
@@ -119,6 +122,7 @@ class Play:
         if decision.burst:
             number = next(self.numbers)
             self._away[number] = _Stay(work, now + self.times.virtual_start, size)
+            self._staying[work.cpu, work.memory][number] = None
             self.bursts += 1
             self.waits.append(now - work.arrival + self.times.virtual_start)
             self.later(now + self.times.virtual_start + work.run, "ends", number)
@@ -126,19 +130,22 @@ class Play:
 
     def run_of(self, work: Work) -> float:
         """How long it is expected to run."""
-        known = run_time(self._runs[work.owner])
+        known = self._run_times.get(work.owner)
         return self.times.default_run if known is None else known
 
     def expected_end(self, work: Work, since: float, now: float) -> float | None:
         """None where that is not known, or was expected before."""
-        known = run_time(self._runs[work.owner])
+        known = self._run_times.get(work.owner)
         return None if known is None or since + known <= now else since + known
 
     def has_room(self, node: int, now: float) -> None:
-        """Ask those who are away, and would fit, whether they come home once there has been room for long enough."""
-        for number, stay in self._away.items():
-            if number not in self._asked_home and self.nodes[node].fits(stay.work):
-                self._asked_home.add(number)
+        """Ask so many of those who are away as would fit whether they come home once there has been room for long enough."""
+        cpu, memory = self.nodes[node].cpu, self.nodes[node].memory
+        for (asked_cpu, asked_memory), numbers in self._staying.items():
+            while numbers and cpu >= asked_cpu and memory >= asked_memory:
+                number = next(iter(numbers))
+                del numbers[number]
+                cpu, memory = cpu - asked_cpu, memory - asked_memory
                 self.later(now + self.times.home_stable, "home", number)
 
     def _ends(self, number: int, now: float) -> None:
@@ -151,21 +158,24 @@ class Play:
             self.freed(node, now)
 
     def _learns(self, work: Work) -> None:
-        self._runs[work.owner] = with_run(self._runs[work.owner], work.run)
+        self._runs[work.owner] = past = with_run(self._runs[work.owner], work.run)
+        self._run_times[work.owner] = run_time(past)
 
     def _leaves(self, number: int, now: float) -> Work:
         """A pod is no longer on a virtual node, and paid."""
         stay = self._away.pop(number)
-        self._asked_home.discard(number)
+        self._staying[stay.work.cpu, stay.work.memory].pop(number, None)
         if self.tariff is not None:
             self.virtual_dollars += self.tariff.cost(stay.size, max(now - stay.since, 0.0)) or 0.0
         return stay.work
 
     def _comes_home(self, number: int, now: float) -> None:
         """Move a pod to a node that has had room for it, where that pays."""
-        self._asked_home.discard(number)
         stay = self._away.get(number)
-        if stay is None or self.tariff is None or best(list(self.nodes.values()), stay.work) is None:
+        if stay is None or self.tariff is None:
+            return
+        if best(list(self.nodes.values()), stay.work) is None:
+            self._staying[stay.work.cpu, stay.work.memory][number] = None
             return
         work, elapsed, expected = stay.work, max(now - stay.since, 0.0), self.run_of(stay.work)
         pays = pays_home(
@@ -182,3 +192,5 @@ class Play:
             self.redone += self.times.virtual_start + (0.0 if work.service else elapsed)
             left = work.run - elapsed if work.service else work.run
             self.placed(work, now, self.times.virtual_start + max(left, 0.0))
+        elif work.service:  # it may pay when it has run for longer
+            self._staying[work.cpu, work.memory][number] = None
