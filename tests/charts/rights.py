@@ -48,10 +48,11 @@ def assert_exact(testbed: Testbed, account: str, may: set[Right], *, besides: fr
     `besides` are rights that it has from elsewhere, as by a binding to a role of Kubernetes' own.
     """
     log, user = testbed.log("audit"), user_of(account)
-    assert refused(log, user) == set()
-    did = used(log, user)
-    assert {str(each) for each in did - may - besides} == set()
-    assert {str(each) for each in may - did} == set()
+    did, no = used(log, user), refused(log, user)
+    beyond, idle = sorted(map(str, did - may - besides)), sorted(map(str, may - did))
+    assert not no, f"refused: {no}"
+    assert not beyond, f"not given by the chart: {beyond}"
+    assert not idle, f"given, and never used: {idle}"
 
 
 def granted(objects: Objects) -> set[Right]:

@@ -149,7 +149,7 @@ def test_the_account_may_do_what_the_virtual_node_does_and_not_one_verb_more(
         refers = {"envFrom": [{"configMapRef": {"name": "c"}}, {"secretRef": {"name": "s"}}]}
         resources = {"requests": {"cpu": "100m", "memory": "32Mi"}}
         container = {"name": "main", "resources": resources, **refers, **case.container}
-        usual = {"serviceAccountName": "robot", "terminationGracePeriodSeconds": 0}
+        usual = {"serviceAccountName": "robot", "terminationGracePeriodSeconds": 1}
         return on("virtual", name, annotations={SERVICES: "web"}, containers=[container], **usual, **spec)
 
     def runs(name: str) -> bool:
