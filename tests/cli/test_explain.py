@@ -205,7 +205,10 @@ def test_amounts_are_written_as_people_read_them(resource: str, amount: float | 
 @pytest.fixture
 def workloads(tmp_path: Path) -> str:
     offline = {"koordinator.sh/qosClass": "BE"}
-    job = o.Workload("Job", o.Metadata(name="report", namespace="one"), o.WorkloadSpec(parallelism=2))
+    consents = {"neaptide.io/suspend-running": "true"}
+    job = o.Workload(
+        "Job", o.Metadata(name="report", namespace="one", annotations=consents), o.WorkloadSpec(parallelism=2)
+    )
     return write_list(
         tmp_path / "workloads.json",
         *NODES,

@@ -262,7 +262,7 @@ SCORES: dict[str, tuple[Any, Scene, dict[str, int] | None]] = {
         .node("unknown")
         .info("a", load={"1m": 0.4}, pressure={"memory": 0.2})
         .info("b", load={"1m": 7.0}, pressure={"memory": 0.0}, disk=0.5)
-        .info("old", age=61.0, load={"1m": 0.0}),
+        .info("old", age=181.0, load={"1m": 0.0}),
         {"a": 75, "b": 62, "old": 0, "unknown": 0},
     ),
 }
@@ -327,12 +327,12 @@ REAL_TIME: dict[str, tuple[NodeInfoRt, Scene, dict[str, set[str]]]] = {
     ),
     "not by data that is stale or unknown": (
         NodeInfoRt(),
-        Scene().node("a").node("b").info("a", age=61.0, load={"5m": 2.0}),
+        Scene().node("a").node("b").info("a", age=181.0, load={"5m": 2.0}),
         {},
     ),
     "unless fresh data is asked for": (
         NodeInfoRt(refuse_stale=True),
-        Scene().node("a").node("b").node("c").info("a", age=61.0).info("c"),
+        Scene().node("a").node("b").node("c").info("a", age=181.0).info("c"),
         {"a": {NO_INFO}, "b": {NO_INFO}},
     ),
 }

@@ -99,8 +99,8 @@ class Api:
                     self._nominate(action)
                 case a.SetReservation():
                     self._set_reservation(action)
-                case a.CreateReservation():
-                    self.apply(action.reservation)
+                case a.CreateReservation(reservation):
+                    self.apply(replace(reservation, status=type(reservation.status)()))  # a status is written apart
                 case a.DeleteReservation():
                     self.delete("Reservation", action.reservation)
                 case _:

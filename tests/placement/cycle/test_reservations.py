@@ -216,6 +216,21 @@ def test_a_rolling_update_on_a_full_cluster_while_batch_pods_churn(asks: bool) -
     assert not api.over_committed()
 
 
+def test_room_is_kept_on_the_node_that_a_pod_has_left_though_another_is_emptier() -> None:
+    said = {"neaptide.io/reserve-on-update": "true"}
+    service = o.Workload("Deployment", o.Metadata(name="web", namespace="default", annotations=said), o.WorkloadSpec(1))
+    old = pod("old", node="full", cpu="1", owner=("Deployment", "web"))
+    api = Api([node("full", cpu="1"), node("empty", cpu="8"), service, old])
+    api.delete("Pod", "default/old")
+    api.cycle(after=1.0)
+    (kept,) = api.objects["Reservation"].values()
+    assert (kept.status.phase, kept.status.node_name, kept.status.allocatable) == (
+        "Available",
+        "full",
+        {"cpu": "1000m"},
+    )
+
+
 def test_scaling_down_keeps_no_room() -> None:
     said = {"neaptide.io/reserve-on-update": "true"}
     service = o.Workload("Deployment", o.Metadata(name="web", namespace="default", annotations=said), o.WorkloadSpec(1))

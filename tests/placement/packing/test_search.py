@@ -117,6 +117,13 @@ def test_two_half_empty_nodes_become_one() -> None:
     assert (choice.money, choice.evictions, int(choice.kept.sum())) == (1.0, 1, 1)
 
 
+def test_what_costs_nothing_is_bought() -> None:
+    found = problem([[1]], held=[[2], [2]], room=[[0], [0], [5], [5]], price=[1.0, 1.0, 0.0, 0.0])
+    prices = relaxed(found, evictions=10)
+    assert prices is not None
+    assert search(found, prices, evictions=10).money == pytest.approx(0.0)
+
+
 def test_three_nodes_become_two_of_another_kind() -> None:
     found = problem([[4]], held=[[2], [2], [2]], room=[[0], [0], [0], [12]], price=[1.0, 1.0, 1.0, 1.2])
     prices = relaxed(found, evictions=10)

@@ -184,7 +184,7 @@ class SchedulingCycle:
             elif isinstance(item, objects.Node):
                 self._apply_node(item, now)
             else:
-                self.snapshot.set(item)
+                self.snapshot.set(self._with_room(item) if isinstance(item, Reservation) else item)
                 self._saw_other(type(item).__name__, object_key(item.metadata), now)
         except FieldError as error:
             self._leave_out(item, error)
@@ -386,6 +386,14 @@ class SchedulingCycle:
             self._left(node, cls, now)
         else:
             self._queue.changed(Change(Kind.QUOTA), now)
+
+    def _with_room(self, item: Reservation) -> Reservation:
+        """A reservation that the API server shows as it was created, without the status that it was made with: that is to be written now."""
+        room = None if self._reservations is None else self._reservations.rooms.get(item.metadata.name)
+        if room is None or item.status.phase or AUTOMATIC not in item.metadata.labels:
+            return item
+        self._out.append(SetReservation(item.metadata.name, room.item.status))
+        return replace(item, status=room.item.status)
 
     def _kept_room(self, row: int, now: float) -> Reservation | None:
         """What keeps the room of a pod that leaves its node for the next of its workload, unless it was made to go."""

@@ -329,9 +329,10 @@ def _house(case: Case, work: Work, tries: int, noise: float, undoable: bool) -> 
             if work.order[0] < 0:
                 return True
             for offering in range(nodes, columns):
-                value = _fill(case, work, offering)
-                if value > ratio * case.price[offering]:
-                    best, ratio = offering, value / case.price[offering] if case.price[offering] > 0 else np.inf
+                value, price = _fill(case, work, offering), case.price[offering]
+                gain = value / price if price > 0 else (np.inf if value > 0 else 0.0)
+                if gain > ratio:
+                    best, ratio = offering, gain
                     for kind in range(len(work.loose)):
                         work.contents[kind] = work.trial[kind]
         if best < 0:
