@@ -120,7 +120,10 @@ def test_all_stays_as_it_is_where_usage_is_unknown(field: str) -> None:
 
 
 milli = st.integers(0, 64_000).map(float)
-readings = st.builds(CpuReading, st.integers(1000, 64_000), milli, milli, milli, milli, milli, st.integers(0, 8000))
+parts = st.one_of(st.none(), st.floats(0.0, 1.0))
+readings = st.builds(
+    CpuReading, st.integers(1000, 64_000), milli, milli, milli, milli, milli, st.integers(0, 8000), part=parts
+)
 
 
 @given(readings, st.integers(0, 100), st.one_of(st.none(), st.integers(0, 100)))
@@ -138,7 +141,9 @@ def test_limit_services_and_system_stay_within_the_threshold(
     assert limit.milli >= floor
     if limit.milli > floor:
         others = given_reading.other_pods + given_reading.other_apps + system
-        assert limit.milli + others <= capacity * threshold / 100
+        percent = threshold if given_reading.part is None else 100  # services' own latencies say more than a threshold
+        assert limit.milli + others <= capacity * percent / 100
+        assert given_reading.part is None or limit.milli <= capacity * given_reading.part
 
 
 @given(st.integers(-10_000, 64_000), st.integers(0, 6_400_000), st.integers(1000, 64_000))
