@@ -55,19 +55,24 @@ def own_node(bed: Testbed, place: str) -> Iterator[dict[str, Any]]:
     done(bed, "delete", "node", place)
 
 
-def test_what_a_quota_has_borrowed_is_taken_back_by_preemption(bed: Testbed, place: str, scheduler: Start) -> None:
-    """Two pods fill a node. Of 40 places the borrower has 38, its own are 15, when the lender wants 8 of its 25."""
+@pytest.mark.parametrize("room", ["160", "152"], ids=["of nodes that are full", "of a parent quota that is full"])
+def test_what_a_quota_has_borrowed_is_taken_back_by_preemption(
+    bed: Testbed, place: str, scheduler: Start, room: str
+) -> None:
+    """Two pods fill a node. Of 40 places the borrower has 38, its own are 15, when the lender wants 8 of its 23."""
     done(bed, "create", "priorityclass", place, "--value=5500")
 
-    def quota(name: str, least: str) -> dict[str, Any]:
-        return custom(SIGS, "ElasticQuota", name, {"min": {"cpu": least}, "max": {"cpu": "160"}})
+    def quota(name: str, least: str, *, parent: str = "company") -> dict[str, Any]:
+        made = custom(SIGS, "ElasticQuota", name, {"min": {"cpu": least}, "max": {"cpu": room}})
+        made["metadata"]["labels"] = {f"{QUOTA}parent": parent} if parent else {f"{QUOTA}is-parent": "true"}
+        return made
 
     def many(of: str, count: int) -> dict[str, Any]:
         made = deployment(of, count, cpu="4", priorityClassName=place)
         made["spec"]["template"]["metadata"]["labels"][f"{QUOTA}name"] = of
         return made
 
-    create(bed, place, quota("borrower", "60"), quota("lender", "100"))
+    create(bed, place, quota("company", room, parent=""), quota("borrower", "60"), quota("lender", "92"))
     with scheduler(bed.kubeconfig):
         create(bed, place, many("borrower", 38))
         bound(bed, place, 38)

@@ -10,7 +10,6 @@ from neaptide.placement.cycle.plugin import Plugin
 from neaptide.placement.cycle.queue import Waiting
 from neaptide.placement.place import Placement
 from neaptide.placement.verdict import Verdict, judge
-from neaptide.placement.view import Pod
 
 FULL = "the room that is kept for the pod does not suffice"
 
@@ -18,13 +17,20 @@ FULL = "the room that is kept for the pod does not suffice"
 class Attempt(NamedTuple):
     """What came of trying one pod: the row of its node, or None, who refused it, and the message for people.
 
-    `verdict` says what of every node, and is None where a plugin refused the pod beforehand.
+    `verdict` says what of every node, and is None where a plugin refused the pod beforehand; `owed` is whether others
+    may have to go so that it does not.
     """
 
     node: int | None
     plugins: frozenset[str] = frozenset()
     message: str = ""
     verdict: Verdict | None = None
+    owed: bool = False
+
+    @property
+    def may_be_helped(self) -> bool:
+        """Whether the post-filter is to be asked."""
+        return self.verdict is not None or self.owed
 
 
 class Attempts:
@@ -35,9 +41,11 @@ class Attempts:
         self.plugins = tuple(plugins)
         self.filters = placement.profile.filters
 
-    def at(self, now: float) -> None:
-        """Tell filters and scores the time of the cycle that begins."""
+    def begin(self, now: float) -> None:
+        """Tell filters, scores and plugins that a cycle begins."""
         self._placement.at(now)
+        for each in self.plugins:
+            each.begin()
 
     def concerned(self, pod: int) -> tuple[Plugin, ...]:
         """The plugins that have a say about a pod."""
@@ -62,7 +70,7 @@ class Attempts:
             return Attempt(None, refusers(verdict), verdict.message(), verdict)
         if nominated >= 0 and verdict.feasible[nominated]:
             return Attempt(nominated, verdict=verdict)
-        return Attempt(self._best(self._view.pod(pod), plugins, verdict.feasible, now), verdict=verdict)
+        return Attempt(self.best(pod, plugins, verdict.feasible, now), verdict=verdict)
 
     def _on_kept_room(self, pod: int, plugins: Sequence[Plugin], now: float) -> Attempt | None:
         """The attempt on room that a plugin keeps for a pod; None where there is none, and it may go elsewhere."""
@@ -73,18 +81,18 @@ class Attempts:
                 verdict = self.verdict(pod, plugins, now)
                 feasible = verdict.feasible & nodes
                 if feasible.any():
-                    return Attempt(self._best(self._view.pod(pod), plugins, feasible, now), verdict=verdict)
+                    return Attempt(self.best(pod, plugins, feasible, now), verdict=verdict)
             if plugin.only_kept(pod):
                 return Attempt(None, refusers(verdict) | {plugin.name}, verdict.message() or self._nowhere(FULL))
         return None
 
     def before(self, pod: int, plugins: Sequence[Plugin], now: float) -> Attempt | None:
         """Pre-filter: the attempt to place a pod that some plugin refuses whatever the nodes; None where none does."""
-        for plugin in plugins:
-            reason = plugin.pre_filter(pod, now)
-            if reason:
-                return Attempt(None, frozenset((plugin.name,)), self._nowhere(reason))
-        return None
+        refusals = {plugin: reason for plugin in plugins if (reason := plugin.pre_filter(pod, now))}
+        if not refusals:
+            return None
+        first, owed = next(iter(refusals)), all(plugin.has_debtors for plugin in refusals)
+        return Attempt(None, frozenset((first.name,)), self._nowhere(refusals[first]), owed=owed)
 
     def verdict(self, pod: int, plugins: Sequence[Plugin], now: float) -> Verdict:
         """What filters and plugins say of every node."""
@@ -121,15 +129,16 @@ class Attempts:
             found.append((pod, attempt._replace(plugins=refusers(verdict), verdict=verdict)))
         return found
 
-    def _best(self, pod: Pod, plugins: Sequence[Plugin], feasible: Bools, now: float) -> int:
+    def best(self, pod: int, plugins: Sequence[Plugin], feasible: Bools, now: float) -> int:
+        """The feasible node of the highest score."""
         rows = np.flatnonzero(feasible)
         total = np.zeros(len(rows), dtype=np.int64)
         for each in self._placement.profile.scores:
-            scores = each.scores(self._view, pod, rows)
+            scores = each.scores(self._view, self._view.pod(pod), rows)
             if scores is not None:
                 total += each.weight * scores
         for plugin in plugins:
-            scores = plugin.scores(pod.row, rows, now)
+            scores = plugin.scores(pod, rows, now)
             if scores is not None:
                 total += scores
         return int(rows[total.argmax()])

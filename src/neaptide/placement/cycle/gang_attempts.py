@@ -161,8 +161,9 @@ class GangAttempts:
                 continue
             if self._nominations.waits_for(pod.key):
                 return None
-            if attempt.verdict is not None and pod.preempts:
-                verdict = self._attempts.verdict(pod.row, self._attempts.concerned(pod.row), now)
+            if attempt.may_be_helped and pod.preempts:
+                plugins = self._attempts.concerned(pod.row)
+                verdict = None if attempt.owed else self._attempts.verdict(pod.row, plugins, now)
                 made = self._preemptor.plan(pod, verdict, now)
                 if made.node is not None:
                     found.append((pod, made))

@@ -64,20 +64,34 @@ class Nominations:
         """Who is nominated where."""
         return [(key, node) for key, (_, node) in self._pods.items()]
 
+    def ahead(self, rank: Rank, key: str) -> list[int]:
+        """The pods (rows) that are nominated and go before one of this rank."""
+        return [row for row, _ in self._ahead(rank, {key})]
+
+    def victims(self) -> list[int]:
+        """The pods (rows) that are to go."""
+        by_key = self._snapshot.pods.by_key
+        return [by_key[key] for key in self._victims if key in by_key]
+
     @contextmanager
     def held(self, rank: Rank, trying: set[str]) -> Iterator[None]:
         """Inside, the pods of this rank or above that are nominated, and not tried themselves, stand on their nodes."""
-        placed: list[tuple[int, int]] = []
-        for key, (pod, _) in self._pods.items():
-            node = self.node_of(key)
-            if key in trying or node < 0 or self._snapshot.pods.node[pod.row] != NO_NODE:
-                continue
-            if rank_of(self._snapshot, pod.row) >= rank:
-                self._snapshot.assign(pod.row, node)
-                placed.append((pod.row, node))
+        placed = self._ahead(rank, trying)
+        for row, node in placed:
+            self._snapshot.assign(row, node)
         try:
             yield
         finally:
             for row, node in placed:
                 if self._snapshot.pods.node[row] == node:
                     self._snapshot.unassign(row)
+
+    def _ahead(self, rank: Rank, trying: set[str]) -> list[tuple[int, int]]:
+        found = []
+        for key, (pod, _) in self._pods.items():
+            node = self.node_of(key)
+            if key in trying or node < 0 or self._snapshot.pods.node[pod.row] != NO_NODE:
+                continue
+            if rank_of(self._snapshot, pod.row) >= rank:
+                found.append((pod.row, node))
+        return found

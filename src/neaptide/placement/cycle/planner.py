@@ -36,7 +36,7 @@ class Planner:
 
     def cycle(self, pods: Sequence[Waiting], now: float) -> None:
         """Try pods that were taken from the queue, each once, in this order."""
-        self._attempts.at(now)
+        self._attempts.begin(now)
         tried: set[str] = set()
         for (_, alone, gang), run in groupby(pods, key=self._kind):
             if gang is not None:

@@ -23,6 +23,11 @@ class Plugin:
     name: str
     chooses_nodes: bool = True
     """Whether it has a say about nodes. Pods that only others concern are placed in batches, between pre_filter and reserve."""
+    has_debtors: bool = False
+    """Whether what `pre_filter` refuses may pass once `debtors` have gone."""
+
+    def begin(self) -> None:
+        """A cycle begins. Whoever is on a node now is there, and not merely nominated to it."""
 
     def concerns(self, pod: int) -> bool:
         """Whether the plugin has anything to say about a pod."""
@@ -67,6 +72,16 @@ class Plugin:
         """Post-filter: the pods that may have to go for a pod although they are not of a lower rank."""
         del pod
         return ()
+
+    def debtors(self, pod: int) -> Sequence[int]:
+        """Post-filter: the pods that may have to go so that `pre_filter` lets a pod pass."""
+        del pod
+        return ()
+
+    def passes(self, pod: int, gone: Sequence[int], come: Sequence[int]) -> bool:
+        """Post-filter: whether `pre_filter` would let a pod pass with these pods gone from their nodes, and those on some."""
+        del pod, gone, come
+        return False
 
     def report(self) -> Sequence[AnyCycleAction]:
         """What is to be written about the plugin's own objects at the end of a cycle."""

@@ -19,6 +19,7 @@ from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.cycle.actions import SCHEDULER
 from neaptide.placement.cycle.attempts import Attempts
 from neaptide.placement.cycle.budgets import DisruptionBudgets
+from neaptide.placement.cycle.debts import Debts
 from neaptide.placement.cycle.nominations import Nominations, Rank, rank_of
 from neaptide.placement.cycle.profile import Preemption
 from neaptide.placement.cycle.protection import Protects
@@ -44,6 +45,7 @@ NO_CLAIMS = "no new claims to deallocate"
 """What kube-scheduler's DynamicResources says of pods without claims, before preemption has its say."""
 NEVER = "not eligible due to preemptionPolicy=Never."
 LEAVING = "not eligible due to a terminating pod on the nominated node."
+NO_DEBTORS = "Nobody who could go has more than is theirs"
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 
@@ -96,10 +98,12 @@ class Preemptor:
         self._protected.clear()
         self._vain.clear()
 
-    def plan(self, pod: Waiting, verdict: Verdict, now: float) -> Made:
-        """Which pods would have to go so that a pod, of which filters have said this, fits somewhere."""
-        total = int(np.count_nonzero(verdict.nodes))
-        if not self._spec.enabled or not total:
+    def plan(self, pod: Waiting, verdict: Verdict | None, now: float) -> Made:
+        """Which pods would have to go so that a pod, of which filters have said this, fits somewhere.
+
+        None is for a pod that plugins refuse whatever the nodes: their debtors have to go, and who is in the way besides.
+        """
+        if not self._spec.enabled or not len(self._snapshot.nodes.indices()):
             return Made(None)
         if not pod.preempts:
             return Made(None, message=self.said(NEVER))
@@ -108,21 +112,53 @@ class Preemptor:
         changes, message = self._vain.get(alike, (-1, ""))
         if changes == len(self._snapshot.changed_nodes):
             return Made(None, message=message)
-        helped = self._helped(row, verdict)
+        made = self._among_nodes(pod, verdict, now) if verdict is not None else self._among_debtors(pod, now)
+        if made.node is None:
+            self._vain[alike] = len(self._snapshot.changed_nodes), made.message
+        for victim in made.victims:
+            self._budgets.use(victim)
+        return made
+
+    def _among_nodes(self, pod: Waiting, verdict: Verdict, now: float) -> Made:
+        row, rank = pod.row, rank_of(self._snapshot, pod.row)
+        total, helped = int(np.count_nonzero(verdict.nodes)), self._helped(row, verdict)
         with self._nominations.held(rank, {pod.key}):
             lower = self._lower(row, rank) if helped.any() else {}
             best = self._best(row, self._candidates(row, lower, helped, now), lower, now)
-            if best is None:
-                reasons = self._reasons(row, lower, helped, now)
-        if best is None:
-            reasons[NOT_HELPFUL] += total - reasons.total()
-            listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items() if count))
-            message = self.said(f"0/{total} nodes are available: {listed}.")
-            self._vain[alike] = len(self._snapshot.changed_nodes), message
-            return Made(None, message=message)
-        for victim in best.victims:
-            self._budgets.use(victim)
-        return Made(best.node, best.victims)
+            if best is not None:
+                return Made(best.node, best.victims)
+            reasons = self._reasons(row, lower, helped, now)
+        reasons[NOT_HELPFUL] += total - reasons.total()
+        listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items() if count))
+        return Made(None, message=self.said(f"0/{total} nodes are available: {listed}."))
+
+    def _among_debtors(self, pod: Waiting, now: float) -> Made:
+        """Debtors go first, and only where their leaving makes no room, others of a lower rank besides."""
+        row, rank = pod.row, rank_of(self._snapshot, pod.row)
+        debts = self._debts(row, now)
+        owed = debts.least(())
+        if owed is None:
+            return Made(None, message=self.said(NO_DEBTORS))
+        with self._nominations.held(rank, {pod.key}):
+            verdict = self._attempts.verdict(row, debts.plugins, now)
+            if verdict.feasible.any():
+                return Made(self._attempts.best(row, debts.plugins, verdict.feasible, now), owed)
+            helped = self._helped(row, verdict)
+            for lower in (self._by_node(np.array(debts.pods, dtype=np.int64)), self._lower(row, rank)):
+                best = self._best(row, self._candidates(row, lower, helped, now), lower, now)
+                if best is not None:
+                    return Made(best.node, (*best.victims, *(debts.least(best.victims) or ())))
+        return Made(None, message=self.said(NO_VICTIMS))
+
+    def _debts(self, row: int, now: float) -> Debts:
+        """Who may go for a pod that plugins refuse; those who leave anyway are gone, and nominated pods have come."""
+        refusing = [each for each in self._attempts.concerned(row) if each.pre_filter(row, now)]
+        found = dict.fromkeys(pod for plugin in refusing for pod in plugin.debtors(row))
+        able = [each for each in found if not self._is_leaving(each) and self._may_go(each, now)]
+        on_nodes = self._on_nodes()
+        gone = [*self._nominations.victims(), *on_nodes[~np.isnan(self._snapshot.pods.deleted[on_nodes])].tolist()]
+        come = self._nominations.ahead(rank_of(self._snapshot, row), self._snapshot.pods.keys[row])
+        return Debts(row, refusing, self._by_importance(able)[::-1], tuple(dict.fromkeys(gone)), come)
 
     def said(self, message: str) -> str:
         """What post-filters say of a pod that finds no node, in kube-scheduler's words."""
@@ -160,15 +196,22 @@ class Preemptor:
 
     def _lower(self, row: int, rank: Rank) -> dict[int, list[int]]:
         """By node (row): the pods (rows) that may have to go, protected ones among them."""
-        pods = self._snapshot.pods
-        rows = np.flatnonzero((pods.node[: pods.rows] >= 0) & pods.alive[: pods.rows])
+        pods, rows = self._snapshot.pods, self._on_nodes()
         band, priority = pods.band[rows], pods.priority[rows]
         rows = rows[(band < rank[0]) | ((band == rank[0]) & (priority < rank[1]))]
         also = [each for plugin in self._attempts.plugins for each in plugin.reclaimable(row)]
         if also:
             rows = np.union1d(rows, np.array(also, dtype=np.int64))
-        rows = rows[np.argsort(pods.node[rows], kind="stable")]
-        nodes, starts = np.unique(pods.node[rows], return_index=True)
+        return self._by_node(rows)
+
+    def _on_nodes(self) -> Longs:
+        pods = self._snapshot.pods
+        return np.flatnonzero((pods.node[: pods.rows] >= 0) & pods.alive[: pods.rows])
+
+    def _by_node(self, rows: Longs) -> dict[int, list[int]]:
+        on_nodes = self._snapshot.pods.node[rows]
+        order = np.argsort(on_nodes, kind="stable")
+        rows, (nodes, starts) = rows[order], np.unique(on_nodes[order], return_index=True)
         return {node: some.tolist() for node, some in zip(nodes.tolist(), np.split(rows, starts[1:]), strict=False)}
 
     def _candidates(self, row: int, lower: dict[int, list[int]], helped: Bools, now: float) -> list[_Candidate]:

@@ -5,6 +5,8 @@ A pod belongs to the quota that its label `quota.scheduling.koordinator.sh/name`
 runtime amounts are derived from the pods; runtimes by quota_runtime.py.
 """
 
+from collections.abc import Collection, Mapping, Sequence
+
 import msgspec
 import numpy as np
 
@@ -33,6 +35,7 @@ class Quotas(Plugin):
 
     name = KIND
     chooses_nodes = False
+    has_debtors = True
 
     def __init__(self, view: View) -> None:
         self._snapshot = view.snapshot
@@ -43,6 +46,9 @@ class Quotas(Plugin):
         self.used: dict[str, Amounts] = {}
         self.runtime: dict[str, Amounts] = {}
         self._said: dict[str, SetQuota | str] = {}
+
+    def begin(self) -> None:
+        self._refresh()
 
     def concerns(self, pod: int) -> bool:
         return bool(self._snapshot.others.get(KIND)) and bool(self.quota_of(pod))
@@ -68,22 +74,16 @@ class Quotas(Plugin):
             return self.tree.problems[name]
         if name not in self.tree.quotas:
             return f"ElasticQuota {name} not found"
-        wanted = self._snapshot.shape_of_pod(pod).requests
-        for quota in self.tree.path(name):
-            for resource, limit in self.runtime[quota].items():
-                used = self.used[quota].get(resource, 0)
-                if wanted.get(resource, 0) and used + wanted[resource] > limit:
-                    return f"Insufficient quota {quota} of {resource}: {used} used, {wanted[resource]} wanted, {limit} allowed now"
-        return ""
+        return self._refusal(pod, self.used)
 
     def reserve(self, pod: int, node: int, now: float) -> dict[str, str]:
         del node, now
-        self._count(pod, 1)
+        self._count(pod, 1, self.used)
         return {}
 
     def unreserve(self, pod: int, node: int) -> None:
         del node
-        self._count(pod, -1)
+        self._count(pod, -1, self.used)
 
     def reclaimable(self, pod: int) -> list[int]:
         """The pods (rows), of no higher band, that use more than their quotas may now: the least important first to go."""
@@ -100,6 +100,23 @@ class Quotas(Plugin):
             if over and name not in mine:
                 found += self._excess(name, over, band)
         return list(dict.fromkeys(found))
+
+    def debtors(self, pod: int) -> list[int]:
+        """Those that use more than their quotas may, and those of a lower rank in the pod's own quota."""
+        if self.quota_of(pod) not in self.tree.quotas:
+            return []
+        rank = rank_of(self._snapshot, pod)
+        own = [each for each in self._members((self.quota_of(pod),)) if rank_of(self._snapshot, each) < rank]
+        return [*self.reclaimable(pod), *own]
+
+    def passes(self, pod: int, gone: Sequence[int], come: Sequence[int]) -> bool:
+        if self.quota_of(pod) not in self.tree.quotas:
+            return False
+        used = {quota: dict(self.used[quota]) for quota in self.tree.path(self.quota_of(pod))}
+        for pods, sign in ((gone, -1), (come, 1)):
+            for each in pods:
+                self._count(each, sign, used)
+        return not self._refusal(pod, used)
 
     def report(self) -> list[AnyCycleAction]:
         """Used, runtime and request of the quotas where they have changed, and what is wrong with the others."""
@@ -126,22 +143,38 @@ class Quotas(Plugin):
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _refusal(self, pod: int, used: Mapping[str, Amounts]) -> str:
+        """Which limit a pod would break where quotas use so much; empty for none."""
+        wanted = self._snapshot.shape_of_pod(pod).requests
+        for quota in self.tree.path(self.quota_of(pod)):
+            for resource, limit in self.runtime[quota].items():
+                held = used[quota].get(resource, 0)
+                if wanted.get(resource, 0) and held + wanted[resource] > limit:
+                    return f"Insufficient quota {quota} of {resource}: {held} used, {wanted[resource]} wanted, {limit} allowed now"
+        return ""
+
     def _excess(self, name: str, over: Amounts, band: int) -> list[int]:
         """Pods of a quota, or below it, that hold what it uses too much."""
         pods = self._snapshot.pods
-        rows = np.flatnonzero(
-            (pods.node[: pods.rows] >= 0) & pods.alive[: pods.rows] & (pods.band[: pods.rows] <= band)
-        )
-        below = {each for each in self.tree.quotas if name in self.tree.path(each)}
-        members = [each for each in rows.tolist() if self.quota_of(each) in below and self._is_preemptible(each)]
+        members = self._members([each for each in self.tree.quotas if name in self.tree.path(each)])
         started = np.nan_to_num(pods.started, nan=np.inf)
         found, left = [], dict(over)
-        for each in sorted(members, key=lambda each: (rank_of(self._snapshot, each), -started[each], each)):
+        for each in sorted(
+            (each for each in members if pods.band[each] <= band),
+            key=lambda each: (bool(np.isnan(pods.deleted[each])), rank_of(self._snapshot, each), -started[each], each),
+        ):
             held = self._snapshot.shape_of_pod(each).requests
             if any(left.get(resource, 0) > 0 and amount for resource, amount in held.items()):
                 found.append(each)
                 left = {resource: amount - held.get(resource, 0) for resource, amount in left.items()}
         return found
+
+    def _members(self, names: Collection[str]) -> list[int]:
+        """The pods (rows) on nodes that belong to these quotas, those apart that may not be preempted."""
+        pods = self._snapshot.pods
+        rows = np.flatnonzero((pods.node[: pods.rows] >= 0) & pods.alive[: pods.rows])
+        classes = [cls for cls in np.unique(pods.cls[rows]).tolist() if self._quota_of_class(cls) in names]
+        return [each for each in rows[np.isin(pods.cls[rows], classes)].tolist() if self._is_preemptible(each)]
 
     def _namespace(self, name: str) -> str:
         keys = (key.rpartition("/") for key in self._snapshot.others[KIND])
@@ -150,11 +183,12 @@ class Quotas(Plugin):
     def _is_preemptible(self, pod: int) -> bool:
         return self._snapshot.pod_labels(pod).get(PREFIX + "preemptible") != "false"
 
-    def _count(self, pod: int, sign: int) -> None:
+    def _count(self, pod: int, sign: int, used: dict[str, Amounts]) -> None:
+        """Add what a pod asks for to those of its quotas that are in `used`."""
         name = self.quota_of(pod)
-        if name in self.tree.quotas:
-            for quota in self.tree.path(name):
-                _add(self.used[quota], self._snapshot.shape_of_pod(pod).requests, sign)
+        for quota in self.tree.path(name) if name in self.tree.quotas else ():
+            if quota in used:
+                _add(used[quota], self._snapshot.shape_of_pod(pod).requests, sign)
 
     def _quota_of_class(self, cls: int) -> str:
         if cls not in self._names:

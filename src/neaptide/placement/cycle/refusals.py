@@ -27,9 +27,9 @@ class Refusals:
     def refuse(self, pod: Waiting, attempt: Attempt, now: float) -> None:
         """No node can take a pod as things are."""
         message = attempt.message
-        if attempt.verdict is not None and self._nominations.waits_for(pod.key):
+        if attempt.may_be_helped and self._nominations.waits_for(pod.key):
             message = f"{message} {self._preemptor.said(LEAVING)}"
-        elif attempt.verdict is not None:
+        elif attempt.may_be_helped:
             made = self._preemptor.plan(pod, attempt.verdict, now)
             if made.node is None:
                 message = f"{message} {made.message}".rstrip()

@@ -55,7 +55,7 @@ def preview(
         attempt = attempts.one(pod.row, attempts.concerned(pod.row), now, nominated=nominated)
         if attempt.node is not None:
             return Preview(snapshot.nodes.names[attempt.node])
-        if attempt.verdict is None:
+        if not attempt.may_be_helped:
             return Preview(reason=attempt.message)
         preemptor.begin()
         made = preemptor.plan(pod, attempt.verdict, now)
