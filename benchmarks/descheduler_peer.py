@@ -1,8 +1,8 @@
 """The twin of descheduler's LowNodeUtilization (low_node_utilization.py) held against descheduler v0.36 on the testbed.
 
 CLUSTERS random clusters (5) of TWIN_NODES nodes (30), some crowded and some almost empty, one after the other on one control plane without a scheduler. The
-real one looks at requests and evicts by the API; the twin plans on the same objects, with the requests for the usage. Compared is how many pods leave,
-and each node: which pods of a node go first is not defined among equals.
+real one looks at requests and evicts by the API; the twin plans on the same objects, with the requests for the usage. Compared is how many pods leave
+each node. Which pods of a node go first is not defined among equals, so that pods which differ in size differ in priority too.
 """
 
 import os
@@ -47,6 +47,9 @@ def figures() -> Iterator[Figure]:
         for each in range(TWIN_NODES)
     ]
     with bed(nodes) as found:
+        for each in range(len(_SHAPES)):
+            body = {"metadata": {"name": f"rank-{each}"}, "value": each, "preemptionPolicy": "Never"}
+            found.server.call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", body)
         runs = [_run(found, str(program), seed) for seed in range(CLUSTERS)]
     twin, real = (float(sum(sum(counts.values()) for counts in side)) for side in zip(*runs, strict=True))
     alike = sum(
@@ -81,12 +84,14 @@ def _fill(found: Bed, namespace: str, rng: random.Random) -> None:
             shape = rng.randrange(len(_SHAPES))
             wanted -= _SHAPES[shape][0]
             places[shape].append(f"node-{number:03d}")
+    ranks = rng.sample(range(len(_SHAPES)), len(_SHAPES))
     for shape, names in places.items():
         labels = {"app": f"shape-{shape}"}
         cpu, memory = _SHAPES[shape]
         resources = {"requests": {"cpu": f"{cpu}m", "memory": f"{memory}Gi"}}
         spec = {
             "terminationGracePeriodSeconds": 0,
+            "priorityClassName": f"rank-{ranks[shape]}",
             "containers": [{"name": "main", "image": "web", "resources": resources}],
         }
         template = {"metadata": {"labels": labels}, "spec": spec}

@@ -2,9 +2,11 @@
 
 Source of the rules: kubernetes-sigs/descheduler v0.36, plugins nodeutilization and defaultevictor. Nodes below all thresholds are
 under-utilised (as are those at them), those above any target threshold over-utilised; while there are both, pods leave the most used nodes first, the
-lowest priority and QoS class first, until the node is below the target threshold or the room of all under-utilised nodes
+lowest priority and QoS class first (equals in no order that is defined; here by UID), until the node is below the target threshold or the room of all under-utilised nodes
 together, up to their target thresholds, is used up. No node is watched first, and no pod is asked where it would go.
 """
+
+import zlib
 
 import numpy as np
 from msgspec import Struct
@@ -73,7 +75,8 @@ def _evictions(snapshot: ClusterSnapshot, node: int, use: Floats, target: Floats
     table, found = snapshot.pods, []
     pods = np.fromiter(snapshot.pods_on(node), dtype=np.int64)
     pods = pods[_evictable(snapshot, pods)]
-    for at in np.lexsort((pods, -snapshot.classes.qos[table.cls[pods]], table.priority[pods])).tolist():
+    uids = np.array([zlib.crc32(table.uids[pod].encode()) for pod in pods.tolist()], dtype=np.int64)
+    for at in np.lexsort((uids, -snapshot.classes.qos[table.cls[pods]], table.priority[pods])).tolist():
         if not (use > target).any() or (room <= 0).any():
             break
         pod = int(pods[at])

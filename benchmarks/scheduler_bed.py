@@ -110,10 +110,15 @@ def bed(nodes: Sequence[dict[str, Any]]) -> Iterator[Bed]:
         try:
             testbed.kill("kube-scheduler")
             add_nodes(testbed.site, list(nodes))
-            with Server(component_named("kube-apiserver"), testbed.site, timeout=_LONGEST) as server:
+            with connection(testbed) as server:
                 yield Bed(testbed, server)
         finally:
             testbed.down(purge=True)
+
+
+def connection(testbed: Testbed) -> Server:
+    """One to the API server, for one thread at a time."""
+    return Server(component_named("kube-apiserver"), testbed.site, timeout=_LONGEST)
 
 
 @contextmanager
@@ -179,14 +184,14 @@ def nodes(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def pod(name: str, scheduler: str) -> dict[str, Any]:
+def pod(name: str, scheduler: str, **labels: str) -> dict[str, Any]:
     """A bare pod."""
     spec = {
         "schedulerName": SCHEDULER_NAMES[scheduler],
         "containers": [_container(1)],
         "terminationGracePeriodSeconds": 0,
     }
-    return {"metadata": {"name": name}, "spec": spec}
+    return {"metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
 def deployment(number: int, replicas: int, scheduler: str) -> dict[str, Any]:

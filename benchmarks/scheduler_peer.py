@@ -1,7 +1,7 @@
 """The scheduler beside kube-scheduler: on the same control plane, on the same pods, one after the other.
 
 NODES and PODS set the size (1,000 and 5,000 by default), MANY_NODES that of the larger cluster (5,000), RUNS how often each scheduler is measured, by
-turns (5), SINGLES how many single pods (100), MINUTES how long bindings are made at an even pace (10).
+turns (5; ALL_RUNS, 2, where the peer scores every node, which takes it minutes), SINGLES how many single pods (100), MINUTES how long bindings are made at an even pace (10).
 A scheduler is started when all pods are there, and its time counts from the start of its process until the last pod is bound.
 """
 
@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from benchmarks.scheduler_bed import (
     PEER_ALL,
     Bed,
     bed,
+    connection,
     log_of,
     nodes,
     pod,
@@ -34,7 +36,7 @@ from benchmarks.scheduler_bed import (
 
 NODES, PODS = int(os.environ.get("NODES", "1000")), int(os.environ.get("PODS", "5000"))
 MANY_NODES = int(os.environ.get("MANY_NODES", "5000"))
-RUNS = int(os.environ.get("RUNS", "5"))
+RUNS, ALL_RUNS = int(os.environ.get("RUNS", "5")), int(os.environ.get("ALL_RUNS", "2"))
 SINGLES = int(os.environ.get("SINGLES", "100"))
 MINUTES = float(os.environ.get("MINUTES", "10"))
 PACE = 30.0
@@ -71,9 +73,10 @@ def large_figures() -> Iterator[Figure]:
 def _queue_figures(size: int, schedulers: Sequence[str]) -> Iterator[Figure]:
     runs: dict[str, list[Run]] = {name: [] for name in schedulers}
     with bed(nodes(size)) as found:
-        for _ in range(RUNS):
+        for turn in range(RUNS):
             for scheduler, done in runs.items():
-                done.append(_queue(found, scheduler))
+                if scheduler != PEER_ALL or turn < ALL_RUNS:
+                    done.append(_queue(found, scheduler))
     speed = {name: median(PODS / each.seconds for each in done) for name, done in runs.items()}
     cpu = {name: median(1000 * each.cpu / PODS for each in done) for name, done in runs.items()}
     start = f"scheduler.queue.nodes_{size}.pods_{PODS}"
@@ -137,21 +140,32 @@ def _latencies(found: Bed, scheduler: str) -> list[float]:
 
 
 def pace_figures() -> Iterator[Figure]:
-    """30 pods a second for minutes, each gone 20 s after it was made: memory, and what became of every pod."""
-    with bed(nodes(NODES)) as found, scheduling(OURS, found.testbed) as process:
+    """30 pods a second for minutes, each of a Job of its own and gone 20 s after it was made: memory, and what became of every pod."""
+    with (
+        bed(nodes(NODES)) as found,
+        scheduling(OURS, found.testbed) as process,
+        connection(found.testbed) as server,
+        ThreadPoolExecutor(1) as other,
+    ):
         namespace = found.namespace()
         path, count = f"/api/v1/namespaces/{namespace}/pods", int(60 * MINUTES * PACE)
-        memory, lost = [], 0
+        memory, ended = [], []
+
+        def end(number: int) -> bool:
+            """Delete a pod, in the other thread; whether it had a node."""
+            bound = _bound(server.call("GET", f"{path}/even-{number}"))
+            server.call("DELETE", f"{path}/even-{number}", {"gracePeriodSeconds": 0})
+            return bound
+
         began = time.monotonic()
         for number in range(count):
-            found.server.call("POST", path, pod(f"even-{number}", OURS))
-            gone = number - int(_GONE_AFTER * PACE)
-            if gone >= 0:
-                lost += not _bound(found.server.call("GET", f"{path}/even-{gone}"))
-                found.server.call("DELETE", f"{path}/even-{gone}", {"gracePeriodSeconds": 0})
+            found.server.call("POST", path, pod(f"even-{number}", OURS, job=f"even-{number}"))
+            if number >= int(_GONE_AFTER * PACE):
+                ended.append(other.submit(end, number - int(_GONE_AFTER * PACE)))
             if number % int(10 * PACE) == 0:
                 memory.append(resident(process.pid))
             time.sleep(max(began + (number + 1) / PACE - time.monotonic(), 0))
+        lost = sum(not each.result() for each in ended)
         pace = count / (time.monotonic() - began)
         until(lambda: not found.is_any_unbound(namespace), process=process)
         memory.append(resident(process.pid))

@@ -21,10 +21,9 @@ from neaptide.model import objects
 from neaptide.model.any_object import AnyObject
 from neaptide.model.manifests import KINDS, describe
 from neaptide.model.problems import FieldError, LeftOut
-from neaptide.model.renewal import renewed, weight
+from neaptide.model.renewal import is_outgrown, renewed, weight
 from neaptide.model.snapshot import ClusterSnapshot
 
-_LIGHT = 20_000  # a few MiB
 _AT_ONCE = 500  # pods of a list that are applied together
 _SLICE = 200  # changes that are applied before others have their turn on the event loop: some 10 ms
 
@@ -251,7 +250,7 @@ class Cache:
 
     def _renew(self) -> None:
         """Let go of what nothing refers to any more, once it may be the larger part of the snapshot."""
-        if weight(self.snapshot) > 2 * self._weight + _LIGHT:
+        if is_outgrown(self.snapshot, self._weight):
             self.snapshot = renewed(self.snapshot)
             self._weight = weight(self.snapshot)
 

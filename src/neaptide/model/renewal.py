@@ -10,6 +10,13 @@ import numpy as np
 from neaptide.model.columns import NodeColumns, PodColumns
 from neaptide.model.snapshot import ClusterSnapshot
 
+_LIGHT = 20_000  # a few MiB
+
+
+def is_outgrown(snapshot: ClusterSnapshot, renewed_weight: int) -> bool:
+    """Whether what nothing refers to may be the larger part of a snapshot, which had this weight when it was new."""
+    return weight(snapshot) > 2 * renewed_weight + _LIGHT
+
 
 def weight(snapshot: ClusterSnapshot) -> int:
     """How much a snapshot holds of what it never gives back."""

@@ -1,11 +1,13 @@
 """Turns of the cycle as a process takes them: what is said while another leads, and usage as the cluster tells it."""
 
+import pytest
 from tests.builders import node
 from tests.placement.cycle.api import pod
 
 from neaptide.kube.scheduler.turns import Turns
 from neaptide.kube.usage.node_infos import Infos
 from neaptide.kube.usage.readings import Reading, Readings
+from neaptide.model import renewal
 from neaptide.model.node_info import NodeInfo
 from neaptide.model.objects import Metadata
 from neaptide.placement.cycle import events
@@ -22,6 +24,24 @@ def test_a_binding_is_announced_though_the_lease_was_lost_since() -> None:
     later = turns.take([events.Bound("default/p", bind.pod.uid), events.Applied(pod("r", cpu="1"))], leading=False)
     assert [(type(each), each.reason) for each in later.actions if isinstance(each, Emit)] == [(Emit, "Scheduled")]
     assert len(later.actions) == 1  # nothing is bound
+
+
+def test_jobs_that_come_and_go_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has labels, and so a class, of its own."""
+    monkeypatch.setattr(renewal, "_LIGHT", 100)
+    turns = Turns(CycleProfile(), clock=lambda: NOW)
+    turns.take([events.Listed((node("a"), pod("waits", cpu="100")))], leading=True)
+    weights = []
+    for each in range(300):
+        name = f"job-{each}"
+        told = turns.take([events.Applied(pod(name, cpu="1", labels={"job": name}))], leading=True)
+        assert [one.node for one in told.actions if isinstance(one, Bind)] == ["a"]
+        shown = pod(name, cpu="1", labels={"job": name}, node="a")
+        turns.take([events.Bound(f"default/{name}", shown.metadata.uid), events.Applied(shown)], leading=True)
+        turns.take([events.Removed("Pod", name, "default")], leading=True)
+        weights.append(renewal.weight(turns.cycle.snapshot))
+    assert max(weights) < 200
+    assert [each.key for each in turns.cycle.waiting()] == ["default/waits"]
 
 
 def test_usage_that_a_source_reads_decides_and_wakes_whom_a_hot_node_refused() -> None:

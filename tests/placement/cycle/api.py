@@ -55,6 +55,10 @@ class Api:
         self.machine = SchedulingCycle(self.profile, protects=protects)
         self.step(e.Listed(tuple(each for known in self.objects.values() for each in known.values())))
 
+    def renew(self) -> None:
+        """The scheduler lets go of what nothing refers to any more."""
+        self.machine = SchedulingCycle(self.profile, protects=protects, before=self.machine)
+
     def apply(self, *items: AnyObject) -> None:
         for item in items:
             self._put(item)

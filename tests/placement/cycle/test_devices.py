@@ -44,6 +44,18 @@ def test_two_halves_share_a_device_and_a_whole_one_gets_its_own() -> None:
     assert given[0][0] == given[1][0] != given[2][0]
 
 
+def test_devices_that_were_given_out_stay_so_when_a_scheduler_lets_go_of_what_is_unused() -> None:
+    api = Api([machine("a", 2), whole("x", 1)], BEST_FIT)
+    api.lazy = True
+    wanted = api.cycle()
+    api.lazy = False
+    api.renew()
+    api.carry_out(wanted)
+    api.apply(whole("y", 1))
+    api.settle()
+    assert given_to(api, "x")[0][0] != given_to(api, "y")[0][0]
+
+
 def test_free_hundredths_on_two_devices_are_no_room_for_more_than_either_has() -> None:
     here = [
         share(f"x{minor}", 60, node="a", annotations={ALLOCATED: json.dumps({"gpu": [{"minor": minor}]})})

@@ -127,6 +127,20 @@ def test_nothing_is_over_committed_bound_twice_or_lost(script: list[tuple[str, A
         assert not ours or each.spec.node_name or api.said.get(key), f"{key} has neither a node nor a reason"
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(steps, max_size=30))
+def test_a_scheduler_that_lets_go_of_what_is_unused_goes_on_as_if_it_had_not(script: list[tuple[str, Any]]) -> None:
+    apis = start(), start()
+    for number, (what, value) in enumerate(script):
+        apis[1].renew()
+        for api in apis:
+            take(api, number, what, value)
+        assert apis[1].actions == apis[0].actions
+    for api in apis:
+        api.settle()
+    assert apis[1].actions == apis[0].actions
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.permutations([(gang, each) for gang in "gh" for each in range(3)]), st.integers(3, 5))
 def test_two_gangs_that_race_never_hold_room_in_part(order: list[tuple[str, int]], cpus: int) -> None:

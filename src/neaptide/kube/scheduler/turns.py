@@ -9,6 +9,7 @@ import structlog
 from neaptide.kube.scheduler.feed import Retold, Told
 from neaptide.kube.usage.node_infos import Infos, set_infos
 from neaptide.kube.usage.readings import Readings, apply
+from neaptide.model.renewal import is_outgrown, weight
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import AnyCycleAction, Emit, Preempt
 from neaptide.placement.cycle.machine import SchedulingCycle
@@ -50,6 +51,7 @@ class Turns:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cycle = SchedulingCycle(profile, protects=protection)
+        self._profile, self._weight = profile, 0
         self._memory, self._clock = memory, clock
         self._reported = self._tried = -float("inf")
         self._heard = False
@@ -66,6 +68,7 @@ class Turns:
 
     def _take(self, told: Sequence[Told], *, leading: bool) -> Turn:
         now = self._clock()
+        self._renew()
         actions: list[AnyCycleAction] = []
         for each in told:
             for event in self._events(each, now):
@@ -78,6 +81,12 @@ class Turns:
             actions += self.cycle.step(events.Cycle(), now)
         actions = [final for each in actions for final in self._arbitrated(each, now)]
         return Turn(actions, self._due(now), self._waits(now))
+
+    def _renew(self) -> None:
+        """Let go of what nothing refers to any more: jobs come and go, each with a class of its own."""
+        if is_outgrown(self.cycle.snapshot, self._weight):
+            self.cycle = SchedulingCycle(self._profile, protects=protection, before=self.cycle)
+            self._weight = weight(self.cycle.snapshot)
 
     def _events(self, told: Told, now: float) -> Sequence[events.AnyEvent]:
         """What was said, as the machine hears it."""

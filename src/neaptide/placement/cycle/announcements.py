@@ -16,6 +16,10 @@ class Announcements:
         self._snapshot, self._out = snapshot, out
         self._asked: dict[str, Bind] = {}
 
+    def take_over(self, before: "Announcements") -> None:
+        """Go on where others have ended."""
+        self._asked = before._asked
+
     def asked(self, actions: Iterable[AnyCycleAction]) -> None:
         """Expect what comes of these of them that are bindings."""
         self._asked.update((_key(each), each) for each in actions if isinstance(each, Bind))

@@ -48,6 +48,13 @@ class Assumptions:
         self._timed: dict[str, Assumed] = {}
         """Those of them that wait for something, and only so long."""
 
+    def take_over(self, before: "Assumptions", plugins: Sequence[Plugin]) -> None:
+        """Go on where others have ended, with these plugins instead of those of the same name."""
+        self.pods, self._timed = before.pods, before._timed
+        by_name = {each.name: each for each in plugins}
+        for assumed in self.pods.values():
+            assumed.plugins = tuple(by_name[each.name] for each in assumed.plugins)
+
     def take(self, pods: Sequence[Waiting], nodes: Sequence[int], plugins: Mapping[str, tuple[Plugin, ...]]) -> None:
         """Bind pods without claims, which the snapshot has on these nodes by now, and these plugins (by pod) have noted."""
         names, snapshot = self._view.snapshot.nodes.names, self._view.snapshot

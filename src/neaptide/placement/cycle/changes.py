@@ -38,6 +38,16 @@ class Kind(Enum):
     """What nodes and pods use was measured."""
 
 
+OF_OBJECTS = {
+    **dict.fromkeys(("PersistentVolumeClaim", "PersistentVolume", "StorageClass", "CSINode"), Kind.VOLUMES),
+    "Namespace": Kind.NAMESPACE,
+    "PodGroup": Kind.POD_GROUP,
+    "ElasticQuota": Kind.QUOTA,
+    "Reservation": Kind.RESERVATION,
+}
+"""By kind of object that is neither a pod nor a node: what a change of it is."""
+
+
 class Change(NamedTuple):
     """What happened: to which node (row; -1 where it does not matter), by a pod of which class (-1 for none)."""
 

@@ -6,7 +6,7 @@ A pod asks for whole devices by `nvidia.com/gpu`, or for a share by `koordinator
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -86,6 +86,9 @@ class Devices(Plugin):
         self._position = 0
         self._decode = msgspec.json.Decoder(dict[str, list[dict[str, Any]]]).decode
 
+    def take_over(self, before: Self) -> None:
+        self._given = before._given
+
     def concerns(self, pod: int) -> bool:
         ask = self._ask(pod)
         return bool(ask.devices or ask.problem)
@@ -159,6 +162,7 @@ class Devices(Plugin):
         changed = set(self._snapshot.changed_nodes[self._position :])
         self._position = len(self._snapshot.changed_nodes)
         rows = self._snapshot.nodes.rows
+        changed |= set(range(len(self._state.cpu_free), rows))
         counts = {node: self._devices(node) for node in changed if node < rows}
         most = max(counts.values(), default=0)
         if rows > len(self._state.cpu_free) or most > self._state.gpu_free.shape[1]:

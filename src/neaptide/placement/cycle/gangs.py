@@ -60,6 +60,11 @@ class Gangs:
         self._satisfied: set[str] = set()
         self._said: dict[str, SetPodGroup] = {}
 
+    def take_over(self, before: "Gangs") -> None:
+        """Go on where others have ended."""
+        self._gang_of, self._members = before._gang_of, before._members
+        self._satisfied, self._said = before._satisfied, before._said
+
     def gang_of(self, pod: int) -> str | None:
         """The gang (`namespace/name`) that a pod (row) belongs to; None for none."""
         pods = self._snapshot.pods

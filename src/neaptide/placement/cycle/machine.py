@@ -17,6 +17,7 @@ from neaptide.model.columns import FAILED, NO_NODE, SUCCEEDED
 from neaptide.model.manifests import describe
 from neaptide.model.pod_row import pod_key
 from neaptide.model.problems import FieldError
+from neaptide.model.renewal import renewed
 from neaptide.model.scheduling_objects import Reservation
 from neaptide.model.snapshot import ClusterSnapshot, object_key
 from neaptide.placement.cycle import events
@@ -31,7 +32,7 @@ from neaptide.placement.cycle.actions import (
 from neaptide.placement.cycle.announcements import Announcements
 from neaptide.placement.cycle.assumed import Assumptions, Stage
 from neaptide.placement.cycle.attempts import Attempts
-from neaptide.placement.cycle.changes import Change, Kind, node_state
+from neaptide.placement.cycle.changes import OF_OBJECTS, Change, Kind, node_state
 from neaptide.placement.cycle.gang_attempts import GangAttempts
 from neaptide.placement.cycle.gangs import Gangs
 from neaptide.placement.cycle.nominations import Nominations
@@ -51,14 +52,6 @@ from neaptide.placement.cycle.rolling import AUTOMATIC, for_successor
 from neaptide.placement.cycle.waits import Preview, Wait, longest, preview
 from neaptide.placement.place import Placement
 
-_KINDS = {
-    **dict.fromkeys(("PersistentVolumeClaim", "PersistentVolume", "StorageClass", "CSINode"), Kind.VOLUMES),
-    "Namespace": Kind.NAMESPACE,
-    "PodGroup": Kind.POD_GROUP,
-    "ElasticQuota": Kind.QUOTA,
-    "Reservation": Kind.RESERVATION,
-}
-
 
 class SchedulingCycle:
     """Places the pods of one `schedulerName`.
@@ -68,14 +61,15 @@ class SchedulingCycle:
         left_out: objects that could not be used, by their name as in `describe`, and why.
     """
 
-    def __init__(self, profile: CycleProfile, *, protects: Protects) -> None:
+    def __init__(self, profile: CycleProfile, *, protects: Protects, before: "SchedulingCycle | None" = None) -> None:
         """Start with an empty cluster; the first events are those of a list.
 
         Args:
             profile: what decides.
             protects: why a pod must not be preempted (see protection.py).
+            before: a machine to go on for, without what nothing refers to any more; it is not to be used after that.
         """
-        self.snapshot = ClusterSnapshot()
+        self.snapshot: ClusterSnapshot = ClusterSnapshot() if before is None else renewed(before.snapshot)
         self.left_out: dict[str, FieldError] = {}
         self._profile, self._out = profile, list[AnyCycleAction]()
         placement = Placement(self.snapshot, profile)
@@ -101,6 +95,8 @@ class SchedulingCycle:
         shared = (self._attempts, self._assumptions, self._nominations)
         gangs = GangAttempts(self.snapshot, self._queue, self._gangs, *shared, self._preemptor, self._refusals)
         self._planner = Planner(self.snapshot, self._queue, *shared, self._gangs, gangs, self._refusals)
+        if before is not None:
+            self._take_over(before)
 
     def step(self, event: events.AnyEvent, now: float) -> list[AnyCycleAction]:
         """Take one event in; what is to be done now, in order."""
@@ -155,6 +151,17 @@ class SchedulingCycle:
             return Preview(reason="the pod waits for no node of this scheduler")
         nominated = self._nominations.node_of(key)
         return preview(self.snapshot, pod, self._attempts, self._preemptor, now, nominated=nominated)
+
+    def _take_over(self, before: "SchedulingCycle") -> None:
+        self.left_out, self._stand_ins = before.left_out, before._stand_ins
+        self._order.owed = before._order.owed
+        for plugin, other in zip(self._plugins, before._plugins, strict=True):
+            plugin.take_over(other)
+        self._assumptions.take_over(before._assumptions, self._plugins)
+        self._announcements.take_over(before._announcements)
+        self._nominations.take_over(before._nominations)
+        self._gangs.take_over(before._gangs)
+        self._queue.take_over(before._queue)
 
     # -- what the cluster shows ----------------------------------------------------------------------------------------
 
@@ -216,9 +223,9 @@ class SchedulingCycle:
             self._sync_reservation(self._reservations, key, now)
         if kind == "PersistentVolumeClaim":
             self._assumptions.claim_changed(key, now)
-        if kind in _KINDS:
+        if kind in OF_OBJECTS:
             self._view.refresh()
-            self._queue.changed(Change(_KINDS[kind]), now)
+            self._queue.changed(Change(OF_OBJECTS[kind]), now)
 
     def _sync_reservation(self, reservations: Reservations, name: str, now: float) -> None:
         """Let the pod that stands for a reservation follow it."""

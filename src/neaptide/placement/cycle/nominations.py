@@ -29,6 +29,10 @@ class Nominations:
         self._pods: dict[str, tuple[Waiting, str]] = {}
         self._victims: dict[str, str] = {}
 
+    def take_over(self, before: "Nominations") -> None:
+        """Go on where others have ended."""
+        self._pods, self._victims = before._pods, before._victims
+
     def add(self, pod: Waiting, node: str, victims: tuple[str, ...] = ()) -> None:
         """Nominate a pod to a node, for which these pods (keys) are to go."""
         self._pods[pod.key] = pod, node

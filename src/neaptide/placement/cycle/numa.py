@@ -4,7 +4,7 @@ A node's CPUs stand in its annotation `node.koordinator.sh/cpu-topology`, which 
 stands in its annotation `scheduling.koordinator.sh/resource-status`; how it wants its CPUs in `…/resource-spec`, and what a node allows in its labels.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -43,6 +43,9 @@ class BoundCpus(Plugin):
         self._snapshot, self._spec = view.snapshot, spec
         self._given: dict[str, frozenset[int]] = {}
         self._topologies: dict[str, tuple[Cpu, ...]] = {}
+
+    def take_over(self, before: Self) -> None:
+        self._given = before._given
 
     def concerns(self, pod: int) -> bool:
         return explicit_qos(self._snapshot.pod_labels(pod)) in (QoS.LSE, QoS.LSR)

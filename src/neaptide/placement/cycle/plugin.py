@@ -6,6 +6,7 @@ The phases are the scheduler framework's. A plugin overrides those that it takes
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Self
 
 from msgspec import Struct
 
@@ -25,6 +26,10 @@ class Plugin:
     """Whether it has a say about nodes. Pods that only others concern are placed in batches, between pre_filter and reserve."""
     has_debtors: bool = False
     """Whether what `pre_filter` refuses may pass once `debtors` have gone."""
+
+    def take_over(self, before: Self) -> None:
+        """Go on where another one has ended, whose snapshot had the same rows of pods and nodes, and other numbers for all else."""
+        del before
 
     def begin(self) -> None:
         """A cycle begins. Whoever is on a node now is there, and not merely nominated to it."""

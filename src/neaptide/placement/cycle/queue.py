@@ -69,6 +69,14 @@ class Queue:
         self._timers: list[tuple[float, str]] = []
         """Of back-offs and of flushes; entries of pods that have moved on are skipped when they come up."""
 
+    def take_over(self, before: "Queue") -> None:
+        """Go on where another queue has ended, whose classes had other numbers; the other one is not to be used any more."""
+        self.pods, self._active, self._gated, self._timers = before.pods, before._active, before._gated, before._timers
+        for pod in self.pods.values():
+            if pod.group is not None:
+                pod.group = int(self._view.snapshot.pods.cls[pod.row]), pod.group[1]
+                self._groups.setdefault(pod.group, {})[pod.key] = pod
+
     def add(self, pod: Waiting) -> None:
         """Take a new pod in, to be tried at once."""
         self.pods[pod.key] = self._active[pod.key] = pod

@@ -6,6 +6,7 @@ runtime amounts are derived from the pods; runtimes by quota_runtime.py.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -46,6 +47,9 @@ class Quotas(Plugin):
         self.used: dict[str, Amounts] = {}
         self.runtime: dict[str, Amounts] = {}
         self._said: dict[str, SetQuota | str] = {}
+
+    def take_over(self, before: Self) -> None:
+        self._said = before._said
 
     def begin(self) -> None:
         self._refresh()

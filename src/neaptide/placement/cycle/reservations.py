@@ -7,7 +7,7 @@ reservations first, as if they were not there; what it takes is taken off them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -66,6 +66,9 @@ class Reservations(Plugin):
         self._taken: dict[str, dict[str, Amounts]] = {}
         self._of_pod: dict[str, str] = {}
         self._matching: dict[tuple[int, int, int], tuple[str, ...]] = {}
+
+    def take_over(self, before: Self) -> None:
+        self.rooms, self._taken, self._of_pod = before.rooms, before._taken, before._of_pod
 
     # -- phases --------------------------------------------------------------------------------------------------------
 
