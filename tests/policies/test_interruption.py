@@ -10,11 +10,12 @@ from tests.simulator.worlds import START, offering, pool, running, service, temp
 
 from neaptide.loop import LoopMemory, Mode, Setting, run_once
 from neaptide.model import objects as o
-from neaptide.model.actions import AnyAction, CreateNode, DeleteNode, Evict, Plan, Taint, Untaint
+from neaptide.model.actions import AnyAction, Checkpoint, CreateNode, DeleteNode, Evict, Plan, Taint, Untaint
 from neaptide.model.cloud import Interruption as Told
 from neaptide.model.offerings import Offering
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
+from neaptide.policies.checkpoint import COMMAND
 from neaptide.policies.interruption import ENDS_AT, TAINT, Interruption, InterruptionMemory, InterruptionSpec
 from neaptide.policies.provision_spec import NodePool
 from neaptide.policies.repair import Repair, RepairMemory, RepairSpec
@@ -95,6 +96,14 @@ def test_a_protected_pod_gets_what_time_is_left_and_a_bare_one_stays_to_its_end(
     assert (eviction.target.name, eviction.forced, eviction.grace_seconds) == ("kept", True, 25.0)
     granted, _ = arbitrate([plan], snapshot, Budgets(), ArbiterMemory(), NOW)
     assert eviction in granted
+
+
+def test_a_pod_that_names_a_command_has_it_run_first_and_never_for_longer_than_half_its_time() -> None:
+    saves = on("saves", annotations={COMMAND: '["save"]'})
+    for left, seconds in ((120.0, 30.0), (45.0, 20.0)):
+        plan, _ = planned(told(cluster(saves, on("web")), left=left))
+        hooks = {each.target.name: each.checkpoint for each in plan.actions if isinstance(each, Evict)}
+        assert hooks == {"saves": Checkpoint(("save",), "", seconds), "web": None}
 
 
 def budget(allowed: int) -> o.PodDisruptionBudget:

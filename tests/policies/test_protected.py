@@ -9,10 +9,22 @@ from tests.builders import node, pod
 
 from neaptide.loop import LoopMemory, checkpoint, restore
 from neaptide.model import objects as o
-from neaptide.model.actions import Annotate, AnyAction, Cordon, DeleteNode, Evict, Plan, Taint, Uncordon, Untaint
+from neaptide.model.actions import (
+    Annotate,
+    AnyAction,
+    Checkpoint,
+    Cordon,
+    DeleteNode,
+    Evict,
+    Plan,
+    Taint,
+    Uncordon,
+    Untaint,
+)
 from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import ArbiterMemory, Budgets, arbitrate
+from neaptide.policies.checkpoint import COMMAND, CONTAINER
 from neaptide.policies.protected import NAME, TAINT, Protected, ProtectedMemory
 from neaptide.policies.protected_grace import TERMINATES_AT
 from neaptide.policies.protected_spec import ProtectedSpec
@@ -25,7 +37,7 @@ KEEP = {"karpenter.sh/do-not-disrupt": "true"}
 
 def job(name: str, on: str, **fields: Any) -> o.Pod:
     return pod(
-        name, node=on, annotations=KEEP, owner=("Job", fields.pop("job", "train")), started=fields.pop("started", START),
+        name, node=on, annotations=fields.pop("annotations", KEEP), owner=("Job", fields.pop("job", "train")), started=fields.pop("started", START),
         **{"cpu": "1", "memory": "1Gi", **fields},
     )  # fmt: skip
 
@@ -220,6 +232,34 @@ def test_the_end_is_said_ahead_asked_for_and_forced_at_last() -> None:
     assert (asked.forced, asked.past_budgets, asked.grace_seconds) == (True, True, 200.0)
     granted, _ = arbitrate([Plan(NAME, (asked,))], cluster.snapshot, Budgets(), ArbiterMemory(), cluster.now)
     assert granted == [asked]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "wanted"),
+    [
+        ({}, Checkpoint(("save",), "tool", 60.0)),
+        ({COMMAND: '["own", "-x"]'}, Checkpoint(("own", "-x"), "", 60.0)),
+        ({COMMAND: '["own"]', CONTAINER: "side"}, Checkpoint(("own",), "side", 60.0)),
+        ({COMMAND: "no list"}, Checkpoint(("save",), "tool", 60.0)),
+    ],
+    ids=["the policy's", "the pod's own", "in a container of its choice", "one that cannot be read"],
+)
+def test_work_is_saved_before_a_pod_is_told_to_end(annotations: dict[str, str], wanted: Checkpoint) -> None:
+    hook = {"command": ["save"], "container": "tool", "seconds": 60}
+    cluster = Cluster(
+        job("a", "n0", annotations=KEEP | annotations),
+        grace={"terminationSeconds": 3600, "askSeconds": 300, "checkpoint": hook},
+    ).arriving()
+    cluster.mark("n0", since=NOW, annotations={TERMINATES_AT: "2027-01-15T09:10:00Z"})
+    cluster.now = NOW + 3400
+    (asked,) = cluster.plan().actions
+    assert isinstance(asked, Evict)
+    assert asked.checkpoint == wanted
+    cluster.now = NOW + 3560
+    (late,) = cluster.plan().actions
+    assert isinstance(late, Evict)
+    assert late.checkpoint is not None
+    assert late.checkpoint.seconds == 20.0
 
 
 def test_without_a_grace_nothing_protected_is_ever_touched() -> None:

@@ -22,7 +22,7 @@ from neaptide.kubeapi.errors import (
     ServerTimeout,
     Unavailable,
 )
-from neaptide.model.actions import AnyAction, Outcome, Reason
+from neaptide.model.actions import AnyAction, Evict, Outcome, Reason
 from neaptide.model.problems import FieldError
 
 Watcher = Callable[[Outcome, Method], None]
@@ -92,7 +92,7 @@ class Actuator:
         """One action's outcome, whatever happens."""
         if self._stopping:
             return Outcome(action, "Refused", Reason("ShuttingDown", "this process is ending"))
-        due = min(due, time.monotonic() + self._patience.each)
+        due = min(due, time.monotonic() + self._patience.each + _saving(action))
         try:
             async with asyncio.timeout(due - time.monotonic()):
                 return await self._tried(action)
@@ -122,6 +122,12 @@ class Actuator:
                 return Outcome(action, "Failed", Reason("NotAccepted", f"{action.target} cannot be read: {error}"))
             else:
                 return Outcome(action, "Done", action.reason)
+
+
+def _saving(action: AnyAction) -> float:
+    """Seconds that an action has besides, for a pod to save its work."""
+    checkpoint = action.checkpoint if isinstance(action, Evict) else None
+    return 0.0 if checkpoint is None else checkpoint.seconds
 
 
 def _end(action: AnyAction, method: Method, error: ApiError) -> Outcome | None:

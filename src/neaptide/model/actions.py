@@ -59,12 +59,21 @@ class Action(Struct, frozen=True, gc=False, kw_only=True, rename="camel", tag_fi
         return (self.target,)
 
 
+class Checkpoint(Struct, frozen=True, gc=False, rename="camel"):
+    """A command that saves a pod's work: it is run in a container (the first, where none is named), and has so many seconds."""
+
+    command: tuple[str, ...]
+    container: str = ""
+    seconds: float = 30.0
+
+
 class Evict(Action, frozen=True, tag="Evict"):
     """Evict a pod from a node through the eviction API; its controller starts it again.
 
     `workload` is the top of its owner chain, None for a bare pod; budgets count by it. `bare` says that a pod which no controller
     would start again is meant, too; `forced` that a pod is which an annotation protects, because its node goes all the same;
-    `past_budgets` that PodDisruptionBudgets hold no longer for it: it is deleted then.
+    `past_budgets` that PodDisruptionBudgets hold no longer for it: it is deleted then. `checkpoint` comes first; whatever comes of
+    it, the pod goes.
     """
 
     node: str
@@ -73,6 +82,7 @@ class Evict(Action, frozen=True, tag="Evict"):
     bare: bool = False
     forced: bool = False
     past_budgets: bool = False
+    checkpoint: Checkpoint | None = None
 
 
 class Suspend(Action, frozen=True, tag="Suspend"):

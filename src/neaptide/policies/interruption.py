@@ -28,6 +28,7 @@ from neaptide.model.cloud import Interruption as Told
 from neaptide.model.cloud import Notice
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.checkpoint import CheckpointSpec, checkpoint
 from neaptide.policies.consolidation_rooms import Rooms
 from neaptide.policies.protection import ANNOTATED, comes_with_node, is_over, protection
 from neaptide.policies.provision import order_of, purchases
@@ -61,6 +62,7 @@ class InterruptionSpec(Struct, frozen=True, rename="camel", forbid_unknown_field
         wait_for_room_seconds: pods that have no room elsewhere stay until replacements are there, or until so little time is left.
         pools: where replacements may be bought; none leaves that to the policy `provision`.
         ignore_budgets_seconds: in the last so many seconds PodDisruptionBudgets hold no longer: the pods end anyway.
+        checkpoint: what is run in pods before they are evicted.
     """
 
     act_on: tuple[Notice, ...] = ("Interruption", "Maintenance")
@@ -68,6 +70,7 @@ class InterruptionSpec(Struct, frozen=True, rename="camel", forbid_unknown_field
     wait_for_room_seconds: _Seconds = 75.0
     pools: tuple[NodePool, ...] = ()
     ignore_budgets_seconds: _Seconds = 20.0
+    checkpoint: CheckpointSpec = CheckpointSpec()
 
 
 class InterruptionMemory(Struct):
@@ -193,6 +196,7 @@ class _Turn:
             grace_seconds=max(left - _TOO_LATE, 1.0) if left < self.spec.notice_seconds / 2 else None,
             forced=True,
             past_budgets=left <= self.spec.ignore_budgets_seconds,
+            checkpoint=checkpoint(self.snapshot, pod, self.spec.checkpoint, left - _TOO_LATE),
         )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from neaptide.model.actions import Annotate, AnyAction, Evict, Precondition, Reason
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.policies.checkpoint import checkpoint
 from neaptide.policies.protected_choice import Held
 from neaptide.policies.protected_spec import Grace
 
@@ -42,6 +43,7 @@ def ended_by_force(snapshot: ClusterSnapshot, grace: Grace, each: Held, since: f
             grace_seconds=left,
             forced=True,
             past_budgets=grace.ignore_budgets,
+            checkpoint=checkpoint(snapshot, holder.pod, grace.checkpoint, left),
         )
         for holder in each.holders
         if np.isnan(snapshot.pods.deleted[holder.pod])

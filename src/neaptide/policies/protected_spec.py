@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from neaptide.model.problems import FieldError
+from neaptide.policies.checkpoint import CheckpointSpec
 
 _Seconds = Annotated[float, Meta(ge=0, le=10**9, description="seconds from 0 to 1000000000")]
 _Percentage = Annotated[float, Meta(ge=0, le=100, description="a number from 0 to 100")]
@@ -19,12 +20,14 @@ class Grace(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
         pools: the same by node pool (`karpenter.sh/nodepool`), in its place.
         ask_seconds: so long before, pods are asked to end: they get SIGTERM, and that much time.
         ignore_budgets: whether PodDisruptionBudgets hold no longer then.
+        checkpoint: what is run in them before that.
     """
 
     termination_seconds: _Seconds | None = None
     pools: dict[str, _Seconds] = {}
     ask_seconds: _Seconds = 120.0
     ignore_budgets: bool = False
+    checkpoint: CheckpointSpec = CheckpointSpec()
 
     def of(self, pool: str) -> float | None:
         """The seconds of a pool."""
