@@ -13,8 +13,9 @@ from typing import Any, Self
 
 from neaptide.kube.actuator import Actuator
 from neaptide.kube.cache import Cache
+from neaptide.kube.nominations import Nominations
 from neaptide.kube.notices import Notices
-from neaptide.kube.streams import choose, follow
+from neaptide.kube.streams import choose, follow, may_watch
 from neaptide.kube.usage.agents import Agents
 from neaptide.kube.usage.kubelet import Kubelets
 from neaptide.kube.usage.meter import Meter
@@ -23,7 +24,7 @@ from neaptide.kube.usage.prometheus import Prometheus
 from neaptide.kube.usage.readings import MAX_AGE, Source, apply
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.discovery import allowed
-from neaptide.kubeapi.resources import NODES, Resource
+from neaptide.kubeapi.resources import EVENTS, NODES, Resource
 from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.actions import AnyAction, Outcome, Ref
 from neaptide.model.cloud import Stock, offering_of
@@ -79,6 +80,7 @@ class World:
         self._clock, self._market, self._workloads = clock, market, tuple(workloads)
         self._notices = Notices() if notices is None else notices
         self._avoided, self._interrupted = Stock(), set[str]()
+        self._nominations = Nominations(clock=clock)
         self._all_prices_due = True
         self._applied, self._applied_at = self.meter.readings, -MAX_AGE
         self._misprized: dict[str, LeftOut] = {}
@@ -95,6 +97,8 @@ class World:
         self.meter = Meter(await self._sources(namespaces, sees_nodes=sees_nodes))
         self._tasks = [asyncio.create_task(follow(self._client, each, self.cache)) for each in streams]
         self._tasks.append(asyncio.create_task(self._measure()))
+        if "NodePool" in namespaces and await may_watch(self._client, EVENTS):
+            self._tasks.append(asyncio.create_task(self._nominations.run(self._client)))
         return self
 
     async def __aexit__(
@@ -166,6 +170,7 @@ class World:
         self._measured(snapshot, self._clock())
         self._price(snapshot)
         self._ask_market(snapshot)
+        self._nominations.apply(snapshot)
         return snapshot
 
     def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:

@@ -52,8 +52,11 @@ def survey(snapshot: ClusterSnapshot, spec: ConsolidationSpec, now: float, cover
     rooms = Rooms(snapshot, ())
     for pod in waiting(snapshot):
         rooms.take([pod])
+    nominated = {snapshot.nodes.by_name.get(name) for name in snapshot.pods.nominated.values()}
     found = [
-        each._replace(objection=_EXPECTED) if each.node in rooms.promised and each.objection is None else each
+        each._replace(objection=_EXPECTED)
+        if each.objection is None and (each.node in rooms.promised or each.node in nominated)
+        else each
         for each in candidates(snapshot, nodes.tolist(), covers, after=spec.consolidate_after_seconds, now=now)
     ]
     going = [each for each in found if each.objection is None]
