@@ -1,6 +1,7 @@
 """The rule virtualNodes: who gets onto virtual nodes, how, and who is told that they cannot."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -138,3 +139,48 @@ def test_admitting_twice_changes_nothing_the_second_time(spec: dict[str, Any], m
     once, _ = admitted({"spec": spec}, mode=mode)
     _, again = admitted(once, mode=mode)
     assert again.patch == ()
+
+
+def tolerating(pod: dict[str, Any]) -> None:
+    pod["spec"].setdefault("tolerations", []).append({"key": "gpu", "operator": "Exists"})
+
+
+def labelling(pod: dict[str, Any]) -> None:
+    pod.setdefault("metadata", {}).setdefault("labels", {})["injected"] = "yes"
+
+
+def requiring(pod: dict[str, Any]) -> None:
+    """One more term, as another way to be placed."""
+    affinity = pod["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    place = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {"nodeSelectorTerms": []})
+    place["nodeSelectorTerms"].append({"matchExpressions": [ZONE]})
+
+
+def preferring(pod: dict[str, Any]) -> None:
+    affinity = pod["spec"].setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    preferred = {"weight": 5, "preference": {"matchExpressions": [ZONE]}}
+    affinity.setdefault("preferredDuringSchedulingIgnoredDuringExecution", []).append(preferred)
+
+
+def sorted_through(value: Any) -> Any:
+    """Without the order of lists, which decides nothing of what is injected."""
+    if isinstance(value, dict):
+        return {key: sorted_through(each) for key, each in value.items()}
+    return sorted(map(sorted_through, value), key=str) if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("mode", ["prefer-real", "virtual-only", "overflow"])
+@pytest.mark.parametrize("other", [tolerating, labelling, preferring, requiring])
+def test_another_webhook_may_come_before_or_after(mode: str, other: Callable[[dict[str, Any]], None]) -> None:
+    """After: the API server then asks again, for the pod has changed (`reinvocationPolicy: IfNeeded`). Ways to be placed that came too late are bound, too."""
+    plain: dict[str, Any] = {"spec": {"tolerations": [{"key": "mine"}]}}
+    before = copy.deepcopy(plain)
+    other(before)
+    first, _ = admitted(plain, mode=mode)
+    other(first)
+    came_first, came_last = admitted(before, mode=mode)[0], admitted(first, mode=mode)[0]
+    if other is requiring and mode == "virtual-only":  # what was asked for alone is one of two ways now
+        assert {"matchExpressions": [ZONE, IS_VIRTUAL]} in required(came_last)
+        assert all(IS_VIRTUAL in each["matchExpressions"] for each in required(came_last))
+    else:
+        assert sorted_through(came_last) == sorted_through(came_first)

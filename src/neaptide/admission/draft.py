@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 Json = Any
 COMPUTED = ("priority", "preemptionPolicy")  # the API server derives both from the class, and refuses a contradiction
 _AFFINITY = ("spec", "affinity", "nodeAffinity")
-_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+REQUIRED_NODES = (*_AFFINITY, "requiredDuringSchedulingIgnoredDuringExecution")
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
@@ -100,7 +100,7 @@ class Draft:
 
     def require_node(self, expression: Mapping[str, Json]) -> None:
         """Ask for nodes that meet one more expression: it is added to every term, for terms are alternatives."""
-        path = (*_AFFINITY, _REQUIRED, "nodeSelectorTerms")
+        path = (*REQUIRED_NODES, "nodeSelectorTerms")
         terms = self.get(path)
         if not terms:
             self.put(path, [{"matchExpressions": [dict(expression)]}])

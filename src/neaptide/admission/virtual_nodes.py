@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from neaptide.admission import virtual_nodes_cel
-from neaptide.admission.draft import Draft
+from neaptide.admission.draft import REQUIRED_NODES, Draft
 from neaptide.admission.pod_defaults import checked_entries
 from neaptide.admission.protocols import Namespace
 from neaptide.admission.virtual_names import INJECTION, MODE, PREFERENCE, TAINT, TYPE, UNIT, VIRTUAL
@@ -19,6 +19,7 @@ from neaptide.model.problems import FieldError
 
 SPREAD = "spread"
 Mode = Literal["prefer-real", "overflow", "virtual-only", "spread"]
+_VIRTUAL = {"key": TYPE, "operator": "In", "values": [VIRTUAL]}
 MODES = ("prefer-real", "overflow", "virtual-only")
 """Those that a pod can name by itself; the units of `spread` are a Policy's."""
 
@@ -59,14 +60,17 @@ class VirtualNodes:
 
     def admit(self, draft: Draft, namespace: Namespace, spec: VirtualNodesSpec) -> None:
         """Let a pod onto virtual nodes, or say why it cannot run there. Raises RefusedError where every unit is full."""
-        if not _opted_in(draft, namespace) or _settled(draft):
+        if not _opted_in(draft, namespace):
+            return
+        if _settled(draft):
+            if _mode(draft, spec) == "virtual-only" and _is_bound(draft, spec):
+                draft.require_node(_VIRTUAL)  # another webhook has added a way to be placed since
             return
         obstacles = list(_obstacles(draft))
         if obstacles:
             draft.warn(f"this pod cannot run on a virtual node: {', '.join(obstacles)}")
             return
-        wanted = draft.annotations.get(MODE)
-        mode = wanted if wanted in MODES else spec.mode
+        mode = _mode(draft, spec)
         unit = draft.labels.get(UNIT)
         if unit is not None and (mode != SPREAD or all(each.name != unit for each in spec.units)):
             return  # another Policy's, which came first
@@ -86,7 +90,7 @@ class VirtualNodes:
             return
         draft.tolerate(toleration(spec.provider))
         if mode == "virtual-only":
-            draft.require_node({"key": TYPE, "operator": "In", "values": [VIRTUAL]})
+            draft.require_node(_VIRTUAL)
         else:
             draft.prefer_nodes(PREFERENCE, [{"key": TYPE, "operator": "NotIn", "values": [VIRTUAL]}])
 
@@ -113,6 +117,19 @@ def toleration(provider: str) -> dict[str, Any]:
     if provider:
         return {"key": TAINT, "operator": "Equal", "value": provider}
     return {"key": TAINT, "operator": "Exists"}
+
+
+def _mode(draft: Draft, spec: VirtualNodesSpec) -> str:
+    """The one that the pod names, else the Policy's."""
+    wanted = draft.annotations.get(MODE)
+    return wanted if wanted in MODES else spec.mode
+
+
+def _is_bound(draft: Draft, spec: VirtualNodesSpec) -> bool:
+    """Whether a pod looks as this rule leaves one that may run on virtual nodes only."""
+    terms = draft.get((*REQUIRED_NODES, "nodeSelectorTerms")) or ()
+    bound = any(_VIRTUAL in (term.get("matchExpressions") or ()) for term in terms)
+    return bound and toleration(spec.provider) in (draft.get(("spec", "tolerations")) or ())
 
 
 def _opted_in(draft: Draft, namespace: Namespace) -> bool:
