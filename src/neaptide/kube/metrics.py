@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import nan
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,9 +12,11 @@ from prometheus_client.registry import Collector
 
 from neaptide.kube.acting.registry import Method
 from neaptide.kube.events import Events
-from neaptide.kube.world import World
-from neaptide.loop import Cycle
 from neaptide.model.actions import Outcome
+
+if TYPE_CHECKING:  # the scheduler alone needs neither the loop nor its policies, which take a second to import
+    from neaptide.kube.world import World
+    from neaptide.loop import Cycle
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -66,7 +69,7 @@ class Metrics:
         finally:
             self._phases.labels(name).observe(self._clock() - began)
 
-    def watch(self, world: World, events: Events, is_leading: Callable[[], bool]) -> None:
+    def watch(self, world: "World", events: Events, is_leading: Callable[[], bool]) -> None:
         """Show what a world knows, read when Prometheus asks."""
         self._leading.set_function(lambda: float(is_leading()))
         self.registry.register(_Seen(world, events))
@@ -81,7 +84,7 @@ class Metrics:
             outcome.reason.code if outcome.result != "Done" else "",
         ).inc()
 
-    def cycle(self, cycle: Cycle, money: float | None) -> None:
+    def cycle(self, cycle: "Cycle", money: float | None) -> None:
         """Show what a cycle wanted, and count what was not tried."""
         self._cycles.labels("done").inc()
         self._planned.clear()
@@ -110,7 +113,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def planned_money(cycle: Cycle, money: float | None) -> float | None:
+def planned_money(cycle: "Cycle", money: float | None) -> float | None:
     """What the nodes would cost once all that was granted is carried out; None where something of it is unknown."""
     changes = [each.action.expected.money_per_hour for each in cycle.outcomes if each.result in ("Done", "Recommended")]
     known = [change for change in changes if change is not None]
@@ -120,7 +123,7 @@ def planned_money(cycle: Cycle, money: float | None) -> float | None:
 class _Seen(Collector):
     """A collector of what a world knows."""
 
-    def __init__(self, world: World, events: Events) -> None:
+    def __init__(self, world: "World", events: Events) -> None:
         self._world, self._events = world, events
 
     def collect(self) -> Iterable[Metric]:
