@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.charts.conftest import Objects
+from tests.charts.helm import Objects
 from tests.testbed.asking import done
 
 from neaptide.testbed.cluster import Testbed

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.agent.trees import Node, Shape
-from tests.charts.conftest import INTEROP, NEAPTIDE, Helm
+from tests.charts.helm import INTEROP, NEAPTIDE, Helm
 from tests.charts.rights import assert_exact, granted, kubeconfig_of
 from tests.kube.live import eventually, found
 from tests.testbed.asking import done

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.charts.conftest import ROOT
+from tests.charts.helm import ROOT
 
 from neaptide.placement.kernels.jit import HAVE_NUMBA
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.charts.conftest import NEAPTIDE, Helm
+from tests.charts.helm import NEAPTIDE, Helm
 from tests.kube.live import eventually, make
 from tests.testbed.asking import done
 

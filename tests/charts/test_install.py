@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.charts.conftest import INTEROP, NEAPTIDE, Helm
+from tests.charts.helm import INTEROP, NEAPTIDE, Helm
 from tests.controlplane import running
 from tests.testbed.asking import done
 

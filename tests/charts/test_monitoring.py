@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.charts.conftest import NEAPTIDE
+from tests.charts.helm import NEAPTIDE
 
 from neaptide.kube.metrics import Metrics
 from neaptide.testbed import tools

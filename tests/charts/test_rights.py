@@ -1,89 +1,32 @@
 """The controller as the chart's account: it may do everything that it does, and does everything that it may."""
 
 import json
-import socket
 import ssl
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.charts.conftest import INTEROP, NEAPTIDE, Helm
-from tests.charts.rights import assert_exact, granted, kubeconfig_of, refused, used, user_of
-from tests.kube.live import eventually, found, job, make
+from tests.charts.rights import assert_exact, granted
+from tests.charts.scenes import BASE, PLAIN, Scene, assert_added_is_used, by_hand, carried_out, policy
+from tests.kube.live import WHY, eventually, found, job, make
 from tests.testbed.asking import deployment, done, items
 
+from neaptide.model.actions import Evict, Ref
 from neaptide.model.virtual_names import TAINT, TYPE, VIRTUAL
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.load import add_nodes
 from neaptide.testbed.nodes import fake_node
 
-PLACE = ("--namespace=tide", "--create-namespace")
-BASE = "replicas=0,journal.persistence=false,controller.intervalSeconds=1"
-VALUES = (f"--set={BASE},admission.webhook=false,journal.endpoint=false",)
 ADMISSION = (f"--set={BASE},admission.policies=true,journal.endpoint=false",)
 ENDPOINT = (f"--set={BASE},admission.webhook=false",)
-BURSTING = (f"--set={BASE},admission.webhook=false,journal.endpoint=false,burst=true",)
-USER = user_of("neaptide")
+BURSTING = (f"--set={PLAIN},burst=true",)
 SERIES = 60.0
 """Seconds after which a repeated Event is counted on the one that is there."""
-
-
-class Scene:
-    """A cluster with the chart in it, and one controller outside of it that is the chart's account."""
-
-    def __init__(self, testbed: Testbed, helm: Helm, directory: Path, values: tuple[str, ...]) -> None:
-        self.testbed, self.helm, self._directory = testbed, helm, directory
-        self.objects = helm.rendered(NEAPTIDE, *values, release="neaptide", namespace="tide")
-        self.webhook, self.journal = free_port(), free_port()
-        self._controller: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Run what the chart runs, with the token of the chart's account."""
-        (container,) = self.objects["StatefulSet", "neaptide"]["spec"]["template"]["spec"]["containers"]
-        places = {
-            "--identity=$(POD_NAME)_$(POD_UID)": "--identity=neaptide-0_9d3a",
-            "--journal=/var/lib/neaptide/journal": f"--journal={self._directory / 'journal'}",
-            "--listen=:8080": "--listen=127.0.0.1:0",
-            "--journal-listen=127.0.0.1:9444": f"--journal-listen=127.0.0.1:{self.journal}",
-            "--webhook=:9443": f"--webhook=127.0.0.1:{self.webhook}",
-        }
-        arguments = [places.get(each, each) for each in container["args"]]
-        kubeconfig = kubeconfig_of(self.testbed, self._directory, "neaptide")
-        command = [sys.executable, "-m", "neaptide", *arguments, f"--kubeconfig={kubeconfig}"]
-        with (self._directory / "controller.log").open("wb") as output:
-            self._controller = subprocess.Popen(command, stderr=output, stdout=output)  # noqa: S603 - the project's own
-
-    def end(self) -> None:
-        if self._controller is not None and self._controller.poll() is None:
-            self._controller.terminate()
-            self._controller.wait(timeout=120)
-
-    def apply(self, manifest: dict[str, Any]) -> None:
-        done(self.testbed, "apply", "--filename=-", content=json.dumps(manifest))
-
-
-@pytest.fixture
-def scene(
-    own_control_plane: Testbed, helm_in: Callable[[Path], Helm], tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Scene]:
-    """The chart with the values that the test names, VALUES by default."""
-    helm, values = helm_in(own_control_plane.kubeconfig), getattr(request, "param", VALUES)
-    helm.done("install", "neaptide", NEAPTIDE, *PLACE, *values)
-    helm.done("install", "interop", INTEROP, *PLACE)
-    made = Scene(own_control_plane, helm, tmp_path, values)
-    yield made
-    made.end()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.mark.slow
@@ -99,8 +42,8 @@ def test_the_account_may_do_what_the_controller_does_and_not_one_verb_more(scene
     eventually(lambda: suspended(testbed) == {"Job", "Deployment", "StatefulSet"})
     eventually(lambda: not items(testbed, "plans.neaptide.io"))
     eventually(lambda: "kubernetes.io/batch-cpu" in found(testbed, "node", "tide-1")["status"]["allocatable"])
-    scene.apply(plan(testbed))
-    eventually(lambda: found(testbed, "plans.neaptide.io", "by-hand").get("status", {}).get("phase") == "Done")
+    scene.apply(by_hand(eviction(testbed)))
+    eventually(lambda: carried_out(testbed))
     scene.apply(policy("offline", opened(), mode="Enforce"))
     eventually(lambda: not suspended(testbed))
     scene.apply(policy("offline", closed(), mode="Enforce"))
@@ -181,16 +124,6 @@ def test_what_the_policy_burst_adds_to_the_rights_is_what_it_needs(scene: Scene)
 
 def tolerates(pod: dict[str, Any]) -> bool:
     return any(each.get("key") == TAINT for each in pod["spec"].get("tolerations", ()))
-
-
-def assert_added_is_used(scene: Scene) -> None:
-    """Nothing was refused, and all that the scene's values give besides VALUES was made use of."""
-    log = scene.testbed.log("audit")
-    assert refused(log, USER) == set()
-    without = granted(scene.helm.rendered(NEAPTIDE, *VALUES, release="neaptide", namespace="tide"))
-    added = granted(scene.objects) - without
-    assert added
-    assert {str(each) for each in added - used(log, USER)} == set()
 
 
 def told(arguments: list[str]) -> bool:
@@ -298,16 +231,6 @@ STAND_INS = (
 )
 
 
-def policy(name: str, spec: dict[str, Any], *, mode: str) -> dict[str, Any]:
-    limits = {"minimumStaySeconds": 0, "ownershipSeconds": 0, "evictionsPerWorkloadPercent": 100}
-    return {
-        "apiVersion": "neaptide.io/v1alpha1",
-        "kind": "Policy",
-        "metadata": {"name": name},
-        "spec": {**spec, "mode": mode, "limits": limits},
-    }
-
-
 def closed() -> dict[str, Any]:
     return windows("0 0 29 2 *", 1)
 
@@ -328,26 +251,12 @@ def windows(schedule: str, duration: float) -> dict[str, Any]:
     return {"policy": "timeWindows", "timeWindows": {"rules": [rule]}}
 
 
-def plan(testbed: Testbed) -> dict[str, Any]:
-    """The eviction of one of the service's pods, approved."""
+def eviction(testbed: Testbed) -> Evict:
+    """Of one of the service's pods."""
     pod = items(testbed, "pods", "--namespace=work", "--selector=app=service")[0]
-    meta, now = pod["metadata"], datetime.now(UTC)
-    action = {
-        "kind": "Evict",
-        "policy": "by-hand",
-        "target": {"kind": "Pod", "namespace": "work", "name": meta["name"], "uid": meta["uid"]},
-        "reason": {"code": "Test", "message": "a test wants it"},
-        "node": pod["spec"]["nodeName"],
-        "workload": {"kind": "Deployment", "namespace": "work", "name": "service"},
-    }
-    times = {"created": now, "expires": now + timedelta(hours=1)}
-    spec = {name: each.strftime("%Y-%m-%dT%H:%M:%SZ") for name, each in times.items()}
-    return {
-        "apiVersion": "neaptide.io/v1alpha1",
-        "kind": "Plan",
-        "metadata": {"name": "by-hand"},
-        "spec": {**spec, "approved": True, "evictions": 1, "actions": [action]},
-    }
+    meta, workload = pod["metadata"], Ref("Deployment", "service", "work")
+    target = Ref("Pod", meta["name"], "work", meta["uid"])
+    return Evict(policy="by-hand", target=target, reason=WHY, node=pod["spec"]["nodeName"], workload=workload)
 
 
 def suspended(testbed: Testbed) -> set[str]:

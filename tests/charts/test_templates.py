@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.charts.conftest import CHARTS, INTEROP, NEAPTIDE, Helm, Objects
+from tests.charts.helm import CHARTS, INTEROP, NEAPTIDE, Helm, Objects
 
 from neaptide import __version__
 from neaptide.cli.app import _app as app

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from tests.charts.conftest import NEAPTIDE, Helm, Objects
+from tests.charts.helm import NEAPTIDE, Helm, Objects
 from tests.charts.rights import Right, assert_exact, granted, kubeconfig_of
 from tests.controlplane import running
 from tests.kube.live import eventually, found, make

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.charts.test_rights import free_port
+from tests.charts.scenes import free_port
 from tests.kube.live import speaking
 from tests.testbed.asking import done
 
