@@ -70,9 +70,12 @@ def granted(objects: Objects) -> set[Right]:
 
 def used(log: Path, user: str) -> set[Right]:
     """What a user asked for, without what every user may ask. Who may watch has to be able to list: a watch begins with a list
-    where the server does not send one, and again when it has missed something."""
+    where the server does not send one, and again when it has missed something. A web socket to a pod is a get in the log, and wants the
+    right to create besides, of which the log says nothing."""
     asked = {_right(each) for each in _requests(log, user)}
-    return asked | {right._replace(verb="list") for right in asked if right.verb == "watch"}
+    sockets = {right for right in asked if right.resource == "pods/exec"}
+    lists = {right._replace(verb="list") for right in asked if right.verb == "watch"}
+    return asked | lists | {right._replace(verb="create") for right in sockets}
 
 
 def refused(log: Path, user: str) -> set[str]:

@@ -55,6 +55,10 @@ class Scene:
             self._controller.terminate()
             self._controller.wait(timeout=120)
 
+    def said(self) -> str:
+        """The controller's log."""
+        return (self._directory / "controller.log").read_text(encoding="utf-8")
+
     def apply(self, manifest: dict[str, Any]) -> None:
         done(self.testbed, "apply", "--filename=-", content=json.dumps(manifest))
 
@@ -81,8 +85,9 @@ def idle(scene: Scene) -> set[str]:
 
 def assert_added_is_used(scene: Scene) -> None:
     """Nothing was refused, and all that the scene's values give besides VALUES was made use of."""
-    assert refused(scene.testbed.log("audit"), USER) == set()
-    assert idle(scene) == set()
+    no, unused = refused(scene.testbed.log("audit"), USER), idle(scene)
+    assert not no, f"refused: {no}"
+    assert not unused, f"given, and never used: {unused}"
 
 
 def policy(name: str, spec: dict[str, Any], *, mode: str) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def test_what_checkpoints_add_is_what_they_need(scene: Scene) -> None:
     )
     eventually(lambda: not found(testbed, "pod", "works", "default"))
     scene.end()
+    assert "unable to upgrade connection" in scene.said()  # by the kubelet that kwok plays, and not by the API server
     assert_added_is_used(scene)
 
 

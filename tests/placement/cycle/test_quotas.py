@@ -10,7 +10,16 @@ from tests.builders import node
 from tests.placement.cycle.api import PROTECTED, Api, pod
 
 from neaptide.model import objects as o
-from neaptide.model.scheduling_objects import ElasticQuota, ElasticQuotaSpec, PodGroup, PodGroupSpec
+from neaptide.model.scheduling_objects import (
+    ElasticQuota,
+    ElasticQuotaSpec,
+    PodGroup,
+    PodGroupSpec,
+    Reservation,
+    ReservationOwner,
+    ReservationSpec,
+    ReservedTemplate,
+)
 from neaptide.placement.cycle import actions as a
 from neaptide.placement.cycle.quota_tree import PREFIX
 
@@ -106,6 +115,21 @@ def test_a_quotas_use_and_runtime_are_reported() -> None:
     said = [each for each in api.actions if isinstance(each, a.SetQuota)][-1]
     assert said.used == {"cpu": "2000m"}
     assert json.loads(said.annotations[PREFIX + "runtime"]) == {"cpu": "2000m"}
+
+
+def test_room_that_is_kept_for_a_pod_counts_when_the_pod_takes_it_and_once() -> None:
+    container = o.Container(name="main", resources=o.Resources(requests={"cpu": "2"}))
+    template = ReservedTemplate(spec=o.PodSpec(containers=(container,)))
+    owner = ReservationOwner(label_selector=o.LabelSelector({"app": "web"}))
+    kept = Reservation(o.Metadata(name="r", uid="r"), ReservationSpec(template, (owner,)))
+    api = Api([node("a", cpu="10"), quota("q", "3", "3"), kept])
+    api.settle()
+    api.apply(pod("web", cpu="2", labels={"app": "web"}))
+    api.settle()
+    assert api.node_of("web") == "a"
+    api.apply(pod("other", cpu="1"), pod("more", cpu="1"))
+    api.settle()
+    assert sorted(api.nodes_of("other", "more")) == ["", "a"]
 
 
 def test_a_quota_of_a_namespace_holds_its_pods_without_a_label() -> None:

@@ -19,6 +19,8 @@ from neaptide.placement.cycle.actions import AnyCycleAction, Emit, SetQuota
 from neaptide.placement.cycle.nominations import rank_of
 from neaptide.placement.cycle.plugin import Plugin, PluginSpec
 from neaptide.placement.cycle.quota_tree import PREFIX, Tree, read_tree, runtime_of
+from neaptide.placement.cycle.reservation_objects import KIND as RESERVATION
+from neaptide.placement.cycle.reservation_objects import is_stand_in, stand_in_key
 from neaptide.placement.view import View
 
 KIND = "ElasticQuota"
@@ -69,6 +71,8 @@ class Quotas(Plugin):
     def quota_of(self, pod: int) -> str:
         """The name of a pod's quota, which need not exist; empty for none."""
         self._refresh()
+        if is_stand_in(self._snapshot.pods.keys[pod]):
+            return ""  # room that is kept is used by nobody yet
         return self._quota_of_class(int(self._snapshot.pods.cls[pod]))
 
     def pre_filter(self, pod: int, now: float) -> str:
@@ -217,6 +221,8 @@ class Quotas(Plugin):
         pods, snapshot = self._snapshot.pods, self._snapshot
         rows = pods.indices()
         rows = rows[~np.isin(pods.phase[rows], (SUCCEEDED, FAILED))]
+        kept = [pods.by_key.get(stand_in_key(each), -1) for each in snapshot.others.get(RESERVATION, {}).values()]
+        rows = rows[~np.isin(rows, kept)]
         self.used = {name: {} for name in self.tree.quotas}
         requests: dict[str, Amounts] = {name: {} for name in self.tree.quotas}
         for some, into, all_above in ((rows[pods.node[rows] != -1], self.used, True), (rows, requests, False)):
