@@ -10,7 +10,7 @@ import numpy as np
 from neaptide.model.columns import NodeColumns, PodColumns
 from neaptide.model.snapshot import ClusterSnapshot
 
-_LIGHT = 20_000  # a few MiB
+_LIGHT = 5_000  # about 4 MiB
 
 
 def is_outgrown(snapshot: ClusterSnapshot, renewed_weight: int) -> bool:
