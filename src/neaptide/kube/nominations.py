@@ -15,18 +15,13 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.following import follow
 from neaptide.kubeapi.resources import EVENTS
 from neaptide.model.columns import NO_NODE
+from neaptide.model.objects import Metadata
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 
 WINDOW = 20.0
 _WHO, _REASON = "karpenter", "Nominated"
 _NODE = re.compile(r"\bnode/([^\s,]+)")
-
-
-class _Meta(Struct, frozen=True, rename="camel"):
-    name: str
-    namespace: str = ""
-    creation_timestamp: str | None = None
 
 
 class _About(Struct, frozen=True):
@@ -47,7 +42,7 @@ class _Series(Struct, frozen=True, rename="camel"):
 class _Event(Struct, frozen=True, rename="camel"):
     """Of an Event, what says who was nominated where, and when."""
 
-    metadata: _Meta
+    metadata: Metadata
     regarding: _About = _About()
     note: str = ""
     reporting_controller: str = ""

@@ -20,12 +20,12 @@ class CheckpointSpec(Struct, frozen=True, rename="camel", forbid_unknown_fields=
     Attributes:
         command: of pods without an annotation of their own; empty for none.
         container: where; the first of a pod, if empty.
-        seconds: how long it may take; never more than half of what the pod has left.
+        seconds: how long it may take, for the cycle waits for it; never more than half of what the pod has left.
     """
 
     command: _Words = ()
     container: str = ""
-    seconds: Annotated[float, Meta(gt=0, le=3600, description="seconds above 0, at most 3600")] = 30.0
+    seconds: Annotated[float, Meta(gt=0, le=60, description="seconds above 0, at most 60")] = 30.0
 
 
 def checkpoint(snapshot: ClusterSnapshot, pod: int, spec: CheckpointSpec, left: float) -> Checkpoint | None:
