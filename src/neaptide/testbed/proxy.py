@@ -188,7 +188,8 @@ class _Link:
                 if cut:
                     self.end(reset=self._fault.reset)
                     return
-        self._writer.close()
+        if not self._writer.is_closing():  # Python 3.11.2 cannot abort what was closed twice
+            self._writer.close()
 
     async def _write(self, data: bytes) -> None:
         rate = self._fault.bytes_per_second
