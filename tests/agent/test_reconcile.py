@@ -1,6 +1,7 @@
 """The order of writes, on a tree that refuses what a kernel of version 1 refuses."""
 
 import errno
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,14 +55,14 @@ class Kernel(Files):
 def test_a_kernel_of_version_1_refuses_nothing_and_all_comes_back(
     rounds: list[tuple[set[int], set[int], int, int]],
 ) -> None:
-    with TemporaryDirectory() as directory:
-        root = Path(directory)
+    with TemporaryDirectory() as directory, closing(Kernel(Path(directory))) as kernel:
+        root = kernel.root
         for group in GROUPS:
             (root / group).mkdir(parents=True, exist_ok=True)
             (root / group / "cpuset.cpus").write_text("0-7\n")
             (root / group / "cpu.cfs_quota_us").write_text("-1\n")
         before = _texts(root)
-        reconciler = Reconciler(Kernel(root), Originals(root / "state", "boot"), nests=True)
+        reconciler = Reconciler(kernel, Originals(root / "state", "boot"), nests=True)
         for outer, inner, most, least in rounds:
             wanted: dict[str, str | None] = {}
             for group in GROUPS:

@@ -1,5 +1,6 @@
 """The scheduling cycle in a thread of its own: what was said goes in, what is to be done comes out, preemptions after the arbiter's say."""
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -87,6 +88,7 @@ class Turns:
         if is_outgrown(self.cycle.snapshot, self._weight):
             self.cycle = SchedulingCycle(self._profile, protects=protection, before=self.cycle)
             self._weight = weight(self.cycle.snapshot)
+            gc.collect()  # the old one refers to itself: two or three of them would lie about for minutes
 
     def _events(self, told: Told, now: float) -> Sequence[events.AnyEvent]:
         """What was said, as the machine hears it."""
