@@ -1,5 +1,7 @@
 """Turns of the cycle as a process takes them: what is said while another leads, and usage as the cluster tells it."""
 
+from weakref import WeakSet
+
 import pytest
 from tests.builders import node
 from tests.placement.cycle.api import pod
@@ -12,6 +14,7 @@ from neaptide.model.node_info import NodeInfo
 from neaptide.model.objects import Metadata
 from neaptide.placement.cycle import events
 from neaptide.placement.cycle.actions import Bind, Emit, SetUnscheduled
+from neaptide.placement.cycle.machine import SchedulingCycle
 from neaptide.placement.cycle.profile import CycleProfile, read_cycle_profile
 
 NOW = 1_800_000_000.0
@@ -31,7 +34,7 @@ def test_jobs_that_come_and_go_leave_nothing_behind(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(renewal, "_LIGHT", 100)
     turns = Turns(CycleProfile(), clock=lambda: NOW)
     turns.take([events.Listed((node("a"), pod("waits", cpu="100")))], leading=True)
-    weights = []
+    weights, machines = [], WeakSet[SchedulingCycle]()
     for each in range(300):
         name = f"job-{each}"
         told = turns.take([events.Applied(pod(name, cpu="1", labels={"job": name}))], leading=True)
@@ -40,6 +43,8 @@ def test_jobs_that_come_and_go_leave_nothing_behind(monkeypatch: pytest.MonkeyPa
         turns.take([events.Bound(f"default/{name}", shown.metadata.uid), events.Applied(shown)], leading=True)
         turns.take([events.Removed("Pod", name, "default")], leading=True)
         weights.append(renewal.weight(turns.cycle.snapshot))
+        machines.add(turns.cycle)
+        assert len(machines) == 1
     assert max(weights) < 200
     assert [each.key for each in turns.cycle.waiting()] == ["default/waits"]
 
