@@ -55,14 +55,18 @@ class Kernel(Files):
 def test_a_kernel_of_version_1_refuses_nothing_and_all_comes_back(
     rounds: list[tuple[set[int], set[int], int, int]],
 ) -> None:
-    with TemporaryDirectory() as directory, closing(Kernel(Path(directory))) as kernel:
+    with (
+        TemporaryDirectory() as directory,
+        closing(Kernel(Path(directory))) as kernel,
+        closing(Originals(kernel.root / "state", "boot")) as originals,
+    ):
         root = kernel.root
         for group in GROUPS:
             (root / group).mkdir(parents=True, exist_ok=True)
             (root / group / "cpuset.cpus").write_text("0-7\n")
             (root / group / "cpu.cfs_quota_us").write_text("-1\n")
         before = _texts(root)
-        reconciler = Reconciler(kernel, Originals(root / "state", "boot"), nests=True)
+        reconciler = Reconciler(kernel, originals, nests=True)
         for outer, inner, most, least in rounds:
             wanted: dict[str, str | None] = {}
             for group in GROUPS:
