@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.agent.trees import Node, Shape, forget_usage, tell
 
+from neaptide.agent.files import hold_many
 from neaptide.agent.settings import Settings
 from neaptide.kubeapi.errors import ConnectionLost
 from neaptide.kubeapi.watch import Interrupted
@@ -76,6 +77,7 @@ def test_the_node_stays_safe_while_the_api_server_is_away_for_ten_minutes(tmp_pa
 
 
 def test_two_hundred_and_fifty_pods_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+    hold_many()
     node = Node(tmp_path, Shape(2, systemd=True))
     agent = node.agent(ALL)
     rng = random.Random(2)

@@ -8,6 +8,7 @@ from tests.builders import node, pod
 
 from neaptide.model import objects as o
 from neaptide.model.node_info import NodeInfo, Percentiles
+from neaptide.model.run_times import RUN_SECONDS
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import timestamp
 from neaptide.placement.filters.hybrid_unschedulable import LABEL, LEAVING, MARKED, PRESSED, STALE, HybridUnschedulable
@@ -18,6 +19,7 @@ from neaptide.placement.load_aware import Aggregated, Estimation, ScalingFactors
 from neaptide.placement.place import Placement
 from neaptide.placement.profile import Profile, read_profile
 from neaptide.placement.scores.cool_down_hot_node import CoolDownHotNode
+from neaptide.placement.scores.like_ends import LikeEnds
 from neaptide.placement.scores.load_aware import LoadAware as LoadAwareScore
 from neaptide.placement.scores.node_balance import NodeBalance
 from neaptide.placement.scores.node_info_rt import NodeInfoRt as NodeInfoRtScore
@@ -26,6 +28,11 @@ from neaptide.placement.view import View
 NOW = 1_800_000_000.0
 GI = 2**30
 BATCH = {"kubernetes.io/batch-cpu": "1000", "kubernetes.io/batch-memory": "1Gi"}
+
+
+def runs(seconds: object) -> dict[str, str]:
+    """Annotations of a pod that says how long it runs."""
+    return {RUN_SECONDS: str(seconds)}
 
 
 class Scene:
@@ -47,6 +54,11 @@ class Scene:
         row = self.snapshot.set_pod(item)
         if used is not None:
             self.snapshot.set_pod_usage(row, used * 1000, 0.0)
+        return self
+
+    def job(self, name: str, deadline: int) -> "Scene":
+        meta, spec = o.Metadata(name=name, namespace="default"), o.WorkloadSpec(active_deadline_seconds=deadline)
+        self.snapshot.set(o.Workload("Job", meta, spec))
         return self
 
     def info(self, name: str, *, age: float = 10.0, **values: Any) -> "Scene":
@@ -240,6 +252,40 @@ SCORES: dict[str, tuple[Any, Scene, dict[str, int] | None]] = {
         CoolDownHotNode(),
         Scene().node("a").pod("d", "a", ago=None, owner=("DaemonSet", "agent")),
         {"a": 100},
+    ),
+    "like ends: as late is best, earlier is worse than later, and a node without an end is not begun": (
+        LikeEnds(),
+        Scene(annotations=runs(3600))
+        .node("alike")
+        .node("later")
+        .node("sooner")
+        .node("service")
+        .node("overdue")
+        .node("ended")
+        .pod("a", "alike", ago=3600.0, annotations=runs(7200))
+        .pod("a2", "alike", ago=None, annotations=runs(60))
+        .pod("l", "later", ago=0.0, annotations=runs(7200))
+        .pod("s", "sooner", ago=None, annotations=runs(1800))
+        .pod("w", "service")
+        .pod("o", "overdue", ago=3600.0, annotations=runs(1800))
+        .pod("e", "ended", ago=0.0, annotations=runs(3600), phase="Succeeded"),
+        {"alike": 100, "later": 75, "sooner": 50, "service": 0, "overdue": 0, "ended": 0},
+    ),
+    "like ends: a Job's deadline is an end too": (
+        LikeEnds(),
+        Scene(annotations=runs(10_000), owner=("Job", "short"))
+        .job("short", 3600)
+        .job("long", 7200)
+        .node("a")
+        .node("b")
+        .pod("s", "a", ago=None, owner=("Job", "short"))
+        .pod("l", "b", ago=3600.0, owner=("Job", "long"), annotations=runs(9_000)),
+        {"a": 100, "b": 100},
+    ),
+    "like ends: nothing to say of a pod that says nothing": (
+        LikeEnds(),
+        Scene(annotations=runs("soon")).node("a").pod("p", "a", annotations=runs(60)),
+        None,
     ),
     "node balance: a pod that uses much goes to a node that is idle by its use, not by its requests": (
         NodeBalance(),

@@ -6,6 +6,7 @@ from tests.builders import node, pod
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.load_aware import Estimation, used
 from neaptide.placement.scores.cool_down_hot_node import CoolDownHotNode
+from neaptide.placement.scores.like_ends import LikeEnds
 from neaptide.placement.scores.node_balance import NodeBalance
 from neaptide.placement.view import View
 
@@ -44,7 +45,7 @@ def _compare(view: View) -> None:
     fresh.at(NOW)
     np.testing.assert_allclose(used(view, Estimation()), used(fresh, Estimation()))
     nodes = np.arange(NODES)
-    for score in (CoolDownHotNode(), NodeBalance()):
+    for score in (CoolDownHotNode(), NodeBalance(), LikeEnds()):
         kept, anew = (score.scores(each, each.pod(0), nodes) for each in (view, fresh))
         assert (kept is None) == (anew is None)
         if kept is not None and anew is not None:

@@ -1,7 +1,6 @@
 """`neaptide agent`: one node's agent. It imports neither numpy nor the engine, so that it stays small."""
 
 import asyncio
-import resource
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ from msgspec import yaml
 from neaptide.agent import layout, topology
 from neaptide.agent.agent import Agent, Place, boot_id
 from neaptide.agent.evictions import Evictions
+from neaptide.agent.files import hold_many
 from neaptide.agent.interference import Interference
 from neaptide.agent.latencies import Latencies
 from neaptide.agent.layout import LayoutError
@@ -85,7 +85,7 @@ def agent(
             return _restore(place)
         cluster = find() if kubeconfig is None and context is None else load(kubeconfig, context)
         version = layout.find(place.cgroups, place.cgroup_root).version
-        _hold_many_files()
+        hold_many()
         pace = _Pace(interval, 0.0 if dry_run else report_interval, prometheus)
         if dry_run:
             asyncio.run(_keep(place, chosen, cluster, node, pace))
@@ -244,12 +244,6 @@ def _settings(file: Path | None) -> Settings:
         return settings(yaml.decode(file.read_bytes()))
     except (OSError, msgspec.DecodeError, SettingsError) as error:
         raise UsageError(f"--rules {file}: {error}") from error
-
-
-def _hold_many_files() -> None:
-    """As many as are allowed: some four are held for each pod."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _say(sentence: str) -> None:

@@ -13,6 +13,7 @@ from neaptide.forecast.remaining import Remaining, remaining
 from neaptide.forecast.survival import Run
 from neaptide.model.actions import Ref
 from neaptide.model.columns import FAILED, SUCCEEDED, Longs
+from neaptide.model.run_times import deadline_seconds, needed_seconds
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import go_duration
 from neaptide.policies.protection import (
@@ -23,8 +24,6 @@ from neaptide.policies.protection import (
     come_with_node,
 )
 
-RUN_SECONDS = "neaptide.io/run-seconds"
-"""Annotation of a pod: how long it says it runs from start to end."""
 KEPT_RUNS = 50
 _GENERATED = re.compile(r"(-[a-z0-9]{5,10}|-?[0-9]+)$")
 
@@ -111,8 +110,9 @@ def holders(
         past = [Run(each) for each in history.runs.get(name, ())]
         past += [Run(now - each, ended=False) for each in history.running.get(name, ())]
         annotations = snapshot.pod_annotations(pod)
-        stated = _seconds(annotations.get(RUN_SECONDS))
-        limits = [each for each in (_deadline(snapshot, pod), go_duration(annotations.get(DO_NOT_DISRUPT, ""))) if each]
+        stated = needed_seconds(annotations)
+        ends = deadline_seconds(snapshot, int(snapshot.pods.owner[pod]))
+        limits = [each for each in (ends, go_duration(annotations.get(DO_NOT_DISRUPT, ""))) if each]
         left = remaining(ran, past, stated=stated, deadline=min(limits, default=None), at_least=unknown)
         found.append(Holder(pod, name, started, left))
     return found
@@ -128,21 +128,3 @@ def name_of(snapshot: ClusterSnapshot, pod: int) -> str:
 def stem(name: str) -> str:
     """The name of a Job or a pod without what was made up for a single run."""
     return _GENERATED.sub("", name) or name
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        found = None if text is None else float(text)
-    except ValueError:
-        return None
-    return found if found is not None and 0 < found < 1e9 else None
-
-
-def _deadline(snapshot: ClusterSnapshot, pod: int) -> float | None:
-    owner = int(snapshot.pods.owner[pod])
-    workload = snapshot.workloads.objects[owner] if owner >= 0 else None
-    return (
-        None
-        if workload is None or workload.spec.active_deadline_seconds is None
-        else float(workload.spec.active_deadline_seconds)
-    )

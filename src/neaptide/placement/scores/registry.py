@@ -5,6 +5,7 @@ from neaptide.placement.scores.cool_down_hot_node import CoolDownHotNode
 from neaptide.placement.scores.image_locality import ImageLocality
 from neaptide.placement.scores.inter_pod_affinity import InterPodAffinity
 from neaptide.placement.scores.least_allocated import LeastAllocated
+from neaptide.placement.scores.like_ends import LikeEnds
 from neaptide.placement.scores.load_aware import LoadAware
 from neaptide.placement.scores.most_allocated import MostAllocated
 from neaptide.placement.scores.node_affinity import NodeAffinity
@@ -26,6 +27,7 @@ AnyScore = (
     | NodeResourcesBalancedAllocation
     | ImageLocality
     | CoolDownHotNode
+    | LikeEnds
     | LoadAware
     | NodeBalance
     | NodeInfoRt
