@@ -42,7 +42,6 @@ MODULES = (
     "protected",
 )
 PEERS = (
-    "virtual_starts",
     "scheduler_peer",
     "scheduler_gpus",
     "descheduler_peer",

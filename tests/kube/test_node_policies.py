@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.testbed.asking import deployment, done, items
 from neaptide.policies.interruption import ENDS_AT
 from neaptide.policies.interruption import TAINT as INTERRUPTED
 from neaptide.policies.protected import TAINT as STOPPED
+from neaptide.policies.protected_grace import TERMINATES_AT
 from neaptide.testbed.cluster import Testbed
 
 PRICES = """instance_type,capacity_type,price_per_hour,cpu_milli,memory_mib,pods
@@ -123,6 +125,44 @@ def test_a_node_goes_when_its_last_protected_pod_ends_and_not_before(
 
 
 @pytest.mark.slow
+def test_at_its_deadline_a_node_goes_and_what_is_left_on_it_was_announced_and_asked_first(
+    own_control_plane: Testbed, tmp_path: Path
+) -> None:
+    testbed = own_control_plane
+    with controller(testbed, tmp_path, "--policy=provision", f"--set=provision.pools={POOLS}"):
+        make(testbed, protected("train", terminationGracePeriodSeconds=0), namespace="default")
+        eventually(lambda: running(testbed) == 1, "it runs")
+    (held,) = nodes(testbed)
+    done(testbed, "taint", "node", held, f"{STOPPED}=neaptide.{int(time.time())}:NoSchedule")
+    grace = '--set=protected.grace={"terminationSeconds": 60, "askSeconds": 30}'
+    with controller(testbed, tmp_path, "--policy=protected", grace, identity="two"):
+        eventually(lambda: TERMINATES_AT in found(testbed, "node", held)["metadata"]["annotations"], "it is announced")
+        assert running(testbed) == 1, "nobody is asked yet"
+        eventually(lambda: any("default/train" in each for each in notes(testbed)), "who is left is said")
+        eventually(lambda: held not in nodes(testbed), "the node is given back")
+    assert any("s to end" in each for each in notes(testbed)), "it was asked"
+
+
+@pytest.mark.slow
+def test_a_machine_that_stays_silent_is_replaced_but_none_while_many_are_silent(
+    own_control_plane: Testbed, tmp_path: Path
+) -> None:
+    testbed = own_control_plane
+    flags = ("--policy=provision", "--policy=repair", "--set=repair.unreadySeconds=30")
+    with controller(testbed, tmp_path, *flags, f"--set=provision.pools={POOLS}"):
+        done(testbed, "create", "-f", "-", content=deployment("web", 1))
+        eventually(lambda: running(testbed) == 1, "it runs")
+        (good,) = nodes(testbed)
+        make(testbed, silent("one"), silent("two"), protected("lone", nodeName="one", cpu="7"), namespace="default")
+        time.sleep(40)  # longer than a silent machine is left alone
+        assert set(nodes(testbed)) == {good, "one", "two"}, "it is not about one machine"
+        done(testbed, "delete", "node", "two")
+        eventually(lambda: "one" not in nodes(testbed), "it is given back")
+    assert good in nodes(testbed)
+    assert sum(each.startswith("repaired-") for each in nodes(testbed)) == 1, "its pod had no room elsewhere"
+
+
+@pytest.mark.slow
 def test_an_annotation_ends_a_node_and_a_crash_leaves_no_taint_behind(
     own_control_plane: Testbed, tmp_path: Path
 ) -> None:
@@ -143,8 +183,16 @@ def test_an_annotation_ends_a_node_and_a_crash_leaves_no_taint_behind(
         eventually(lambda: INTERRUPTED not in taints(testbed, ending), "its successor takes the taint off", within=180)
 
 
-def protected(name: str, **spec: Any) -> dict[str, Any]:
-    container = {"name": "main", "image": "train", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}
+def silent(name: str) -> dict[str, Any]:
+    """A large machine on which no kubelet runs."""
+    kind = {"node.kubernetes.io/instance-type": "large", "karpenter.sh/capacity-type": "on-demand"}
+    room = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    meta = {"name": name, "labels": {"kubernetes.io/hostname": name, **kind}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": meta, "status": {"capacity": room, "allocatable": room}}
+
+
+def protected(name: str, *, cpu: str = "500m", **spec: Any) -> dict[str, Any]:
+    container = {"name": "main", "image": "train", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}
     meta = {"name": name, "annotations": {"karpenter.sh/do-not-disrupt": "true"}}
     return {
         "apiVersion": "v1",
@@ -159,6 +207,11 @@ def finish(testbed: Testbed, name: str) -> None:
         testbed, "patch", "pod", name, "--namespace=default", "--subresource=status", "--type=merge",
         '--patch={"status": {"phase": "Succeeded"}}',
     )  # fmt: skip
+
+
+def notes(testbed: Testbed) -> list[str]:
+    """What all Events say."""
+    return [each.get("note", "") for each in items(testbed, "events.events.k8s.io", "--all-namespaces")]
 
 
 def running(testbed: Testbed) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neaptide.placement.packing import kernels
@@ -75,6 +75,7 @@ def test_every_choice_can_be_carried_out_within_its_evictions(found: Problem, ev
 @pytest.mark.skipif(not hasattr(kernels.improve, "py_func"), reason="numba is not installed")
 @settings(max_examples=20, deadline=None)
 @given(problems())
+@example(problem([[1, 0, 1]], [[0], [1]], [[0, 0, 0], [0, 0, 0], [5, 5, 20]], [0.0, 0.0, 5e-324], may_go=[False, True]))
 def test_compiled_and_plain_code_choose_the_same(found: Problem) -> None:
     prices = relaxed(found, toll=0.001)
     assert prices is not None

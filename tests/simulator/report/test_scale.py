@@ -32,7 +32,7 @@ def test_ticks_begin_at_zero_reach_the_top_and_are_few(top: float) -> None:
     assert 2 <= len(marks) <= 7
 
 
-@pytest.mark.parametrize("top", [0.0, -1.0, nan, inf], ids=str)
+@pytest.mark.parametrize("top", [0.0, 5e-324, -1.0, nan, inf], ids=str)
 def test_without_a_top_there_is_still_an_axis(top: float) -> None:
     assert ticks(top) == [0.0, 1.0]
 

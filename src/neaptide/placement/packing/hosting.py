@@ -60,7 +60,9 @@ def hosts(request: Floats, fits: Bools, room: Floats, price: Floats, counts: Lon
         charge=prices.charge,
         toll=0.0,
     )
-    bins = min(int(counts.sum()), 2 * round(prices.money / price.min()) if price.min() > 0 else int(counts.sum()))
+    bins = int(counts.sum())
+    if price.min() > kernels.FREE:
+        bins = min(bins, 2 * round(prices.money / price.min()))
     best = kernels.work_for(case, 1 + bins + _SPARE_BINS, seed)
     work = kernels.work_for(case, 1 + bins + _SPARE_BINS, seed)
     if not kernels.begin(case, work, np.zeros(1, dtype=np.int64)):

@@ -19,6 +19,8 @@ BINS, EVICTIONS, CURSOR, TOUCHED = range(4)
 """Places in `Work.counts`."""
 MOST_TOUCHED = 512
 """A step that changes more bins than that is given up."""
+FREE = 1e-9
+"""US dollars per hour; what costs no more is as good as free, and money is not divided by it."""
 _RUINED = 4
 _NOISE = 0.25
 
@@ -330,7 +332,7 @@ def _house(case: Case, work: Work, tries: int, noise: float, undoable: bool) -> 
                 return True
             for offering in range(nodes, columns):
                 value, price = _fill(case, work, offering), case.price[offering]
-                gain = value / price if price > 0 else (np.inf if value > 0 else 0.0)
+                gain = value / price if price > FREE else (np.inf if value > 0 else 0.0)
                 if gain > ratio:
                     best, ratio = offering, gain
                     for kind in range(len(work.loose)):

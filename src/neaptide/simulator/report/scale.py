@@ -9,13 +9,15 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 
 _TIME_STEPS = tuple(HOUR * hours for hours in (0.25, 0.5, 1, 2, 3, 4, 6, 12, 24, 48, 7 * 24))
+_LEAST = 1e-300
+"""Below it powers of ten run out, and a value is as good as 0."""
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 UNKNOWN = "\N{EN DASH}"
 
 
 def ticks(top: float, *, about: int = 5) -> list[float]:
     """Round numbers from 0 up, `about` steps of 1, 2, 2.5 or 5 times a power of ten; the last is not below `top`."""
-    if not isfinite(top) or top <= 0:
+    if not isfinite(top) or top < _LEAST:
         return [0.0, 1.0]
     rough = top / about
     power = 10.0 ** floor(log10(rough))
