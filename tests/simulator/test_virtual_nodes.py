@@ -149,6 +149,38 @@ def test_daemon_sets_have_no_pods_there() -> None:
     assert len(running(made)) == 1
 
 
+def test_beyond_the_stock_pods_wait_on_the_node_and_are_paid_for_from_their_turn() -> None:
+    made = beside(start_seconds=0, stock=2)
+    spec = {"tolerations": (VIRTUAL,)}
+    made.add_job(job(template=template(cpu="1", spec=spec), duration=100, parallelism=5, completions=5))
+    counts = []
+    for seconds in (90, 190, 290):
+        made.run_until(START + seconds)
+        table = made.cluster.snapshot.pods
+        assert (table.node[table.indices()] >= 0).all(), "they have their node"
+        counts.append(len(running(made)))
+    assert counts == [2, 2, 1]
+    made.run_until(START + 400)
+    starts = sorted(each.start - START for each in made.cluster.ledger.virtual_bills)
+    assert starts == pytest.approx([0, 0, 101, 101, 202], abs=10)
+    assert all(each.end - each.start < 110 for each in made.cluster.ledger.virtual_bills)
+
+
+def test_spot_capacity_that_is_taken_back_ends_its_pods_and_their_job_goes_on_with_others() -> None:
+    made = beside(start_seconds=0, spot=True, reclaim_seconds=300, notice_seconds=60)
+    spec = {"tolerations": (VIRTUAL,)}
+    made.add_job(
+        job(template=template(cpu="1", spec=spec), duration=600, checkpoint_seconds=60, parallelism=4, completions=4)
+    )
+    made.run_until(START + 2 * HOUR)
+    lost = made.cluster.ledger.evictions
+    assert {(each.by, each.code) for each in lost} == {("cloud", "BidFailed")}
+    bills = made.cluster.ledger.virtual_bills
+    assert not pods(made), "all four have finished"
+    assert len(bills) == 4 + len(lost)
+    assert min(each.time - START for each in lost) >= 60, "nobody ends before the notice is over"
+
+
 @pytest.mark.parametrize(
     ("pod", "expected"),
     [
@@ -182,6 +214,8 @@ def test_a_toleration_is_given_once_and_only_to_pods_that_wait(pod: str, expecte
         ({"cpu": "-1"}, "virtual_nodes[0].cpu"),
         ({"tariff": "own"}, "virtual_nodes[0].tariff"),
         ({"rate": 0}, "virtual_nodes[0].rate"),
+        ({"stock": 0}, "virtual_nodes[0].stock"),
+        ({"reclaim_seconds": 0}, "virtual_nodes[0].reclaim_seconds"),
     ],
 )
 def test_what_a_virtual_node_cannot_be_is_refused_by_field(fields: dict[str, Any], field: str) -> None:

@@ -4,13 +4,14 @@ import asyncio
 import copy
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import msgspec
 import pytest
 from tests.admission.json_patch import patched
 from tests.kube.live import eventually, found, make
+from tests.kube.test_admission import asked, configuration, failed_open, temporary
 from tests.testbed.asking import done
 from tests.virtualnode.test_faults import HASTY, until
 from tests.virtualnode.virtual import AT_ONCE
@@ -20,8 +21,10 @@ from neaptide.admission.pipeline import RuleSetting, admit
 from neaptide.admission.protocols import Namespace
 from neaptide.admission.virtual_names import INJECTION, MODE, TAINT
 from neaptide.admission.virtual_nodes import VirtualNodes, VirtualNodesSpec
+from neaptide.kube.webhook import PATH
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import load
+from neaptide.kubeapi.resources import MUTATING_WEBHOOKS
 from neaptide.model import objects
 from neaptide.model.objects import LabelSelector
 from neaptide.model.scope import Scope
@@ -193,7 +196,10 @@ def decided(testbed: Testbed, namespace: str, node: str, name: str) -> list[str]
     return [each.node for each in machine.step(Cycle(), 0.0) if isinstance(each, Bind)]
 
 
-def test_a_pod_that_our_scheduler_binds_runs_there_without_a_toleration(control_plane: Testbed, namespace: str) -> None:
+@pytest.mark.parametrize("webhook", ["none", "down"])
+def test_a_pod_that_our_scheduler_binds_runs_there_without_a_toleration(
+    control_plane: Testbed, namespace: str, webhook: str
+) -> None:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -214,7 +220,18 @@ def test_a_pod_that_our_scheduler_binds_runs_there_without_a_toleration(control_
                 await client.bind("bare", namespace, each)
             return bool(nodes)
 
-        make(control_plane, pod, namespace=namespace)
+        async with AsyncExitStack() as stack:
+            if webhook == "down":
+                hooks = configuration(f"down-{namespace}", namespace, f"https://127.0.0.1:1{PATH}")
+                await stack.enter_async_context(temporary(client, MUTATING_WEBHOOKS, hooks))
+                before = await failed_open(client)
+
+                async def unseen() -> bool:
+                    await asked(client, namespace)
+                    return await failed_open(client) > before
+
+                await until(unseen, "the API server knows of the webhook, and does without")
+            make(control_plane, pod, namespace=namespace)
         await until(ready, "the virtual node is there")
         assert decided(control_plane, namespace, "vk-bare", "bare") == []
         done(control_plane, "label", "namespace", namespace, f"{INJECTION}=enabled")

@@ -61,8 +61,8 @@ class Controller(Protocol):
 class Host(Protocol):
     """A node that is no machine, told which pods it has."""
 
-    def took(self, pod: int) -> float:
-        """A pod is bound to it; seconds until its image is pulled."""
+    def took(self, pod: int) -> None:
+        """A pod is bound to it: it calls `Cluster.starts` when the pod's turn has come."""
 
     def gave(self, pod: int) -> None:
         """A pod is about to be gone."""
@@ -171,8 +171,12 @@ class Cluster:
         if host is None:
             self._start_later(pod)
         else:
-            template = self._templates[pod]
-            self._starts_in(host.took(pod) + template.pull_seconds + template.start_seconds, pod)
+            host.took(pod)
+
+    def starts(self, pod: int, seconds: float) -> None:
+        """A node that is no machine begins to pull a pod's image in so many seconds; none is there before."""
+        template = self._templates[pod]
+        self._starts_in(seconds + template.pull_seconds + template.start_seconds, pod)
 
     def stop(self, pod: int, cause: Cause | None, *, grace: float | None = None) -> bool:
         """Delete a pod, with grace if it runs; False if it is going already. With a cause it counts as an eviction."""
@@ -201,7 +205,7 @@ class Cluster:
         return True
 
     def lose(self, pod: int, cause: Cause) -> None:
-        """A pod is gone with its node."""
+        """A pod is gone with its node, or by the say of a node that is no machine."""
         if np.isnan(self.snapshot.pods.deleted[pod]):
             saved, lost = self._work(pod)
             self._record(pod, cause, lost)

@@ -163,6 +163,9 @@ class VirtualNodeSpec(_Part, frozen=True, kw_only=True):
     start_seconds: Seconds = 30.0
     rate: Annotated[float, Meta(gt=0, le=1e6)] = 20.0
     burst: Several = 100
+    stock: Several = 1_000_000
+    reclaim_seconds: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    notice_seconds: Seconds = 180.0
 
 
 class BudgetSpec(_Part, frozen=True, kw_only=True):

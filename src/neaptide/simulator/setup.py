@@ -161,6 +161,9 @@ def _virtual_node(spec: VirtualNodeSpec, path: str) -> VirtualNodeSettings:
         start_seconds=spec.start_seconds,
         rate=spec.rate,
         burst=spec.burst,
+        stock=spec.stock,
+        reclaim_seconds=spec.reclaim_seconds,
+        notice_seconds=spec.notice_seconds,
     )
 
 
