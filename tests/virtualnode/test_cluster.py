@@ -189,6 +189,12 @@ def asked(testbed: Testbed, path: str) -> str:
     return done(testbed, "get", "--raw", f"/api/v1/nodes/vk-real/proxy/{path}")
 
 
+def _address(testbed: Testbed) -> str:
+    """That of a real node, on which this process listens too: the API server passes nothing on to a loopback address."""
+    node = items(testbed, "nodes")[0]
+    return next(str(each["address"]) for each in node["status"]["addresses"] if each["type"] == "InternalIP")
+
+
 def used(testbed: Testbed, namespace: str) -> bool:
     """Whether CPU and memory of the pod are known."""
     pods = json.loads(asked(testbed, "stats/summary"))["pods"]
@@ -211,7 +217,7 @@ def test_logs_and_commands_are_tunnelled_to_real_containers_in_the_other_cluster
         "resources": {"requests": {"cpu": "100m", "memory": "32Mi"}},
     }
     who = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "who"}, "data": {"name": "afar"}}
-    with beside.kubelet(control_plane, "vk-real", provider):
+    with beside.kubelet(control_plane, "vk-real", provider, address=_address(there)):
         usual: dict[str, Any] = {"dnsPolicy": "Default", "terminationGracePeriodSeconds": 0}
         make(control_plane, who, on("vk-real", "p", containers=[container], **usual), namespace=namespace)
         eventually(lambda: found(control_plane, "pod", "p", namespace)["status"].get("phase") == "Running", "it runs")
