@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.builders import node, pod
 
+from neaptide.model.run_times import RUN_SECONDS
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.load_aware import Estimation, used
 from neaptide.placement.scores.cool_down_hot_node import CoolDownHotNode
@@ -20,7 +21,10 @@ def test_sums_that_follow_the_pods_equal_sums_made_anew(moves: list[tuple[int, i
     snapshot = ClusterSnapshot()
     for number in range(NODES):
         snapshot.set_node_usage(snapshot.set_node(node(f"n{number}", cpu="10")), 1000.0 * number, 0.0, NOW)
-    rows = [snapshot.set_pod(pod(f"p{number}", cpu=f"{number + 1}00m")) for number in range(10)]
+    rows = [
+        snapshot.set_pod(pod(f"p{number}", cpu=f"{number + 1}00m", annotations={RUN_SECONDS: f"{40 + number}e6"}))
+        for number in range(10)
+    ]
     view = View(snapshot)
     view.at(NOW)
     for number, to, in_thought in moves:

@@ -13,7 +13,7 @@ from neaptide.placement.view import Pod, View
 
 
 class LikeEnds(Score, frozen=True, tag="LikeEnds"):
-    """100 for a node whose last job ends with the pod, less the later it ends, and less still where the pod would outlast it; 0 where none ends later.
+    """100 for a node whose last job ends with the pod, less the later it ends, or the more the pod would outlast it; 0 where no job is left.
 
     It has no say about pods that do not tell how long they run, by annotation or by their Job's deadline.
     """
