@@ -145,9 +145,26 @@ def test_a_storm_of_429_ends_at_the_deadline() -> None:
 
     async def scenario() -> None:
         async with serving(answering(*storm)) as recorded, Client(recorded.cluster, timeout=0.5) as client:
-            with pytest.raises(errors.RateLimited, match="slow down"):
+            with pytest.raises((errors.RateLimited, errors.DeadlineExceeded), match="slow down"):
                 await client.get(PODS, "a", "b")
             assert len(recorded.requests) < 10
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_that_passes_during_a_later_try_says_how_the_one_before_ended() -> None:
+    answers = answering(status(429, "TooManyRequests", "slow down"))
+
+    async def then_silent(request: web.BaseRequest) -> web.StreamResponse:
+        response = await answers(request)
+        if response.status == 200:
+            await asyncio.sleep(30)
+        return response
+
+    async def scenario() -> None:
+        async with serving(then_silent) as recorded, Client(recorded.cluster, timeout=3) as client:
+            with pytest.raises(errors.DeadlineExceeded, match=r"no answer within 3 s; .*slow down"):
+                await client.get(PODS, "a", "b")
 
     asyncio.run(scenario())
 

@@ -118,7 +118,7 @@ def test_what_is_no_answer_ends_the_connection_with_an_error(said: bytes) -> Non
         server = await asyncio.start_server(babble, "127.0.0.1", 0)
         async with server:
             cluster = Cluster(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            async with piped(cluster, timeout=1) as client:
+            async with piped(cluster) as client:
                 answers = await asyncio.gather(
                     *(client.create(PODS, {}, "a", name="x") for _ in range(3)), return_exceptions=True
                 )

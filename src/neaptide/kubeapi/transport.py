@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol, Self
 from urllib.parse import urlencode, urlsplit
@@ -98,11 +98,12 @@ class Transport:
     async def send(self, call: Call, *, timeout: float, guard: Guard | None) -> bytes:  # noqa: ASYNC109 - a deadline for all tries
         """The answer's body. Raises ApiError."""
         seconds = _allowed(call, timeout, guard)
+        refused: list[errors.ApiError] = []
         try:
             async with asyncio.timeout(seconds):
-                return await self._tried(call, guard, asyncio.get_running_loop().time() + seconds)
+                return await self._tried(call, guard, asyncio.get_running_loop().time() + seconds, refused)
         except TimeoutError as error:
-            raise _late(call, seconds) from error
+            raise _late(call, seconds, refused) from error
 
     @asynccontextmanager
     async def stream(self, call: Call, *, timeout: float) -> AsyncIterator[aiohttp.StreamReader]:  # noqa: ASYNC109 - until the answer begins
@@ -112,7 +113,7 @@ class Transport:
                 await self._bucket.take()
                 response = await self._answer(call)
         except TimeoutError as error:
-            raise _late(call, timeout) from error
+            raise _late(call, timeout, ()) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _lost(call, error) from error
         try:
@@ -127,8 +128,8 @@ class Transport:
         identity = await self._identities.current()
         return dict(identity.headers), self._tls(identity)
 
-    async def _tried(self, call: Call, guard: Guard | None, due: float) -> bytes:
-        """Try until it is answered, must not be tried again, or would not be before `due` in loop time."""
+    async def _tried(self, call: Call, guard: Guard | None, due: float, refused: list[errors.ApiError]) -> bytes:
+        """Try until it is answered, must not be tried again, or would not be before `due` in loop time; how the tries ended goes to `refused`."""
         failed: errors.ApiError
         backoff, lost = Backoff(0.1, 10.0), 0
         while True:
@@ -151,6 +152,7 @@ class Transport:
                     raise failed from error
             if asyncio.get_running_loop().time() + pause >= due:
                 raise failed
+            refused.append(failed)
             await asyncio.sleep(pause)
 
     async def _answer(self, call: Call) -> aiohttp.ClientResponse:
@@ -263,5 +265,7 @@ def _lost(call: Call, error: Exception) -> errors.ConnectionLost:
     return errors.ConnectionLost(0, "ConnectionLost", str(error) or type(error).__name__, request=str(call))
 
 
-def _late(call: Call, seconds: float) -> errors.DeadlineExceeded:
-    return errors.DeadlineExceeded(0, "DeadlineExceeded", f"no answer within {seconds:g} s", request=str(call))
+def _late(call: Call, seconds: float, refused: Sequence[errors.ApiError]) -> errors.DeadlineExceeded:
+    """What the server said to the try before the one that got no answer is part of the message."""
+    told = f"; the try before it ended so: {refused[-1]}" if refused else ""
+    return errors.DeadlineExceeded(0, "DeadlineExceeded", f"no answer within {seconds:g} s{told}", request=str(call))
