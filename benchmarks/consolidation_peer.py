@@ -5,11 +5,12 @@ both (its kwok provider, 72 types of its `aws_instance_types.json`). Karpenter c
 is `neaptide run --provider kwok`, under kube-scheduler. Every second, what all nodes cost and how many pods run is noted.
 
 SECONDS is how long each is watched (240), KARPENTER_SECONDS how long Karpenter is (240), LIMITS which limits of evictions are tried (400,796,none),
-START=generated leaves Karpenter out: nodes as `consolidation_cluster` buys them, filled by kube-scheduler.
+SAVE=DIRECTORY keeps the cluster as ours finds it, with the prices. START=generated leaves Karpenter out: nodes as `consolidation_cluster` buys them, filled by kube-scheduler.
 """
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from benchmarks.running import process
 SECONDS = float(os.environ.get("SECONDS_EACH", "240"))
 KARPENTER_SECONDS = float(os.environ.get("KARPENTER_SECONDS", "240"))
 LIMITS = os.environ.get("LIMITS", "400,796,none").split(",")
+SAVE = os.environ.get("SAVE", "")
 GENERATED = os.environ.get("START") == "generated"
 FULL, KEPT = 22 if GENERATED else 24, 12
 """Replicas before and after. kube-scheduler packs generated nodes less tightly than they were bought for."""
@@ -81,6 +83,8 @@ def ours(limit: str) -> list[Sample]:
             filled(found, consolidates=False)
         if not GENERATED:
             market.let_go(testbed)
+        if SAVE:
+            _saved(found, prices)
         for content in ("-f", str(_CRDS)), ("-f", _policy(directory, limit)):
             done = testbed.kubectl(["apply", "--server-side", *content], timeout=120)
             if done.returncode:
@@ -94,6 +98,15 @@ def ours(limit: str) -> list[Sample]:
             samples = watched(found, SECONDS)
     _show(f"ours {limit}", samples)
     return samples
+
+
+def _saved(found: Bed, prices: Path) -> None:
+    """The cluster as it is now, and the prices, for `neaptide plan`."""
+    place = Path(SAVE)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "prices.csv").write_bytes(prices.read_bytes())
+    command = ["snapshot", "save", str(place / "cluster.json"), "--kubeconfig", str(found.testbed.kubeconfig)]
+    subprocess.run([sys.executable, "-m", "neaptide", *command], check=True)
 
 
 def _policy(directory: Path, limit: str) -> str:

@@ -39,7 +39,8 @@ class ConsolidationMemory(Struct):
         spent: when pods were moved, and how many.
         settled: a fingerprint of the cluster in which there was nothing to do.
         waves: which nodes were opened for pods that move.
-        cut: how many pods of the last plan stayed for want of room: so many may move in another plan that follows at once.
+        cut: how many pods of the last plan stayed for want of room: so many may move in another plan that follows at once, and as many
+            as may be on their way at once.
         follow_ups: how many plans in a row have followed at once.
     """
 
@@ -79,10 +80,10 @@ class Consolidation:
             if fingerprint != settled:
                 found = survey(snapshot, spec, now, covers)
                 declined = _declined(snapshot, found)
-                again = cut if follow_ups < _FOLLOW_UPS else 0
+                again = max(cut, spec.at_once(len(snapshot.pods.indices()))) if cut and follow_ups < _FOLLOW_UPS else 0
                 follow_ups, cut = follow_ups + 1 if again else 0, 0
                 left = _evictions_left(found, spec, spent, again, now)
-                sources, orders = decide(snapshot, found, spec, left, now)
+                sources, orders = decide(snapshot, found, spec, left, now, mends=bool(again))
                 settled = "" if sources else fingerprint
         waves = msgspec.structs.replace(memory.waves, opened=dict(memory.waves.opened)) if sources else Waves()
         run = Run(snapshot, spec, sources, orders, now, covers, waves)
@@ -132,7 +133,7 @@ def _declined(snapshot: ClusterSnapshot, found: Survey) -> list[Declined]:
 def _evictions_left(
     found: Survey, spec: ConsolidationSpec, spent: tuple[tuple[float, int], ...], again: int, now: float
 ) -> int:
-    """How many pods may be moved; within the cool-down, so many as the plan before could not move."""
+    """How many pods may be moved; within the cool-down, as many as may be moved again because the plan before could not move all of its pods."""
     limit = int(found.problem.pods.sum())
     if spent and now - spent[-1][0] < spec.cool_down_seconds:
         limit = again

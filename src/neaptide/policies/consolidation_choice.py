@@ -50,14 +50,25 @@ class Decision(NamedTuple):
     orders: dict[str, Order]
 
 
-def decide(snapshot: ClusterSnapshot, found: Survey, spec: ConsolidationSpec, evictions: int, now: float) -> Decision:
-    """What is to be done with a cluster, at the cost of at most so many evictions."""
+def decide(
+    snapshot: ClusterSnapshot,
+    found: Survey,
+    spec: ConsolidationSpec,
+    evictions: int,
+    now: float,
+    *,
+    mends: bool = False,
+) -> Decision:
+    """What is to be done with a cluster, at the cost of at most so many evictions.
+
+    A plan that `mends` one which was worth its evictions, and has not come to what it promised, needs to save no part of what is paid.
+    """
     problem = found.problem
     if not problem.may_go.any():
         return Decision({}, {})
     choice = _choose(problem, spec, evictions, _others(snapshot, found))
     moves = [] if choice is None else departures(snapshot, found, choice)
-    if choice is None or not _is_worth_it(snapshot, found, spec, choice, moves):
+    if choice is None or not _is_worth_it(snapshot, found, spec, choice, moves, mends=mends):
         empty = np.flatnonzero(problem.may_go & (problem.pods == 0)).tolist()
         return Decision({_name(snapshot, found, node): Source("Empty", now) for node in empty}, {})
     return _decision(snapshot, found, choice, moves, now)
@@ -98,7 +109,13 @@ def _others(snapshot: ClusterSnapshot, found: Survey) -> float:
 
 
 def _is_worth_it(
-    snapshot: ClusterSnapshot, found: Survey, spec: ConsolidationSpec, choice: Choice, moves: Sequence[Departure]
+    snapshot: ClusterSnapshot,
+    found: Survey,
+    spec: ConsolidationSpec,
+    choice: Choice,
+    moves: Sequence[Departure],
+    *,
+    mends: bool,
 ) -> bool:
     """Whether what is saved beyond the nodes that are empty anyway is enough, and enough for each eviction."""
     problem = found.problem
@@ -114,7 +131,8 @@ def _is_worth_it(
         - float(problem.price[: problem.nodes][empty].sum())
     )
     now = float(problem.price[: problem.nodes].sum()) + _others(snapshot, found)
-    return saved >= max(spec.minimum_saving_per_eviction * evictions, spec.minimum_saving_percent / 100 * now)
+    part = 0.0 if mends else spec.minimum_saving_percent / 100
+    return saved > 0 and saved >= max(spec.minimum_saving_per_eviction * evictions, part * now)
 
 
 def _decision(

@@ -65,6 +65,8 @@ class Run:
         self.cut = 0
         """How many pods stay because they, or others of their node, find no room."""
         self._shown: set[str] = set()
+        self._held: set[str] = set()
+        """Nodes whose pods find no room now, and may once others have moved."""
 
     def advance(self) -> None:
         """Every node one step further, as far as budgets and room go."""
@@ -99,22 +101,31 @@ class Run:
                 self._delete(candidate, source, now=allowed)
             elif not is_begun:
                 self._announce(candidate, source, now=allowed)
-            elif self._is_ready(source, candidate, places.guests.get(name, ())):
+            elif name not in self._held and self._is_ready(source, candidate, places.guests.get(name, ())):
                 ready.append(name)
         self._move(ready, looked, rooms, places)
         self.orders = {name: order for name, order in self.orders.items() if order.since or name in self._shown}
         self._untaint_others()
 
     def _placed(self, rooms: Rooms, looked: Mapping[str, Candidate]) -> Places:
-        """The places of all pods that are to move; nodes one of whose pods has none stay."""
+        """The places of all pods that are to move.
+
+        A node one of whose pods has none stays; but as long as pods of other nodes move, a tainted one is held: where these come to is not
+        always where they were to, and were it to take pods again, more of them would come to it.
+        """
         places = Places(self.snapshot, rooms, self.orders, self.waves.current())
-        for name in places.settle({name: (looked[name].pods, each.places) for name, each in self.sources.items()}):
-            self._keep(name, looked[name], _NO_ROOM)
+        stuck = places.settle({name: (looked[name].pods, each.places) for name, each in self.sources.items()})
+        begun = [name for name in self.sources if is_marked(self.snapshot, looked[name].node)]
         if self._is_needed([looked[name].node for name in self.sources], places.lacking):
-            for name in tuple(self.sources):
-                if is_marked(self.snapshot, looked[name].node) and places.guests.get(name):
+            for name in begun:
+                if looked[name].pods:
                     self._keep(name, looked[name], _NO_ROOM)
                     places.give_up(name)
+        if any(places.guests.get(name) for name in begun):
+            self._held = {name for name in stuck if name in begun}
+        for name in stuck:
+            if name not in self._held:
+                self._keep(name, looked[name], _NO_ROOM)
         return places
 
     def _is_needed(self, going: Sequence[int], lacking: Sequence[int]) -> bool:
