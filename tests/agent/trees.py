@@ -172,11 +172,12 @@ class Node:
         return Path(self.layout.path(group, file))
 
     def quota(self, group: str) -> int:
-        """µs a period; -1 where there is none."""
+        """µs in each 100 ms, however long the period is; -1 where there is none."""
         if self.shape.version == 1:
-            return int(self.path(group, "cpu.cfs_quota_us").read_text())
-        word = self.path(group, "cpu.max").read_text().split()[0]
-        return -1 if word == "max" else int(word)
+            word, period = (self.path(group, file).read_text() for file in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+        else:
+            word, period = self.path(group, "cpu.max").read_text().split()
+        return -1 if word.strip() in ("max", "-1") else int(word) * 100_000 // int(period)
 
     def containers(self, group: str) -> list[str]:
         return self.layout.below(group, Listing())

@@ -344,6 +344,25 @@ def test_where_the_room_is_taken_meanwhile_the_node_stays() -> None:
     assert not any(world.snapshot.node_taints(row) for row in world.snapshot.nodes.indices().tolist())
 
 
+def test_a_node_whose_room_is_taken_takes_no_pods_again_until_those_of_other_nodes_have_moved() -> None:
+    nodes = (node("a"), node("b"), node("c"))
+    pods = (
+        pod("a1", node="a", cpu="1"),
+        *(pod(f"b{number}", node="b", cpu="1") for number in (1, 2)),
+        pod("c1", node="c", cpu="1"),
+    )
+    world = Cluster(small_cluster(*nodes, *pods, prices={"a": 0.4, "b": 1.2, "c": 0.5}), movesAtOnce="1")
+    world.cycle()
+    world.snapshot.set(pod("new", node="a", cpu="1"))
+    tainted_while: dict[int, bool] = {}
+    while world.memory.sources:
+        world.cycle()
+        tainted_while[len(world.evicted)] = bool(world.snapshot.node_taints(world.snapshot.nodes.by_name["c"]))
+    assert world.names() == ["a", "c"]
+    assert tainted_while == {1: True, 2: False}
+    assert sorted(world.evicted) == ["default/b1", "default/b2"]
+
+
 def test_a_pod_that_waits_for_a_node_gets_its_room_first() -> None:
     world = Cluster(two_nodes(extra=(pod("waits", cpu="2"),)))
     assert not world.plan().actions

@@ -19,6 +19,9 @@ Wanted = dict[str, str | None]
 
 _LEAST_QUOTA_US = 1000
 """The kernel's."""
+_PERIOD_US = 400_000
+"""Of a limit where Kubernetes has set none. A group that was held back and may run again keeps the CPU for a moment from who wakes, once a period: the
+longer that is, the fewer requests of services meet it (ADR 4). The kernel accepts up to a second."""
 _WITHOUT_CACHE = ("inactive_anon", "active_anon", "unevictable")
 
 
@@ -102,12 +105,15 @@ class Groups:
 
     def limited_to(self, group: str, milli: float) -> Wanted:
         """Exactly this limit for one group; nothing where its period is unknown."""
-        _, period = self._quota_before(group)
-        if period <= 0:
+        before, own = self._quota_before(group)
+        if before is None or own <= 0:
             return {}
+        period = own if before > 0 else _PERIOD_US
         quota = max(round(milli * period / 1000), _LEAST_QUOTA_US)
-        file, text = ("cpu.cfs_quota_us", str(quota)) if self._one else ("cpu.max", f"{quota} {period}")
-        return {self.layout.path(group, file): text}
+        if not self._one:
+            return {self.layout.path(group, "cpu.max"): f"{quota} {period}"}
+        texts = {"cpu.cfs_quota_us": str(quota)} | ({} if period == own else {"cpu.cfs_period_us": str(period)})
+        return {self.layout.path(group, file): text for file, text in texts.items()}
 
     def without_quota(self, group: str) -> Wanted:
         """No limit by quota for a group and all below it: its CPUs are its limit."""
@@ -149,7 +155,8 @@ class Groups:
         """(quota, period) in µs as Kubernetes set them; -1 for no quota, None and 0 where unknown."""
         if self._one:
             quota = _whole(self._reconciler.before(self.layout.path(group, "cpu.cfs_quota_us")))
-            return quota, (_whole(self._read(group, "cpu.cfs_period_us")) or 0) if quota is not None else 0
+            period = self._reconciler.before(self.layout.path(group, "cpu.cfs_period_us"))
+            return quota, (_whole(period) or 0) if quota is not None else 0
         text = self._reconciler.before(self.layout.path(group, "cpu.max"))
         word, _, period = (text or "").strip().partition(" ")
         return (-1 if word == "max" else _whole(word)), _whole(period) or 0

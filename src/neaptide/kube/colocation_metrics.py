@@ -13,17 +13,14 @@ from prometheus_client.registry import Collector
 
 from neaptide.kube.cache import Cache
 from neaptide.kube.protected_metrics import announced
+from neaptide.kube.troubles import failed, unmeasured, unready, waits
 from neaptide.model.accounts import account_of
-from neaptide.model.columns import FAILED, NO_NODE, PENDING
 from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric, Objective
-from neaptide.model.qos import Band
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, FIRST_RESOURCES, MEMORY
 from neaptide.policies.interference import Finding
 
 Kind = TypeVar("Kind")
-_OLD = 900.0
-"""Seconds after which a node's metric is too old to reclaim by (Koordinator's degradeTimeMinutes)."""
 
 
 class ColocationMetrics(Collector):
@@ -80,26 +77,21 @@ def _accounts(snapshot: ClusterSnapshot) -> Iterator[Metric]:
 
 def _nodes(snapshot: ClusterSnapshot, now: float) -> Metric:
     found = GaugeMetricFamily("neaptide_nodes", "Nodes that are not ready, or whose use is unknown.", labels=["state"])
-    rows = snapshot.nodes.indices()
-    found.add_metric(["not_ready"], int((~snapshot.nodes.ready[rows]).sum()))
-    found.add_metric(["unmeasured"], int((~(now - snapshot.nodes.usage_time[rows] <= _OLD)).sum()))
+    found.add_metric(["not_ready"], len(unready(snapshot)))
+    found.add_metric(["unmeasured"], len(unmeasured(snapshot, now)))
     return found
 
 
 def _offline(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
-    pods = snapshot.pods
-    rows = pods.indices()
-    offline = rows[pods.band[rows] <= Band.BATCH]
-    failed = GaugeMetricFamily("neaptide_offline_failed_pods", "Pods of bands batch and free that have failed.")
-    failed.add_metric([], int((pods.phase[offline] == FAILED).sum()))
-    waiting = offline[(pods.phase[offline] == PENDING) & (pods.node[offline] == NO_NODE)]
-    since = pods.created[waiting]
+    ended = GaugeMetricFamily("neaptide_offline_failed_pods", "Pods of bands batch and free that have failed.")
+    ended.add_metric([], len(failed(snapshot)))
+    since = snapshot.pods.created[waits(snapshot)]
     longest = float(np.nanmax(now - since)) if len(since) and not np.isnan(since).all() else 0.0
     wait = GaugeMetricFamily(
         "neaptide_offline_longest_wait_seconds", "How long a pod of these bands has waited for a node."
     )
     wait.add_metric([], longest)
-    return iter((failed, wait))
+    return iter((ended, wait))
 
 
 def _objectives(snapshot: ClusterSnapshot) -> Metric:

@@ -5,7 +5,7 @@ Everything that only looks runs in every replica, so that a successor is ready a
 
 import asyncio
 import time
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from neaptide.kube.providers.registry import Provider, Providing
 from neaptide.kube.scheduler.opening import Scheduling, opened
 from neaptide.kube.spot_metrics import SpotMetrics
 from neaptide.kube.statuses import Statuses
+from neaptide.kube.troubles import Told
 from neaptide.kube.world import STALE_AFTER, World
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import Cluster
@@ -189,10 +190,11 @@ class Controller:
             if await self._unless_stopped(_all(world.ready(), configuration.ready())):
                 self._world, self._ready = world, True
                 self._log.info("synced", usage=world.meter.source or world.meter.problem, unseen=world.cache.unseen)
+            told = Told()
             while not self._stopping.is_set():
                 if await self._unless_stopped(election.won()):
                     self._leader = Leader(world, configuration, writers)
-                    await self._lead(self._leader, election)
+                    await self._lead(self._leader, election, lambda now: told.say(world.cache.snapshot, events, now))
             _check(tasks)
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
@@ -253,8 +255,8 @@ class Controller:
                 await self._unless_stopped(asyncio.sleep(_RETRY))
         return None
 
-    async def _lead(self, leader: Leader, election: Election) -> None:
-        """Cycle after cycle, as long as the lease is held."""
+    async def _lead(self, leader: Leader, election: Election, tell: Callable[[float], None]) -> None:
+        """Cycle after cycle, as long as the lease is held; after each, `tell` what is wrong at that time."""
         self._log.info("leading", identity=self._identity)
         begun = False
         while election.leading and not self._stopping.is_set():
@@ -265,6 +267,7 @@ class Controller:
                     await leader.begin()
                     begun = True
                 await leader.cycle()
+                tell(time.time())
             except NoLongerLeadingError as error:
                 self._log.warning("another replica leads", reason=str(error))
                 await self._unless_stopped(asyncio.sleep(_RETRY))

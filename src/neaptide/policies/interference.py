@@ -71,7 +71,7 @@ class Interference:
         covers: Covers = everything,
     ) -> tuple[Plan, InterferenceMemory]:
         """Evictions of services that are to start elsewhere; every other finding with what its agent did."""
-        suffering = list(_told_of(snapshot, spec, now, FINDINGS, Finding))
+        suffering = list(told_of(snapshot, spec.metric_age_seconds, now, FINDINGS, Finding))
         by_workload: defaultdict[str, int] = defaultdict(int)
         for pod, _ in suffering:
             by_workload[str(_workload(snapshot, pod))] += 1
@@ -83,7 +83,7 @@ class Interference:
             if not covers(target):
                 continue
             key = str(workload)
-            why_not = Reason(f"Node{found.step.title().replace('_', '')}", _told(found))
+            why_not = Reason(f"Node{found.step.title().replace('_', '')}", account(found))
             if found.step == "MOVE":
                 alike = by_workload[key] / max(_pods_of(snapshot, pod), 1)
                 kept = protection(snapshot, pod, now) or _kept(spec, alike, by_workload[key], key in moved)
@@ -114,7 +114,7 @@ def _kept(spec: InterferenceSpec, alike: float, number: int, moved: bool) -> Rea
     return None
 
 
-def _told(found: Finding) -> str:
+def account(found: Finding) -> str:
     """What the agent did, and why."""
     against = f" against {found.culprit}" if found.culprit else ""
     return f"the node's agent took the step {found.step}{against}: {found.evidence}"
@@ -124,20 +124,20 @@ def _below_objective(
     snapshot: ClusterSnapshot, spec: InterferenceSpec, now: float, covers: Covers
 ) -> Iterator[Declined]:
     """The services that are slower than their objective, for the journal: their nodes' agents shrink the offline work beside them."""
-    for pod, found in _told_of(snapshot, spec, now, OBJECTIVE, Objective):
+    for pod, found in told_of(snapshot, spec.metric_age_seconds, now, OBJECTIVE, Objective):
         target = snapshot.pod_ref(pod)
         if found.seconds > found.objective and covers(target):
             yield Declined(target, Reason("BelowObjective", f"{found}; offline work on its node shrinks"))
 
 
-def _told_of(
-    snapshot: ClusterSnapshot, spec: InterferenceSpec, now: float, name: str, kind: type[Kind]
+def told_of(
+    snapshot: ClusterSnapshot, age: float, now: float, name: str, kind: type[Kind]
 ) -> Iterator[tuple[int, Kind]]:
-    """The pods about which an agent says something of late. Most metrics say nothing, and are passed over at once."""
+    """The pods (rows) about which an agent has said something within the last `age` seconds, under a name (extension) of a kind."""
     metric: NodeMetric
     for node, metric in snapshot.others.get("NodeMetric", {}).items():
         told = [each for each in metric.status.pods_metric if name in each.extensions]
-        if not told or not _is_recent(metric, spec, now):
+        if not told or not _is_recent(metric, age, now):
             continue
         for each in told:
             pod = snapshot.pods.by_key.get(f"{each.namespace}/{each.name}")
@@ -149,9 +149,9 @@ def _told_of(
                 continue
 
 
-def _is_recent(metric: NodeMetric, spec: InterferenceSpec, now: float) -> bool:
+def _is_recent(metric: NodeMetric, age: float, now: float) -> bool:
     try:
-        return now - seconds(metric.status.update_time) <= spec.metric_age_seconds
+        return now - seconds(metric.status.update_time) <= age
     except FieldError:
         return False
 
