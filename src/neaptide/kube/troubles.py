@@ -75,7 +75,7 @@ def _nodes(snapshot: ClusterSnapshot, now: float) -> Iterator[Trouble]:
         yield Trouble(snapshot.node_ref(node), "NodeDegraded", note)
     missed = unmeasured(snapshot, now)
     old = missed[now - snapshot.nodes.created[missed] > _OLD].tolist()
-    for node in (each for each in old if each not in ill):
+    for node in sorted(set(old).difference(ill)):
         note = "its use is not known, so nothing is reclaimed there; is the agent running, is its NodeMetric written, or does a metrics server answer?"
         yield Trouble(snapshot.node_ref(node), "NodeUnmeasured", note)
 
