@@ -4,8 +4,9 @@ The load: 100 Deployments of 24 pods on nodes that Karpenter bought for them, th
 both (its kwok provider, 72 types of its `aws_instance_types.json`). Karpenter consolidates with `consolidateAfter: 30s` and a budget of 100 %; ours
 is `neaptide run --provider kwok`, under kube-scheduler. Every second, what all nodes cost and how many pods run is noted.
 
-SECONDS is how long each is watched (240), KARPENTER_SECONDS how long Karpenter is (240), LIMITS which limits of evictions are tried (400,796,none),
-SAVE=DIRECTORY keeps the cluster as ours finds it, with the prices. START=generated leaves Karpenter out: nodes as `consolidation_cluster` buys them, filled by kube-scheduler.
+SECONDS_EACH is how long each is watched (240), KARPENTER_SECONDS how long Karpenter is (240), LIMITS which limits of evictions are tried (400,796,none),
+SAVE=DIRECTORY keeps the cluster as ours finds it, with the prices. START=generated leaves Karpenter out: nodes as `consolidation_cluster` buys them,
+filled by kube-scheduler.
 """
 
 import json

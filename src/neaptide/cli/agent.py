@@ -72,10 +72,7 @@ def agent(
         dry_run: write and evict nothing, and say what would be.
         restore: undo what an agent that was killed has left, and end.
     """
-    if interval <= 0:
-        raise unacceptable("--interval", interval, "seconds above 0")
-    if report_interval < 0:
-        raise unacceptable("--report-interval", report_interval, "seconds, or 0 for none")
+    _check_intervals(interval, report_interval)
     if not node and not restore:
         raise UsageError("--node: the name of this node is needed, so that its pods can be asked for")
     chosen = _settings(rules)
@@ -98,6 +95,13 @@ def agent(
         )
     except (ConfigError, LayoutError, LogInUseError, OSError) as error:
         raise UsageError(str(error)) from error
+
+
+def _check_intervals(interval: float, report_interval: float) -> None:
+    if interval <= 0:
+        raise unacceptable("--interval", interval, "seconds above 0")
+    if report_interval < 0:
+        raise unacceptable("--report-interval", report_interval, "seconds, or 0 for none")
 
 
 def _kept(place: Place, chosen: Settings, cluster: Cluster, node: str, pace: "_Pace", heartbeat: Heartbeat) -> int:

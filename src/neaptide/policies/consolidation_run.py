@@ -122,7 +122,7 @@ class Run:
                     self._keep(name, looked[name], _NO_ROOM)
                     places.give_up(name)
         if any(places.guests.get(name) for name in begun):
-            self._held = {name for name in stuck if name in begun}
+            self._held = set(stuck).intersection(begun)
         for name in stuck:
             if name not in self._held:
                 self._keep(name, looked[name], _NO_ROOM)
