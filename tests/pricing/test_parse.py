@@ -73,6 +73,42 @@ def test_a_wrong_field_leaves_its_row_out_and_the_others_in(field: str, value: s
     assert left_out == [LeftOut("prices.csv", "line 3", field, shown, accepted)]
 
 
+@pytest.mark.parametrize("slipped", ["9.6", "0.00096"])
+def test_a_price_that_slipped_by_two_digits_is_left_out_with_what_its_family_says(slipped: str) -> None:
+    larger = [
+        row(instance_type=f"m5.{times}xlarge", price_per_hour=str(0.192 * times), cpu_milli=str(3920 * times))
+        for times in (1, 2)
+    ]
+    catalogue, left_out = of_csv(row(price_per_hour=slipped), *larger)
+    assert [price.instance_type for price in catalogue.instances] == ["m5.1xlarge", "m5.2xlarge"]
+    assert len(left_out) == 1
+    assert (left_out[0].object, left_out[0].field, left_out[0].value) == (
+        "line 2",
+        "price_per_hour",
+        f"{float(slipped):g}",
+    )
+    assert left_out[0].accepted.startswith("about 0.09453, as others of its family")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([{}, {"zone": "a", "price_per_hour": "9.6"}], id="two prices, of which neither is usual"),
+        pytest.param([{"zone": zone, "cpu_milli": ""} for zone in "abc"], id="sizes that are not known"),
+        pytest.param([{"zone": "a"}, {"zone": "b"}, {"price_per_hour": "0"}], id="a node that costs nothing"),
+        pytest.param(
+            [{"zone": zone, "capacity_type": "spot", "price_per_hour": "0.004"} for zone in "abc"]
+            + [{"zone": zone} for zone in "abc"],
+            id="spot at a twentieth",
+        ),
+    ],
+)
+def test_prices_that_may_be_meant_are_used(rows: list[dict[str, str]]) -> None:
+    catalogue, left_out = of_csv(*(row(**each) for each in rows))
+    assert len(catalogue.instances) == len(rows)
+    assert not left_out
+
+
 def test_every_wrong_field_of_a_row_is_reported() -> None:
     _, left_out = of_csv(row(price_per_hour="nan", pods="x"))
     assert [problem.field for problem in left_out] == ["price_per_hour", "pods"]

@@ -1,6 +1,7 @@
 """A real kube-scheduler at work on 50 nodes: what it binds, and why it cannot, is what placement says of the same state."""
 
 import http
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -28,33 +29,35 @@ from neaptide.testbed.server import RefusedError, Server
 NODES, PODS = 50, 200
 _WITHIN = 30.0  # seconds until the scheduler has said something of a pod
 _PAUSE = 0.01
-_IN_FLIGHT = 4
-"""Binds that the scheduler reckons with before the API server has them: it tries the next pod while it binds."""
 _SERVICES = {"front": {"app": "a"}, "back": {"app": "a", "tier": "1"}}
+_ATTEMPTS = 3
+"""The verbosity of the scheduler's log from which on it tells of each attempt."""
+_SAID = re.compile(
+    r"""(?P<begins>\] "Attempting to schedule pod"|\] "Unable to schedule pod; no fit; waiting"|\] "Error scheduling pod).*?"""
+    r"""\bpod="(?P<pod>[^"]+)"(?:.* err="(?P<why>.*)")?"""
+)
 
 
-class Failure(Struct):
-    """A FailedScheduling event: what it says of which pod, and the version that the cluster had when it was recorded."""
+class Attempt(Struct):
+    """What the scheduler looked at, one pod at a time, and why it found no node, if it found none."""
 
     pod: str
-    note: str
-    version: int
-    since: int = 0
-    """The version from which on the scheduler may have tried."""
+    refusal: str = ""
 
 
 class History(Struct):
-    """What happened to pods: the version of each, when it came, and where and when it was bound."""
+    """What the API server has seen: pods as they came, and where each was bound."""
 
-    came: dict[str, int] = field(default_factory=dict)
     pods: list[o.Pod] = field(default_factory=list)
-    bound: list[tuple[int, str, str]] = field(default_factory=list)
-    """Version, pod, node; in order."""
+    bound: dict[str, str] = field(default_factory=dict)
 
 
 def test_binds_lie_in_the_feasible_set_and_refusals_have_the_same_words(own_control_plane: Testbed) -> None:
-    add_nodes(own_control_plane.site, [_manifest(each) for each in samples(_nodes(), NODES)])
-    with Server(component_named("kube-apiserver"), own_control_plane.site) as server:
+    site = own_control_plane.site
+    with Server(component_named("kube-scheduler"), site) as scheduler:
+        scheduler.call("PUT", "/debug/flags/v", _ATTEMPTS)
+    add_nodes(site, [_manifest(each) for each in samples(_nodes(), NODES)])
+    with Server(component_named("kube-apiserver"), site) as server:
         for name in NAMESPACES:
             create_namespace(own_control_plane, name)
             for service, selector in _SERVICES.items():
@@ -64,39 +67,51 @@ def test_binds_lie_in_the_feasible_set_and_refusals_have_the_same_words(own_cont
                 )
         start = _list(server, "/api/v1/pods").version
         _submit(server, samples(_pods(), 2 * PODS))
+        attempts = list(_attempts((site.directory / "logs" / "kube-scheduler.log").read_text()))
         history = _history(server, start)
         snapshot = _snapshot(server, history)
-        failures = _failures(server, history)
     assert len(history.pods) == PODS
     assert len(history.bound) > PODS // 4
-    assert len({each.pod for each in failures}) > PODS // 10
-    different = list(_differences(snapshot, history, failures))
+    assert len({each.pod for each in attempts if each.refusal}) > PODS // 10
+    different = list(_differences(snapshot, history, attempts))
     assert not different, "\n".join(different)
 
 
-def _differences(snapshot: ClusterSnapshot, history: History, failures: list[Failure]) -> Iterator[str]:
-    """Binds are replayed in order. A refusal must be ours in one of the states since the pod was last looked at."""
-    placement, left = Placement(snapshot), list(failures)
-    versions = [version for version, _, _ in history.bound]
-    earlier = [0] * (_IN_FLIGHT + 1) + versions
-    for latest, (version, pod, node) in zip(earlier, [*history.bound, (1 << 62, "", "")], strict=False):
-        for failure in [each for each in left if each.since < version and each.version > latest]:
-            if _says(failure.note, placement.verdict(snapshot.pods.by_key[failure.pod]).message()):
-                left.remove(failure)
-        if pod:
-            row, at = snapshot.pods.by_key[pod], snapshot.nodes.by_name[node]
-            verdict = placement.verdict(row)
-            if not verdict.feasible[at]:
-                yield f"{pod} was bound to {node}, which placement refuses: {verdict.why_not(at)}"
-            snapshot.assign(row, at)
-    for failure in left:
-        ours = placement.verdict(snapshot.pods.by_key[failure.pod]).message()
-        yield f"{failure.pod}: {failure.note!r}, placement says at the end {ours!r}"
+def _differences(snapshot: ClusterSnapshot, history: History, attempts: list[Attempt]) -> Iterator[str]:
+    """Attempts are replayed in order: the scheduler reckons with a pod from the moment when it has found a node for it."""
+    placement = Placement(snapshot)
+    for attempt in attempts:
+        row = snapshot.pods.by_key[attempt.pod]
+        verdict = placement.verdict(row)
+        if attempt.refusal:
+            if not _says(attempt.refusal, verdict.message()):
+                yield f"{attempt.pod}: {attempt.refusal!r}, placement says {verdict.message()!r}"
+            continue
+        node = history.bound[attempt.pod]
+        at = snapshot.nodes.by_name[node]
+        if not verdict.feasible[at]:
+            yield f"{attempt.pod} was bound to {node}, which placement refuses: {verdict.why_not(at)}"
+        snapshot.assign(row, at)
 
 
-def _says(note: str, ours: str) -> bool:
-    """Whether a note has our words; after them it tells of claims and of preemption."""
-    return bool(ours) and (note == ours or note.startswith(f"{ours} "))
+def _says(refusal: str, ours: str) -> bool:
+    """Whether a refusal has our words; after them it tells of claims and of preemption."""
+    return bool(ours) and (refusal == ours or refusal.startswith(f"{ours} "))
+
+
+def _attempts(log: str) -> Iterator[Attempt]:
+    """All attempts of a scheduler's log but the last, whose end it may not tell yet."""
+    latest: Attempt | None = None
+    for found in filter(None, map(_SAID.search, log.splitlines())):
+        if "Attempting" in found["begins"]:
+            if latest:
+                yield latest
+            latest = Attempt(found["pod"])
+            continue
+        assert latest, found.group()
+        assert "Unable" in found["begins"], found.group()
+        assert latest.pod == found["pod"], f"{found.group()}, in an attempt at {latest.pod}"
+        latest.refusal = found["why"].replace(r"\"", '"')
 
 
 @st.composite
@@ -170,13 +185,6 @@ class _Watched(Struct):
     object: o.Pod
 
 
-class _Event(Struct):
-    metadata: o.Metadata
-    regarding: o.Metadata
-    note: str = ""
-    reason: str = ""
-
-
 def _list(server: Server, path: str) -> _Listed:
     return msgspec.json.decode(server.call("GET", path), type=_Listed)
 
@@ -184,17 +192,14 @@ def _list(server: Server, path: str) -> _Listed:
 def _history(server: Server, start: int) -> History:
     """What happened since a version, from the API server's own record."""
     lines = server.call("GET", f"/api/v1/pods?watch=1&resourceVersion={start}&timeoutSeconds=2").splitlines()
-    found, bound = History(), set()
+    found = History()
     for line in lines:
         change = msgspec.json.decode(line, type=_Watched)
-        pod, key = change.object, f"{change.object.metadata.namespace}/{change.object.metadata.name}"
-        version = int(pod.metadata.resource_version)
+        pod = change.object
         if change.type == "ADDED":
-            found.came[key] = version
             found.pods.append(pod)
-        if pod.spec.node_name and key not in bound:
-            bound.add(key)
-            found.bound.append((version, key, pod.spec.node_name))
+        if pod.spec.node_name:
+            found.bound[f"{pod.metadata.namespace}/{pod.metadata.name}"] = pod.spec.node_name
     return found
 
 
@@ -209,18 +214,3 @@ def _snapshot(server: Server, history: History) -> ClusterSnapshot:
     for pod in history.pods:
         snapshot.set(pod)
     return snapshot
-
-
-def _failures(server: Server, history: History) -> list[Failure]:
-    """All FailedScheduling events, each with the version of the one before it on the same pod."""
-    events = (msgspec.json.decode(each, type=_Event) for each in _list(server, "/apis/events.k8s.io/v1/events").items)
-    found = [
-        Failure(f"{each.regarding.namespace}/{each.regarding.name}", each.note, int(each.metadata.resource_version))
-        for each in events
-        if each.reason == "FailedScheduling"
-    ]
-    latest = dict(history.came)
-    for failure in sorted(found, key=lambda each: each.version):
-        failure.since = latest[failure.pod]
-        latest[failure.pod] = failure.version
-    return found

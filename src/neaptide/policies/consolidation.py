@@ -28,6 +28,8 @@ _STARTING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "karpen
 """How the keys of taints begin that nodes have while they start."""
 _FOLLOW_UPS = 3
 """Plans that follow at once on one that some nodes' pods found no room for."""
+_KEPT_BACK = 0.03
+"""The part of `maxEvictions` that is left for these."""
 
 
 class ConsolidationMemory(Struct):
@@ -139,7 +141,8 @@ def _evictions_left(
         limit = again
     if spec.max_evictions is None:
         return limit
-    return max(min(spec.max_evictions - sum(count for _, count in spent), limit), 0)
+    kept = 0 if again else int(spec.max_evictions * _KEPT_BACK)
+    return max(min(spec.max_evictions - kept - sum(count for _, count in spent), limit), 0)
 
 
 def _fingerprint(

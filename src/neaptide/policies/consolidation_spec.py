@@ -66,7 +66,7 @@ class ConsolidationSpec(Struct, frozen=True, rename="camel", forbid_unknown_fiel
     Attributes:
         goal: the least money that the limits allow, or the fewest evictions that reach `target_money_per_hour`.
         target_money_per_hour: for the second goal, what the nodes may cost.
-        max_evictions: at most so many within `eviction_window_seconds`; None for any number.
+        max_evictions: at most so many within `eviction_window_seconds`; None for any number. A few are left to plans that mend one.
         minimum_saving_per_eviction: an eviction must save so much, in US dollars per hour.
         minimum_saving_percent: a plan that costs evictions must save so much of what is paid now.
         consolidate_after_seconds: a node is left alone for so long after a pod came to it, and after it was made.

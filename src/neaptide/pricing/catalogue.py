@@ -107,7 +107,7 @@ class Catalogue:
         return None if each is None else price + gpu * each
 
     def _unit(self, instance_type: str, capacity_type: str, zone: str) -> UnitPrice | None:
-        for family in _families(instance_type):
+        for family in families(instance_type):
             for place in (zone, ""):
                 unit = self._units.get((family, capacity_type, place))
                 if unit is not None:
@@ -115,7 +115,7 @@ class Catalogue:
         return None
 
 
-def _families(instance_type: str) -> Iterator[str]:
+def families(instance_type: str) -> Iterator[str]:
     """The families a type may belong to, narrowest first: m5.large is of m5.large, m5 and the family of all."""
     yield instance_type
     for end in range(len(instance_type) - 1, 0, -1):

@@ -10,6 +10,7 @@ import msgspec
 from neaptide.model.problems import LeftOut
 from neaptide.model.yaml_text import YamlError, texts
 from neaptide.pricing.catalogue import Catalogue, GpuPrice, InstancePrice, UnitPrice
+from neaptide.pricing.outliers import outliers
 from neaptide.pricing.rows import GPU, INSTANCE, UNIT, parse_row, show
 
 _SECTIONS = {"instance_types": INSTANCE, "units": UNIT, "gpus": GPU}
@@ -33,6 +34,7 @@ class _Collector:
         self.left_out: list[LeftOut] = []
         self._prices: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
         self._seen: dict[tuple[str, ...], str] = {}
+        self._names: dict[Any, str] = {}
 
     def add(self, section: str, row: Mapping[str, object], name: str) -> None:
         form = _SECTIONS[section]
@@ -47,12 +49,18 @@ class _Collector:
             return
         self._seen[key] = name
         self._prices[section].append(price)
+        self._names[price] = name
 
     def report(self, name: str, field: str, value: str, accepted: str) -> None:
         self.left_out.append(LeftOut(self.file, name, field, value, accepted))
 
     def catalogue(self) -> Catalogue:
         instances: list[InstancePrice] = self._prices["instance_types"]
+        strange = dict(outliers(instances))
+        for price, expected in strange.items():
+            accepted = f"about {expected:.4g}, as others of its family are for each CPU, and no twenty times more or less"
+            self.report(self._names[price], "price_per_hour", f"{price.price_per_hour:g}", accepted)
+        instances = [each for each in instances if each not in strange]
         units: list[UnitPrice] = self._prices["units"]
         gpus: list[GpuPrice] = self._prices["gpus"]
         return Catalogue(instances, units, gpus)

@@ -46,7 +46,7 @@ class Server:
     ) -> None:
         self._connection.close()
 
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    def call(self, method: str, path: str, body: Mapping[str, Any] | int | None = None) -> bytes:
         """The answer's body.
 
         Raises:
