@@ -17,6 +17,7 @@ from neaptide.testbed.server import Server
 
 _LONGEST = 900.0
 _PODS = f"/api/v1/namespaces/{load.NAMESPACE}/pods?resourceVersion=0"
+_WAITING = f"/api/v1/namespaces/{load.NAMESPACE}/pods?fieldSelector=spec.nodeName%3D"
 _NODES = "/api/v1/nodes?resourceVersion=0"
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{load.NAMESPACE}/deployments"
 
@@ -30,6 +31,10 @@ class Bed:
     def pods(self) -> list[dict[str, Any]]:
         """Those of the load."""
         return self._items(_PODS)
+
+    def waits(self) -> bool:
+        """Whether one of them has no node. All of them are many megabytes, and asking for them slows down who works on them."""
+        return bool(self._items(f"{_WAITING}&limit=1"))
 
     def nodes(self) -> list[dict[str, Any]]:
         """All of them."""

@@ -77,9 +77,9 @@ def we_buy() -> Bought:
 def _bought(found: Bed) -> Bought:
     began = time.perf_counter()
     found.deploy(REPLICAS)
-    while (bound_ := sum(bool(each["spec"].get("nodeName")) for each in found.pods())) < 100 * REPLICAS:
+    while found.waits() or len(found.pods()) < 100 * REPLICAS:
         if time.perf_counter() - began > _WITHIN:
-            raise TimeoutError(f"{bound_} of {100 * REPLICAS} pods are bound after {_WITHIN:.0f} s")
+            raise TimeoutError(f"pods have no node after {_WITHIN:.0f} s")
         time.sleep(0.5)
     seconds = time.perf_counter() - began
     nodes = found.nodes()

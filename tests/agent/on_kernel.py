@@ -161,8 +161,8 @@ def test_every_rule_writes_what_the_kernel_then_says_and_all_comes_back(node: No
     node.tick(agent)
     assert node.said[1:] == []
     tier, pod_loop, pod_labelled = "/kubepods/besteffort", loop.rpartition("/")[0], labelled.rpartition("/")[0]
-    assert node.read(tier, "cpu.max") == "800000 400000"
-    assert node.read(pod_labelled, "cpu.max") == "800000 400000"
+    assert node.read(tier, "cpu.max") == "2000000 1000000"
+    assert node.read(pod_labelled, "cpu.max") == "2000000 1000000"
     for group in (pod_loop, pod_labelled):
         assert node.read(group, "cpu.idle") == "1"
         assert node.read(group, "io.weight") == "default 10"
@@ -253,9 +253,9 @@ def test_a_quota_holds_a_loop_back_and_its_waiting_is_seen(node: Node, pods: tup
     node.start(loop, LOOP)
     node.tick(agent)
     node.tick(agent, 7.9)
-    assert node.read("/kubepods/besteffort", "cpu.max") == "4000 400000", "half of the least, which two pods share"
+    assert node.read("/kubepods/besteffort", "cpu.max") == "10000 1000000", "half of the least, which two pods share"
     pressures.of([loop], time.monotonic())
-    eventually(lambda: _field(node, "/kubepods/besteffort", "nr_throttled") > 5, "it is throttled")
+    eventually(lambda: _field(node, "/kubepods/besteffort", "nr_throttled") > 2, "it is throttled")
     assert (pressures.of([loop], time.monotonic())[loop].cpu or 0.0) > 50
     assert agent.restore() == 0
     agent.close()

@@ -19,9 +19,9 @@ Wanted = dict[str, str | None]
 
 _LEAST_QUOTA_US = 1000
 """The kernel's."""
-_PERIOD_US = 400_000
+_PERIOD_US = 1_000_000
 """Of a limit where Kubernetes has set none. A group that was held back and may run again keeps the CPU for a moment from who wakes, once a period: the
-longer that is, the fewer requests of services meet it (ADR 4). The kernel accepts up to a second."""
+longer that is, the fewer requests of services meet it (ADR 4). The kernel accepts no more."""
 _WITHOUT_CACHE = ("inactive_anon", "active_anon", "unevictable")
 
 

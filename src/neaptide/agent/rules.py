@@ -27,10 +27,13 @@ from neaptide.noderules.cpu_suppress import (
 from neaptide.noderules.cpuset import Cpu, CpuPools
 from neaptide.noderules.evict import PodReading, Victim
 from neaptide.noderules.group_priority import group_priorities
+from neaptide.noderules.low_water import LowWater
 from neaptide.noderules.memory_evict import MemoryReading, memory_evict
 
 _OWN_CPUS = (QoS.LSE, QoS.LSR, QoS.SYSTEM)
 _NOTHING = BestEffortCpu(UNLIMITED, ())
+_RISES_AFTER = 5.0
+"""Seconds for which a quota may have been higher before it is."""
 
 
 class _Steady(NamedTuple):
@@ -80,7 +83,8 @@ class Rules:
         say: Callable[[str, str], None],
     ) -> None:
         self._settings, self._groups, self._topology = settings, groups, topology
-        self._in_force = _NOTHING
+        self._in_force = self._asked = _NOTHING
+        self._low = LowWater(_RISES_AFTER)
         self._history: deque[_Use] = deque()
         self._last: dict[str, float] = {}
         self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
@@ -194,7 +198,8 @@ class Rules:
         settings, groups, use, capacity = self._settings.cpu_suppress, self._groups, look.use, look.capacity
         self.news = ""
         if settings is None or not settings.enabled:
-            self._in_force = _NOTHING
+            self._in_force = self._asked = _NOTHING
+            self._low.forget()
             return {}
         lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in look.pods if pod.best_effort)
         reading = CpuReading(
@@ -205,11 +210,19 @@ class Rules:
         bound = self._steady.bound
         pools = CpuPools(tuple(cpu for cpu in self._topology if cpu.id in allowed), bound.lsr, bound.lse)
         if capacity > 0:
-            done = suppress(settings, reading, pools, self._in_force)
+            done = suppress(settings, reading, pools, self._asked)
             if done is not None:
-                self._in_force = done.setting
+                self._asked = done.setting
+                self._in_force = self._steadied(done.setting, look.at)
                 self._tell(done.reason, capacity)
         return self._by_quota() if settings.policy == "cfsQuota" else self._by_cpu_set()
+
+    def _steadied(self, setting: BestEffortCpu, now: float) -> BestEffortCpu:
+        """What the rule asks for, a quota as far as it asked for all of that of late."""
+        if setting.quota_us == UNLIMITED:
+            self._low.forget()
+            return setting
+        return setting._replace(quota_us=self._low.of(setting.quota_us, now))
 
     def _borne(self, look: Look, reading: CpuReading) -> float | None:
         """The part of the node that services' latencies leave to best-effort pods; None where none is known."""

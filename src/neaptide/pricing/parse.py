@@ -58,7 +58,9 @@ class _Collector:
         instances: list[InstancePrice] = self._prices["instance_types"]
         strange = dict(outliers(instances))
         for price, expected in strange.items():
-            accepted = f"about {expected:.4g}, as others of its family are for each CPU, and no twenty times more or less"
+            accepted = (
+                f"about {expected:.4g}, as others of its family are for each CPU, and no twenty times more or less"
+            )
             self.report(self._names[price], "price_per_hour", f"{price.price_per_hour:g}", accepted)
         instances = [each for each in instances if each not in strange]
         units: list[UnitPrice] = self._prices["units"]
