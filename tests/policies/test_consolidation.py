@@ -431,7 +431,7 @@ def test_a_plan_leaves_a_few_of_the_evictions_to_those_that_mend_it() -> None:
     world = Cluster(bought_cluster(8, 4, count=40), maxEvictions=100)
     plan = world.plan()
     planned = sum(isinstance(each, Evict) for each in (*plan.actions, *plan.later))
-    assert 90 < planned <= 97
+    assert 90 < planned <= 98
 
 
 def test_more_evictions_buy_more_saving() -> None:

@@ -28,7 +28,7 @@ _STARTING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "karpen
 """How the keys of taints begin that nodes have while they start."""
 _FOLLOW_UPS = 3
 """Plans that follow at once on one that some nodes' pods found no room for."""
-_KEPT_BACK = 0.03
+_KEPT_BACK = 0.02
 """The part of `maxEvictions` that is left for these."""
 
 

@@ -15,6 +15,9 @@ from neaptide.policies.consolidation_survey import Survey
 
 _ATTEMPTS = 6
 """Searches for the fewest evictions."""
+_AHEAD = 1.1
+"""What an eviction is worth falls in steps as there are more of them, and nodes are emptied whole: just before a step, the worth beyond it serves the
+search better. So it starts, too, from what the linear programme does with so many times the evictions."""
 
 
 class Source(Struct, frozen=True):
@@ -95,10 +98,18 @@ def _choose(problem: Problem, spec: ConsolidationSpec, evictions: int, others: f
 
 
 def _cheapest(problem: Problem, spec: ConsolidationSpec, evictions: int) -> Choice | None:
+    """The cheapest choice that is found; where evictions are scarce, from two starts."""
+    starts = (1.0, _AHEAD) if evictions < int(problem.pods.sum()) else (1.0,)
+    found = [_searched(problem, spec, evictions, evictions * ahead) for ahead in starts]
+    toll = spec.minimum_saving_per_eviction
+    return min(filter(None, found), key=lambda each: each.money + toll * each.evictions, default=None)
+
+
+def _searched(problem: Problem, spec: ConsolidationSpec, evictions: int, relaxed_to: float) -> Choice | None:
     from neaptide.placement.packing.relaxation import relaxed  # noqa: PLC0415 - scipy takes a second to import
     from neaptide.placement.packing.search import search  # noqa: PLC0415 - as numba does
 
-    prices = relaxed(problem, toll=spec.minimum_saving_per_eviction, evictions=evictions)
+    prices = relaxed(problem, toll=spec.minimum_saving_per_eviction, evictions=relaxed_to)
     return None if prices is None else search(problem, prices, evictions=evictions)
 
 
