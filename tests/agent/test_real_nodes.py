@@ -21,8 +21,11 @@ from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
 WITHIN = 60.0
 LOOP = ["sh", "-c", "while :; do :; done"]
 ON_DEMAND = ["sh", "-c", "while :; do if [ -e /tmp/busy ]; then :; else sleep 0.1; fi; done"]
+FOUR_ON_DEMAND = ["sh", "-c", f"for each in 1 2 3 4; do ({ON_DEMAND[-1]}) & done; wait"]
 LS, BE = {"koordinator.sh/qosClass": "LS"}, {"koordinator.sh/qosClass": "BE"}
 _WRITE_BPS = 1 << 20
+_HISTORY = 25.0
+"""Seconds in which an agent that looks once a second learns what is usual."""
 WRITTEN = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle", "cpu.shares", "cpuset.cpus")
 RULES = "cpu_suppress: {policy: cfsQuota, threshold_percent: 50}\n"
 
@@ -52,9 +55,11 @@ class Scene(NamedTuple):
     def read(self, pod: Pod, file: str) -> str:
         return (self.pods.cgroup(pod, "cpu") / file).read_text().strip()
 
-    def quota(self) -> int:
-        """The tier's, µs a period."""
-        return int((self.pods.cgroup(self.loop, "cpu").parent / "cpu.cfs_quota_us").read_text())
+    def limit(self) -> float:
+        """The tier's, milli-cores; below 0 where it has none."""
+        tier = self.pods.cgroup(self.loop, "cpu").parent
+        quota, period = (int((tier / f"cpu.cfs_{each}_us").read_text()) for each in ("quota", "period"))
+        return quota * 1000 / period
 
     def tree(self) -> dict[str, bytes]:
         """Every setting of these pods' groups and those above."""
@@ -108,13 +113,13 @@ def test_best_effort_gives_way_to_a_service_and_comes_back_and_nothing_of_it_is_
     before = scene.tree()
     service = {path: text for path, text in before.items() if scene.service.uid in path}
     agent = scene.start()
-    eventually(lambda: scene.quota() >= 45_000, "the limit of an idle node, half for the tier, holds")
+    eventually(lambda: scene.limit() >= 450, "the limit of an idle node, half for the tier, holds")
     eventually(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle")
     assert scene.read(scene.labelled, "cpu.idle") == "1"
     scene.pods.execute("service", "touch", "/tmp/busy")  # noqa: S108 - of its own
-    eventually(lambda: scene.quota() <= 40_000, "the service's use is taken from the limit")
+    eventually(lambda: scene.limit() <= 400, "the service's use is taken from the limit")
     scene.pods.execute("service", "rm", "/tmp/busy")  # noqa: S108 - of its own
-    eventually(lambda: scene.quota() >= 45_000, "it comes back")
+    eventually(lambda: scene.limit() >= 450, "it comes back")
     assert {path: text for path, text in scene.tree().items() if path in service} == service
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN) == 0
@@ -144,7 +149,7 @@ def test_a_throttled_service_bursts_and_its_limit_is_its_own_again_afterwards(sc
 def test_killed_it_leaves_what_restore_undoes(scene: Scene) -> None:
     before = scene.tree()
     agent = scene.start()
-    eventually(lambda: scene.quota() > 0 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
+    eventually(lambda: scene.limit() > 0 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
     agent.kill()
     agent.wait(WITHIN)
     assert scene.tree() != before
@@ -154,15 +159,15 @@ def test_killed_it_leaves_what_restore_undoes(scene: Scene) -> None:
 
 def test_the_node_stays_kept_while_the_api_server_is_away(real_nodes: RealNodes, scene: Scene) -> None:
     agent = scene.start()
-    eventually(lambda: scene.quota() >= 45_000, "the limit of an idle node holds")
+    eventually(lambda: scene.limit() >= 450, "the limit of an idle node holds")
     real_nodes.testbed.freeze("kube-apiserver")
     try:
-        kept = scene.quota()
+        kept = scene.limit()
         for _ in range(3):  # rounds of the agent, counted by what each puts right
             (scene.pods.cgroup(scene.loop, "cpu") / "cpu.idle").write_text("0")
             eventually(lambda: scene.read(scene.loop, "cpu.idle") == "1", "the loop is idle again")
         assert agent.poll() is None
-        assert scene.quota() == kept
+        assert scene.limit() == kept
     finally:
         real_nodes.testbed.thaw("kube-apiserver")
     agent.send_signal(signal.SIGTERM)
@@ -174,7 +179,7 @@ def test_what_a_kubelet_sets_again_when_it_starts_is_its_own_and_the_rest_stays_
 ) -> None:
     before = scene.tree()
     agent = scene.start()
-    eventually(lambda: scene.quota() >= 45_000 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
+    eventually(lambda: scene.limit() >= 450 and scene.read(scene.loop, "cpu.idle") == "1", "the agent has written")
     shares = scene.pods.cgroup(scene.loop, "cpu").parent / "cpu.shares"
     of_the_kubelet = shares.read_text()
     real_nodes.kill("real-1")
@@ -186,7 +191,7 @@ def test_what_a_kubelet_sets_again_when_it_starts_is_its_own_and_the_rest_stays_
     eventually(
         lambda: scene.read(scene.loop, "cpu.idle") == scene.read(scene.labelled, "cpu.idle") == "1", "idle again"
     )
-    assert scene.quota() > 0
+    assert scene.limit() > 0
     assert shares.read_text() == of_the_kubelet, "a quality class's weight is the kubelet's"
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN) == 0
@@ -289,3 +294,30 @@ def test_a_node_low_on_memory_evicts_through_the_api_and_tells_the_controller(
         watching.kill()
     assert "/service" not in scene.said()
     assert scene.pods.kubectl("get", "pod", "service", "--output=jsonpath={.metadata.deletionTimestamp}") == ""
+
+
+@pytest.mark.slow
+def test_who_makes_a_service_wait_for_cpus_is_found_held_back_and_let_go_again(scene: Scene) -> None:
+    service = scene.pods.run(manifest("web", LOOP, requests={"cpu": "50m"}, labels=LS, nodeName="real-1"))
+    culprit = scene.pods.run(
+        manifest("culprit", FOUR_ON_DEMAND, requests={"cpu": "400m"}, labels=BE, nodeName="real-1")
+    )
+    groups = scene.pods.cgroup(service, "cpu")
+    for process in {each for file in groups.rglob("cgroup.procs") for each in file.read_text().split()}:
+        (scene.directory / "proc" / process).symlink_to(f"/proc/{process}")
+    quick = "{sample_seconds: 1, patience_seconds: 3, calm_seconds: 4, window: 20, last: 1}"
+    scene.rules(f"cpu_suppress: null\ngroup_priority: null\ninterference: {quick}\n")
+    before = scene.read(culprit, "cpu.cfs_quota_us")
+    agent = scene.start()
+    time.sleep(_HISTORY)
+    assert "SUPPRESS" not in scene.said()
+    scene.pods.execute("culprit", "touch", "/tmp/busy")  # noqa: S108 - of its own
+    eventually(lambda: int(scene.read(culprit, "cpu.cfs_quota_us")) > 0, "it is held back")
+    (line,) = [each for each in scene.said().splitlines() if "NOTHING -> SUPPRESS" in each]
+    assert f"{scene.pods.namespace}/web" in line
+    assert f"the CPU of {scene.pods.namespace}/culprit goes up and down with it" in line
+    scene.pods.execute("culprit", "rm", "/tmp/busy")  # noqa: S108 - of its own
+    eventually(lambda: scene.read(culprit, "cpu.cfs_quota_us") == before, "it is let go")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert "refused" not in scene.said()

@@ -19,7 +19,10 @@ INTEROP = (
     Path(__file__).parents[2] / "charts/neaptide-interop-crds/files/koordinator/nodemetrics.slo.koordinator.sh.yaml"
 )
 BATCH_CPU, BATCH_MEMORY = "kubernetes.io/batch-cpu", "kubernetes.io/batch-memory"
+OT_CPU, OT_MEMORY = "neaptide.io/ot-cpu", "neaptide.io/ot-memory"
+OFFERED = (BATCH_CPU, BATCH_MEMORY, "kubernetes.io/mid-cpu", "kubernetes.io/mid-memory", OT_CPU, OT_MEMORY)
 BATCH = {"koordinator.sh/qosClass": "BE", "koordinator.sh/priority-class": "koord-batch"}
+FREE = {"koordinator.sh/qosClass": "BE", "koordinator.sh/priority-class": "koord-free"}
 WITHIN = 60.0
 
 
@@ -47,6 +50,9 @@ def colocating(real_nodes: RealNodes, tmp_path: Path) -> Iterator[dict[str, subp
             "--enforce",
             "--set=reclaim.cpuReclaimThresholdPercent=90",
             "--set=reclaim.memoryReclaimThresholdPercent=90",
+            "--set=reclaim.otEnable=true",
+            "--set=reclaim.otColdStartSeconds=0",
+            "--set=reclaim.trainingIntervalSeconds=2",
             "--interval=2",
             "--lease-namespace=default",
             kubeconfig,
@@ -62,10 +68,7 @@ def colocating(real_nodes: RealNodes, tmp_path: Path) -> Iterator[dict[str, subp
         process.kill()
         process.wait()
     for node in ("real-1", "real-2"):  # the nodes are shared
-        gone = {
-            part: dict.fromkeys((BATCH_CPU, BATCH_MEMORY, "kubernetes.io/mid-cpu", "kubernetes.io/mid-memory"))
-            for part in ("capacity", "allocatable")
-        }
+        gone = {part: dict.fromkeys(OFFERED) for part in ("capacity", "allocatable")}
         done(
             testbed,
             "patch",
@@ -78,7 +81,7 @@ def colocating(real_nodes: RealNodes, tmp_path: Path) -> Iterator[dict[str, subp
 
 
 @pytest.mark.slow
-def test_a_batch_pod_runs_in_what_a_service_asked_for_and_does_not_use(
+def test_a_batch_pod_runs_in_what_a_service_asked_for_and_does_not_use_and_training_in_what_that_leaves(
     real_nodes: RealNodes, pods: Pods, colocating: dict[str, subprocess.Popen[str]]
 ) -> None:
     testbed = real_nodes.testbed
@@ -102,6 +105,12 @@ def test_a_batch_pod_runs_in_what_a_service_asked_for_and_does_not_use(
     )
     assert job.node == "real-1"
     assert cpu * 7 // 10 + cpu // 2 > cpu  # it would not have fitted as cpu
+    eventually(lambda: for_resource(OT_CPU, node()["allocatable"].get(OT_CPU, "0")) > cpu // 10, "so is what it leaves")
+    second = {OT_CPU: str(cpu // 10), OT_MEMORY: "1Mi"}
+    training = manifest(
+        "training", requests=second, limits=second, labels=FREE, nodeSelector={"kubernetes.io/hostname": "real-1"}
+    )
+    assert pods.run(training).qos == "BestEffort"
     too_much = {BATCH_CPU: str(10 * cpu), BATCH_MEMORY: "1Mi"}
     large = manifest(
         "large", requests=too_much, limits=too_much, labels=BATCH, nodeSelector={"kubernetes.io/hostname": "real-1"}

@@ -6,6 +6,7 @@ scheduler's choice, so nodes are opened together only where all of their pods fi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from random import Random
 
 import numpy as np
 from msgspec import Struct, field
@@ -19,8 +20,8 @@ ROOM = "neaptide.io/consolidation-room"
 LONGEST = 30.0
 """Seconds after which a wave that has not ended is left behind."""
 _TRIES = 40
-_NEARBY = 8
-"""As many evictions are under way at once."""
+_SHUFFLES = 4
+"""Orders at random in which the pods of a wave may come."""
 
 
 class Waves(Struct):
@@ -99,8 +100,9 @@ def _is_safe(rooms: Rooms, free: Longs, guests: Sequence[Guest]) -> bool:
 
 
 def _orders(pods: list[int]) -> Iterator[list[int]]:
-    """Orders in which pods may come to the scheduler: as they are evicted, and as neighbours overtake one another."""
+    """Orders in which pods may come to the scheduler: as they are evicted, the other way round, and at random."""
     yield pods
-    for apart in (_NEARBY,):
-        blocks = [pods[start : start + apart] for start in range(0, len(pods), apart)]
-        yield [pod for block in blocks for pod in reversed(block)]
+    yield pods[::-1]
+    draw = Random(len(pods))  # noqa: S311 - the same each time
+    for _ in range(_SHUFFLES):
+        yield draw.sample(pods, len(pods))
