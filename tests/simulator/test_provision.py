@@ -42,4 +42,4 @@ def test_nodes_come_for_pods_that_wait_and_no_more_than_they_need() -> None:
     bought = half_an_hour({"name": "provision", "mode": "Enforce", "spec": spec})
     assert int(half_an_hour().timeline.running[-1, Band.PROD]) == 8
     assert int(bought.timeline.running[-1, Band.PROD]) == SERVICES * REPLICAS
-    assert int(bought.timeline.nodes[-1]) == 5
+    assert int(bought.timeline.nodes[-1].sum()) == 5
