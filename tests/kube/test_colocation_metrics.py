@@ -19,6 +19,7 @@ from neaptide.kube.colocation_metrics import ColocationMetrics, seen
 from neaptide.model import objects as o
 from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric
 from neaptide.model.snapshot import ClusterSnapshot
+from neaptide.model.times import timestamp
 from neaptide.testbed.ports import assign
 
 ALERTS = Path(__file__).parents[2] / "charts/neaptide/files/alerts.yaml"
@@ -41,7 +42,8 @@ def troubled(snapshot: ClusterSnapshot, now: float) -> None:
     snapshot.set_node_usage(snapshot.nodes.by_name["m"], 1.0, 1.0, now)
     snapshot.set(pod("failed", node="n", phase="Failed", labels=BATCH))
     snapshot.pods.created[snapshot.set_pod(pod("waits", labels=BATCH))] = now - 30_000
-    snapshot.set(pod("web", node="n", cpu="1"))
+    for name in ("web", "api", "odd", "slow", "quick"):
+        snapshot.set(pod(name, node="n", cpu="200m"))
     told = [
         {"name": name, "namespace": "default", "extensions": {FINDINGS: {"step": step}}}
         for name, step in (("web", "SUPPRESS"), ("api", "MOVE"), ("odd", 7))
@@ -49,7 +51,8 @@ def troubled(snapshot: ClusterSnapshot, now: float) -> None:
     for name, seconds in (("slow", 0.03), ("quick", 0.01)):
         objective = {"seconds": seconds, "objective": 0.02, "quantile": 0.99}
         told.append({"name": name, "namespace": "default", "extensions": {OBJECTIVE: objective}})
-    snapshot.set(msgspec.convert({"metadata": {"name": "n"}, "status": {"podsMetric": told}}, NodeMetric))
+    status = {"podsMetric": told, "updateTime": timestamp(now)}
+    snapshot.set(msgspec.convert({"metadata": {"name": "n"}, "status": status}, NodeMetric))
 
 
 def test_every_figure_says_what_the_cluster_holds() -> None:
@@ -68,6 +71,17 @@ def test_every_figure_says_what_the_cluster_holds() -> None:
     assert found[("neaptide_offline_longest_wait_seconds",)] == 30_000
     assert [found["neaptide_suffering_pods", step] for step in ("SUPPRESS", "EVICT", "MOVE")] == [1, 0, 1]
     assert [found["neaptide_objective_pods", above] for above in ("true", "false")] == [1, 1]
+
+
+def test_what_an_agent_said_long_ago_is_no_trouble_of_now() -> None:
+    snapshot = ClusterSnapshot()
+    troubled(snapshot, 1e9)
+    later = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in seen(snapshot, 1e9 + 3600)
+        for sample in family.samples
+    }
+    assert later["neaptide_suffering_pods", "SUPPRESS"] == later["neaptide_objective_pods", "true"] == 0
 
 
 def test_an_empty_cluster_has_figures_too_and_a_held_one_shows_the_last() -> None:

@@ -3,10 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from typing import TypeVar
 
-import msgspec
 import numpy as np
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -15,12 +12,13 @@ from neaptide.kube.cache import Cache
 from neaptide.kube.protected_metrics import announced
 from neaptide.kube.troubles import failed, unmeasured, unready, waits
 from neaptide.model.accounts import account_of
-from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric, Objective
+from neaptide.model.node_metric import FINDINGS, OBJECTIVE, Objective
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, FIRST_RESOURCES, MEMORY
-from neaptide.policies.interference import Finding
+from neaptide.policies.interference import Finding, InterferenceSpec, told_of
 
-Kind = TypeVar("Kind")
+_AGE = InterferenceSpec().metric_age_seconds
+"""Seconds for which what an agent said counts."""
 
 
 class ColocationMetrics(Collector):
@@ -46,8 +44,8 @@ def seen(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
     yield from _accounts(snapshot)
     yield _nodes(snapshot, now)
     yield from _offline(snapshot, now)
-    yield _findings(snapshot)
-    yield _objectives(snapshot)
+    yield _findings(snapshot, now)
+    yield _objectives(snapshot, now)
     yield from announced(snapshot, now)
 
 
@@ -94,32 +92,22 @@ def _offline(snapshot: ClusterSnapshot, now: float) -> Iterator[Metric]:
     return iter((ended, wait))
 
 
-def _objectives(snapshot: ClusterSnapshot) -> Metric:
+def _objectives(snapshot: ClusterSnapshot, now: float) -> Metric:
     """Services whose own latency is known, above and within what it shall be."""
     found = GaugeMetricFamily(
         "neaptide_objective_pods",
         "Services' pods that export a latency, by whether it is above their objective.",
         labels=["above"],
     )
-    above = [each.seconds > each.objective for each in _extensions(snapshot, OBJECTIVE, Objective)]
+    above = [each.seconds > each.objective for _, each in told_of(snapshot, _AGE, now, OBJECTIVE, Objective)]
     found.add_metric(["true"], sum(above))
     found.add_metric(["false"], len(above) - sum(above))
     return found
 
 
-def _extensions(snapshot: ClusterSnapshot, name: str, kind: type[Kind]) -> Iterator[Kind]:
-    """What agents say of pods beside their use; what cannot be read is passed over."""
-    metric: NodeMetric
-    for metric in snapshot.others.get("NodeMetric", {}).values():
-        for pod in metric.status.pods_metric:
-            if name in pod.extensions:
-                with suppress(msgspec.ValidationError):
-                    yield msgspec.convert(pod.extensions[name], kind)
-
-
-def _findings(snapshot: ClusterSnapshot) -> Metric:
+def _findings(snapshot: ClusterSnapshot, now: float) -> Metric:
     """Services that suffer, by what their node's agent does about it."""
-    steps = Counter(found.step for found in _extensions(snapshot, FINDINGS, Finding))
+    steps = Counter(found.step for _, found in told_of(snapshot, _AGE, now, FINDINGS, Finding))
     found = GaugeMetricFamily(
         "neaptide_suffering_pods", "Services' pods that suffer, by the step that is taken.", labels=["step"]
     )
