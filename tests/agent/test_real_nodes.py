@@ -300,7 +300,7 @@ def test_a_node_low_on_memory_evicts_through_the_api_and_tells_the_controller(
 def test_who_makes_a_service_wait_for_cpus_is_found_held_back_and_let_go_again(scene: Scene) -> None:
     service = scene.pods.run(manifest("web", LOOP, requests={"cpu": "50m"}, labels=LS, nodeName="real-1"))
     culprit = scene.pods.run(
-        manifest("culprit", FOUR_ON_DEMAND, requests={"cpu": "400m"}, labels=BE, nodeName="real-1")
+        manifest("culprit", FOUR_ON_DEMAND, requests={"cpu": "200m"}, labels=BE, nodeName="real-1")
     )
     groups = scene.pods.cgroup(service, "cpu")
     for process in {each for file in groups.rglob("cgroup.procs") for each in file.read_text().split()}:
