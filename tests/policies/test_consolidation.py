@@ -13,6 +13,7 @@ from tests.builders import node, pod
 from neaptide.loop import LoopMemory, checkpoint, restore
 from neaptide.model import objects as o
 from neaptide.model.actions import FOR_LABEL, AnyAction, CreateNode, DeleteNode, Evict, Plan, Taint, Untaint
+from neaptide.model.node_pools import NodePool, NodePoolBudget, NodePoolDisruption, NodePoolSpec
 from neaptide.model.offerings import Offering
 from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
@@ -482,30 +483,30 @@ def test_budgets_limit_how_many_nodes_are_on_their_way_out(budgets: tuple[Any, .
     assert sum(isinstance(action, DeleteNode) for action in (*plan.actions, *plan.later)) == 10
 
 
-def pool_of(*budgets: o.NodePoolBudget) -> o.NodePool:
-    return o.NodePool(o.Metadata(name="default"), o.NodePoolSpec(disruption=o.NodePoolDisruption(budgets)))
+def pool_of(*budgets: NodePoolBudget) -> NodePool:
+    return NodePool(o.Metadata(name="default"), NodePoolSpec(disruption=NodePoolDisruption(budgets)))
 
 
 POOL_BUDGETS = {
-    "30 % of ten nodes": ((o.NodePoolBudget("30%"),), 3),
-    "a percentage rounds up": ((o.NodePoolBudget("25%"),), 3),
-    "all": ((o.NodePoolBudget("100%"),), 10),
-    "none": ((o.NodePoolBudget("0"),), 0),
-    "the smallest counts": ((o.NodePoolBudget("5"), o.NodePoolBudget("2")), 2),
-    "one for drift": ((o.NodePoolBudget("0", reasons=("Drifted",)),), 10),
-    "one for empty nodes": ((o.NodePoolBudget("1", reasons=("Empty",)),), 1),
-    "a window that is always open": ((o.NodePoolBudget("1", schedule="@daily", duration="48h"),), 1),
-    "a window that is closed": ((o.NodePoolBudget("1", schedule="0 3 1 1 *", duration="1h"),), 10),
-    "no cron": ((o.NodePoolBudget("5", schedule="0 0 * * tue-mon", duration="1h"),), 0),
-    "a schedule without a duration": ((o.NodePoolBudget("5", schedule="@daily"),), 0),
-    "no number": ((o.NodePoolBudget("many"),), 0),
+    "30 % of ten nodes": ((NodePoolBudget("30%"),), 3),
+    "a percentage rounds up": ((NodePoolBudget("25%"),), 3),
+    "all": ((NodePoolBudget("100%"),), 10),
+    "none": ((NodePoolBudget("0"),), 0),
+    "the smallest counts": ((NodePoolBudget("5"), NodePoolBudget("2")), 2),
+    "one for drift": ((NodePoolBudget("0", reasons=("Drifted",)),), 10),
+    "one for empty nodes": ((NodePoolBudget("1", reasons=("Empty",)),), 1),
+    "a window that is always open": ((NodePoolBudget("1", schedule="@daily", duration="48h"),), 1),
+    "a window that is closed": ((NodePoolBudget("1", schedule="0 3 1 1 *", duration="1h"),), 10),
+    "no cron": ((NodePoolBudget("5", schedule="0 0 * * tue-mon", duration="1h"),), 0),
+    "a schedule without a duration": ((NodePoolBudget("5", schedule="@daily"),), 0),
+    "no number": ((NodePoolBudget("many"),), 0),
     "no budgets": ((), 10),
 }
 
 
 @pytest.mark.parametrize(("budgets", "expected"), POOL_BUDGETS.values(), ids=POOL_BUDGETS)
 def test_a_node_pools_budgets_limit_how_many_of_its_nodes_go(
-    budgets: tuple[o.NodePoolBudget, ...], expected: int
+    budgets: tuple[NodePoolBudget, ...], expected: int
 ) -> None:
     nodes = [node(f"n{number}", labels={"karpenter.sh/nodepool": "default"}) for number in range(10)]
     plan = Cluster(small_cluster(*nodes, pool_of(*budgets))).plan()

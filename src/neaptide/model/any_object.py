@@ -2,12 +2,12 @@
 
 from neaptide.model.colocation_profile import ClusterColocationProfile
 from neaptide.model.node_metric import NodeMetric
+from neaptide.model.node_pools import NodePool
 from neaptide.model.objects import (
     HorizontalPodAutoscaler,
     Namespace,
     Node,
     NodeMetrics,
-    NodePool,
     Pod,
     PodDisruptionBudget,
     PodMetrics,

@@ -19,6 +19,7 @@ from neaptide.model.any_object import AnyObject
 from neaptide.model.collector import collector_paused
 from neaptide.model.colocation_profile import ClusterColocationProfile
 from neaptide.model.node_metric import NodeMetric
+from neaptide.model.node_pools import NodePool
 from neaptide.model.problems import LeftOut
 from neaptide.model.scheduling_objects import ElasticQuota, PodGroup, Reservation
 from neaptide.model.yaml_text import YamlError, documents
@@ -48,7 +49,7 @@ KINDS: dict[str, type[AnyObject]] = {
     "StorageClass": storage.StorageClass,
     "CSINode": storage.CSINode,
     "Service": objects.Service,
-    "NodePool": objects.NodePool,
+    "NodePool": NodePool,
     "PodMetrics": objects.PodMetrics,
     "NodeMetrics": objects.NodeMetrics,
     "NodeMetric": NodeMetric,

@@ -7,7 +7,7 @@ that are not ready or on their way out are taken off; a budget that cannot be re
 from collections import Counter
 from collections.abc import Collection
 
-from neaptide.model.objects import NodePool, NodePoolBudget
+from neaptide.model.node_pools import NodePool, NodePoolBudget
 from neaptide.model.problems import FieldError
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import go_duration

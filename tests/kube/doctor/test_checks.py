@@ -12,6 +12,7 @@ from neaptide.kube.doctor.finding import Finding, Seen
 from neaptide.kube.doctor.rights import NEEDED
 from neaptide.kubeapi.resources import PLANS, POLICIES, PRICE_CATALOGUES, Resource
 from neaptide.model import objects as o
+from neaptide.model.node_pools import NodePool, NodePoolDisruption, NodePoolSpec
 from neaptide.model.snapshot import ClusterSnapshot
 
 NOW = 1_800_000_000.0
@@ -51,8 +52,8 @@ def without(*verbs: str) -> Mapping[Any, bool]:
     return {right: str(right) not in verbs for right in NEEDED}
 
 
-def node_pool(name: str, after: str) -> o.NodePool:
-    return o.NodePool(o.Metadata(name=name), o.NodePoolSpec(disruption=o.NodePoolDisruption(consolidate_after=after)))
+def node_pool(name: str, after: str) -> NodePool:
+    return NodePool(o.Metadata(name=name), NodePoolSpec(disruption=NodePoolDisruption(consolidate_after=after)))
 
 
 def consolidation(mode: str, *, schedule: Any = None, **scope: Any) -> bytes:

@@ -8,7 +8,7 @@ import msgspec
 from neaptide.kube.configuration import choose
 from neaptide.kube.doctor.finding import Finding, Seen, some
 from neaptide.loop import Mode, Setting
-from neaptide.model.objects import NodePool
+from neaptide.model.node_pools import NodePool
 from neaptide.policies.consolidation_run import NAME
 
 _POOL = "karpenter.sh/nodepool"
