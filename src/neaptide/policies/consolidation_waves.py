@@ -6,7 +6,6 @@ scheduler's choice, so nodes are opened together only where all of their pods fi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from random import Random
 
 import numpy as np
 from msgspec import Struct, field
@@ -103,6 +102,6 @@ def _orders(pods: list[int]) -> Iterator[list[int]]:
     """Orders in which pods may come to the scheduler: as they are evicted, the other way round, and at random."""
     yield pods
     yield pods[::-1]
-    draw = Random(len(pods))  # noqa: S311 - the same each time
+    draw = np.random.default_rng(len(pods))  # the same each time
     for _ in range(_SHUFFLES):
-        yield draw.sample(pods, len(pods))
+        yield [pods[each] for each in draw.permutation(len(pods)).tolist()]
