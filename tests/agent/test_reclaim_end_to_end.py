@@ -51,6 +51,7 @@ def colocating(real_nodes: RealNodes, tmp_path: Path) -> Iterator[dict[str, subp
             "--set=reclaim.cpuReclaimThresholdPercent=90",
             "--set=reclaim.memoryReclaimThresholdPercent=90",
             "--set=reclaim.otEnable=true",
+            "--set=reclaim.hostWatermarkPercent=90",
             "--set=reclaim.otColdStartSeconds=0",
             "--set=reclaim.trainingIntervalSeconds=2",
             "--interval=2",
@@ -99,7 +100,7 @@ def test_a_batch_pod_runs_in_what_a_service_asked_for_and_does_not_use_and_train
     assert node()["capacity"][BATCH_CPU] == node()["allocatable"][BATCH_CPU]
     metric = json.loads(done(testbed, "get", "nodemetric", "real-1", "--output=json"))["status"]
     assert service.name in [each["name"] for each in metric["podsMetric"]]
-    wanted = {BATCH_CPU: str(cpu // 2), BATCH_MEMORY: "1Mi"}
+    wanted = {BATCH_CPU: str(cpu // 2), BATCH_MEMORY: "64Mi"}
     job = pods.run(
         manifest("job", requests=wanted, limits=wanted, labels=BATCH, nodeSelector={"kubernetes.io/hostname": "real-1"})
     )
