@@ -86,12 +86,12 @@ def ours(limit: str) -> list[Sample]:
             market.let_go(testbed)
         if SAVE:
             _saved(found, prices)
-        for command in (
+        for arguments in (
             ["apply", "--server-side", "-f", str(_CRDS)],
             ["wait", "--for=condition=established", "crd", "--all", "--timeout=60s"],
             ["apply", "--server-side", "-f", _policy(directory, limit)],
         ):
-            done = testbed.kubectl(command, timeout=120)
+            done = testbed.kubectl(arguments, timeout=120)
             if done.returncode:
                 raise RuntimeError(done.stderr)
         command = [

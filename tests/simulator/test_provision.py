@@ -3,6 +3,7 @@
 from typing import Any
 
 import yaml
+from tests.simulator.worlds import sold
 
 from neaptide.model.qos import Band
 from neaptide.simulator.run import Result, run
@@ -13,14 +14,6 @@ REPLICAS, SERVICES = 12, 3
 
 def half_an_hour(*policies: dict[str, Any]) -> Result:
     """Three services for which one node is there, and no autoscaler."""
-    machine = {
-        "instance_type": "m",
-        "zone": "a",
-        "capacity_type": "on-demand",
-        "allocatable": {"cpu": "8", "memory": "32Gi", "pods": "110"},
-        "price_per_hour": 0.4,
-        "nodes": 1,
-    }
     services = [
         {"name": f"web-{number}", "replicas": REPLICAS, "cpu": "900m", "memory": "1Gi"} for number in range(SERVICES)
     ]
@@ -30,7 +23,7 @@ def half_an_hour(*policies: dict[str, Any]) -> Result:
         "tick": 30,
         "loop_period": 10,
         "autoscaler": {"enabled": False},
-        "pools": [{"name": "general", "offerings": [machine]}],
+        "pools": [{"name": "general", "offerings": [sold(cpu="8", memory="32Gi")]}],
         "services": services,
         "policies": list(policies),
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 import yaml
+from tests.simulator.worlds import sold
 
 from neaptide.model.qos import Band
 from neaptide.simulator.run import Result, run
@@ -15,14 +16,6 @@ OT = {"neaptide.io/ot-cpu": "1000", "neaptide.io/ot-memory": "1073741824"}
 
 def hours(**settings: Any) -> Result:
     """A service that uses a fifth of its request, a batch job that uses a quarter of its own, and training for the tier below, on one node."""
-    node = {
-        "instance_type": "m",
-        "zone": "a",
-        "capacity_type": "on-demand",
-        "allocatable": {"cpu": "16", "memory": "64Gi", "pods": "110"},
-        "price_per_hour": 0.4,
-        "nodes": 1,
-    }
     training = {"containers": [{"name": "main", "image": "train", "resources": {"requests": OT, "limits": OT}}]}
     scenario = {
         "name": "two tiers",
@@ -30,7 +23,7 @@ def hours(**settings: Any) -> Result:
         "tick": 60,
         "loop_period": 60,
         "autoscaler": {"enabled": False},
-        "pools": [{"name": "general", "offerings": [node]}],
+        "pools": [{"name": "general", "offerings": [sold(cpu="16", memory="64Gi")]}],
         "services": [{"name": "web", "cpu": 12, "memory": "32Gi", "usage": FIFTH, "memory_usage": 0.2}],
         "jobs": [
             {

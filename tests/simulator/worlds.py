@@ -100,3 +100,15 @@ def running(made: World, prefix: str = "") -> list[str]:
     """Keys of the pods that are running and ready."""
     table = made.cluster.snapshot.pods
     return [key for key in pods(made, prefix) if table.ready[table.by_key[key]]]
+
+
+def sold(*, cpu: str, memory: str) -> dict[str, Any]:
+    """A node on sale as a scenario's file says it, of which one is there."""
+    return {
+        "instance_type": "m",
+        "zone": "a",
+        "capacity_type": "on-demand",
+        "allocatable": {"cpu": cpu, "memory": memory, "pods": "110"},
+        "price_per_hour": 0.4,
+        "nodes": 1,
+    }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from neaptide.pricing.catalogue import EVERY_FAMILY, InstancePrice, families
 
 _FACTOR = 20.0
-"""Sizes, zones and generations of GPUs of one family differ by less than four times for each CPU; digits slip by a hundred."""
+"""Sizes, zones and generations of GPUs of one family differ by less than four times for each CPU in the shipped catalogue; digits slip by a hundred."""
 _FEWEST = 3
 """Prices of which most can be right."""
 
