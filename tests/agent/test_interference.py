@@ -132,6 +132,23 @@ def test_who_takes_the_memory_is_evicted_at_once(tmp_path: Path) -> None:
     scene.agent.close()
 
 
+def test_rounds_that_come_a_little_early_take_no_sample_away(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Shape(1, systemd=False))
+    scene.rule = Interference(
+        RULE._replace(sample_seconds=1.0, patience_seconds=3.0),
+        Evictions(None, scene.said.append, lambda: scene.node.now),
+        scene.said.append,
+        str(scene.node.proc),
+        scene.node.place.sysfs,
+    )
+    scene.agent.adders[:] = [scene.rule.wanted]
+    for at in range(36):
+        scene.node.now -= 0.002  # of the second that passes with each round
+        scene.second(0.6 if at >= 28 else 0.01, job=1500.0 if at >= 28 else 0.0, other=700.0)
+    assert scene.node.quota(scene.job) > 0
+    scene.agent.close()
+
+
 @pytest.mark.parametrize(
     ("resource", "limit"), [("cpu", "nr_periods 10\nnr_throttled {}\n"), ("memory", "high {}\nmax 0\n")]
 )

@@ -21,6 +21,9 @@ from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
 WITHIN = 60.0
 LOOP = ["sh", "-c", "while :; do :; done"]
 ON_DEMAND = ["sh", "-c", "while :; do if [ -e /tmp/busy ]; then :; else sleep 0.1; fi; done"]
+FOUR_ON_DEMAND = ["sh", "-c", f"for each in 1 2 3; do ({ON_DEMAND[-1]}) & done; {ON_DEMAND[-1]}"]
+_HISTORY = 45.0
+"""Seconds in which there are the 20 samples that a past takes, on a machine that is busy besides, too."""
 LS, BE = {"koordinator.sh/qosClass": "LS"}, {"koordinator.sh/qosClass": "BE"}
 _WRITE_BPS = 1 << 20
 WRITTEN = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle", "cpu.shares", "cpuset.cpus")
@@ -291,3 +294,30 @@ def test_a_node_low_on_memory_evicts_through_the_api_and_tells_the_controller(
         watching.kill()
     assert "/service" not in scene.said()
     assert scene.pods.kubectl("get", "pod", "service", "--output=jsonpath={.metadata.deletionTimestamp}") == ""
+
+
+@pytest.mark.slow
+def test_who_makes_a_service_wait_for_cpus_is_found_held_back_and_let_go_again(scene: Scene) -> None:
+    service = scene.pods.run(manifest("web", LOOP, requests={"cpu": "50m"}, labels=LS, nodeName="real-1"))
+    culprit = scene.pods.run(
+        manifest("culprit", FOUR_ON_DEMAND, requests={"cpu": "200m"}, labels=BE, nodeName="real-1")
+    )
+    groups = scene.pods.cgroup(service, "cpu")
+    for process in {each for file in groups.rglob("cgroup.procs") for each in file.read_text().split()}:
+        (scene.directory / "proc" / process).symlink_to(f"/proc/{process}")
+    quick = "{sample_seconds: 1, patience_seconds: 3, calm_seconds: 4, window: 20, last: 1}"
+    scene.rules(f"cpu_suppress: null\ngroup_priority: null\ninterference: {quick}\n")
+    before = scene.read(culprit, "cpu.cfs_quota_us")
+    agent = scene.start()
+    time.sleep(_HISTORY)
+    assert "SUPPRESS" not in scene.said()
+    scene.pods.execute("culprit", "touch", "/tmp/busy")  # noqa: S108 - of its own
+    eventually(lambda: int(scene.read(culprit, "cpu.cfs_quota_us")) > 0, "it is held back")
+    (line,) = [each for each in scene.said().splitlines() if "NOTHING -> SUPPRESS" in each]
+    assert f"{scene.pods.namespace}/web" in line
+    assert f"the CPU of {scene.pods.namespace}/culprit goes up and down with it" in line
+    scene.pods.execute("culprit", "rm", "/tmp/busy")  # noqa: S108 - of its own
+    eventually(lambda: scene.read(culprit, "cpu.cfs_quota_us") == before, "it is let go")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert "refused" not in scene.said()

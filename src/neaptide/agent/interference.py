@@ -49,14 +49,16 @@ class Interference:
         self._cases: dict[str, Case] = {}
         self._limits: dict[str, float] = {}
         self._disk_limits: dict[str, int] = {}
-        self._at = float("-inf")
+        self._due = float("-inf")
         self._names: dict[str, str] = {}
         self._told: dict[str, str] = {}
 
     def wanted(self, now: float, look: Look, groups: Groups) -> Wanted:
         """The limits of suppressed and throttled culprits; now and then, a look at who suffers."""
-        if now - self._at >= self._settings.sample_seconds:
-            self._at = now
+        late, seconds = now - self._due, self._settings.sample_seconds
+        if late >= 0:
+            # From when it was due, so that rounds that come a little early or late do not make the samples fewer.
+            self._due = now + seconds - (late if late < seconds else 0.0)
             if self._sampler is None:
                 self._sampler = Sampler(groups, self._proc, self._once)
             self._go_on(now, look, self._sampler.sample(now, look))
