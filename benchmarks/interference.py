@@ -2,12 +2,13 @@
 
 Random nodes: a service with two twins elsewhere, four to ten offline pods whose use wanders or switches on and off, noise on everything. In half of them one offline pod
 disturbs the service while it is busy, and in a third of these an innocent pod mostly runs when the culprit does; in a quarter all twins have more to do at once; in a
-quarter nothing happens. Precision counts every pod that something was done
-against, recall the planted culprits.
+quarter nothing happens. As on a cluster, twins are known only while the service suffers, are asked for every half minute, and tell what their last report said, which is up to
+a minute old. Precision counts every pod that something was done against, recall the planted culprits.
 """
 
 from collections.abc import Iterator
 from random import Random
+from statistics import fmean, median
 from typing import NamedTuple
 
 from benchmarks.figure import Figure
@@ -15,6 +16,8 @@ from neaptide.noderules.anomaly import AnomalySettings, Baseline, judged
 from neaptide.noderules.interference import Case, InterferenceSettings, Seen, decide
 
 SCENES, QUIET, LOUD, PERIOD = 1000, 60, 90, 10.0
+REPORTED, ASKED, LATELY = 6, 3, 3
+"""Samples between a twin's reports, and between questions, and in what a report says."""
 
 
 class Outcome(NamedTuple):
@@ -37,6 +40,8 @@ def scene(seed: int) -> Outcome:
     level = {pod: random.uniform(200, 4000) for pod in pods}
     switch = {pod: random.uniform(0.02, 0.2) for pod in pods}
     signal: list[float] = []
+    of_twins: tuple[list[float], ...] = ([], [])
+    known = 0.0
     used: dict[str, list[float]] = {pod: [] for pod in pods}
     baseline, cases = Baseline(), dict[str, Case]()
     for at in range(QUIET + LOUD):
@@ -55,7 +60,14 @@ def scene(seed: int) -> Outcome:
             for own in (True, False, False)
         )
         signal.append(value)
-        anomaly, baseline = judged(value, baseline, AnomalySettings(), twins)
+        for row, told in zip(of_twins, twins, strict=True):
+            row.append(told)
+        reported = at // REPORTED * REPORTED
+        if not cases:
+            known = 0.0
+        elif at % ASKED == 0 and reported:
+            known = median(fmean(row[:reported][-LATELY:]) for row in of_twins)
+        anomaly, baseline = judged(value, baseline, AnomalySettings(), known)
         seen = Seen("latency", signal, anomaly, used)
         cases, changes = decide(InterferenceSettings(), cases, {"web": seen}, at * PERIOD)
         for change in changes:

@@ -128,6 +128,29 @@ class Node:
                 eventually(lambda group=group: _removed(group), f"{group} is gone")  # type: ignore[misc]
 
 
+class Watch:
+    """An agent that does nothing but look for interference, and answers at once."""
+
+    def __init__(self, node: Node, last: Step) -> None:
+        self._agent = node.agent(OFF)
+        rule = InterferenceSettings(patience_seconds=1.0, sample_seconds=0.5, last=last)
+        self._rule = Interference(rule, Evictions(None, node.said.append, time.monotonic), node.said.append)
+        self._agent.adders.append(self._rule.wanted)
+
+    def finding(self, seconds: float = 0.0) -> dict[str, str]:
+        """What is found about the service after so many seconds of rounds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.25)
+            self._agent.tick(time.monotonic())
+        found: dict[str, str] = self._rule.extension("ls").get(FINDINGS, {})
+        return found
+
+    def close(self) -> None:
+        assert self._agent.restore() == 0
+        self._agent.close()
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     made = Node(tmp_path)
@@ -280,33 +303,59 @@ def test_who_keeps_a_service_from_its_cpu_is_found_by_the_kernels_pressure_and_h
     service, other, job = node.pod("ls", "burstable"), node.pod("be-1", "besteffort"), node.pod("be-2", "besteffort")
     for group in (service, job):
         Path(f"{MOUNT}{group}/cpuset.cpus").write_text("2")
-    agent = node.agent(OFF)
-    rule = InterferenceSettings(patience_seconds=1.0, sample_seconds=0.5, last=Step.SUPPRESS)
-    watch = Interference(rule, Evictions(None, node.said.append, time.monotonic), node.said.append)
-    agent.adders.append(watch.wanted)
+    watch = Watch(node, Step.SUPPRESS)
     works = "import time\nwhile True:\n    end = time.monotonic() + 0.05\n    while time.monotonic() < end: pass\n    time.sleep(0.05)\n"
     node.start(service, works)
     node.start(other, works)
     busy = node.start(job, LOOP)
     busy.send_signal(signal.SIGSTOP)
-
-    def rounds(seconds: float) -> str:
-        """What is found after so many seconds of rounds."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(0.25)
-            agent.tick(time.monotonic())
-        return str(watch.extension("ls"))
-
-    assert rounds(15.0) == "{}"
+    assert watch.finding(15.0) == {}
     busy.send_signal(signal.SIGCONT)
-    eventually(lambda: "SUPPRESS" in rounds(0.5), "the culprit is held back")
-    assert watch.extension("ls")[FINDINGS]["culprit"] == "default/pod-be-2"
+    eventually(lambda: watch.finding(0.5).get("step") == "SUPPRESS", "the culprit is held back")
+    assert watch.finding()["culprit"] == "default/pod-be-2"
     held = {group: node.read(group.rpartition("/")[0], "cpu.max").split() for group in (other, job)}
     assert held[other][0] == "max"
     assert int(held[job][0]) * 2 < int(held[job][1])
-    assert agent.restore() == 0
-    agent.close()
+    watch.close()
+
+
+def test_who_keeps_a_service_from_its_disk_is_found_and_throttled(node: Node) -> None:
+    service, other, job = node.pod("ls", "burstable"), node.pod("be-1", "besteffort"), node.pod("be-2", "besteffort")
+    watch = Watch(node, Step.THROTTLE_DISK)
+    opened = "import mmap, os, time\nblock = mmap.mmap(-1, {})\ndisk = os.open('/dev/vda', os.O_RDWR | os.O_DIRECT)\n"
+    now_and_then = "while True:\n    os.preadv(disk, [block], 0)\n    time.sleep(0.05)\n"
+    for group in (service, other):
+        node.start(group, opened.format(4096) + now_and_then)
+    writes = opened.format(4 << 20) + "while True: os.pwrite(disk, block, 4 << 20)\n"
+    writers = [node.start(job, writes) for _ in range(8)]
+    for each in writers:
+        each.send_signal(signal.SIGSTOP)
+    assert watch.finding(15.0) == {}
+    for each in writers:
+        each.send_signal(signal.SIGCONT)
+    eventually(lambda: watch.finding(0.5).get("step") == "THROTTLE_DISK", "the culprit is throttled")
+    assert watch.finding()["culprit"] == "default/pod-be-2"
+    assert "wbps=" in node.read(job.rpartition("/")[0], "io.max")
+    assert node.read(other.rpartition("/")[0], "io.max") == ""
+    watch.close()
+
+
+def test_who_takes_a_services_memory_is_found_and_evicted(node: Node) -> None:
+    service, _, job = node.pod("ls", "burstable"), node.pod("be-1", "besteffort"), node.pod("be-2", "besteffort")
+    Path(f"{MOUNT}/kubepods/memory.max").write_text(str(120 * MIB))
+    watch = Watch(node, Step.EVICT)
+    reads = (
+        "import os, time\ndisk = os.open('/dev/vda', os.O_RDONLY)\n"
+        "while True:\n    for at in range(0, 48 << 20, 1 << 20): os.pread(disk, 1 << 20, at)\n    time.sleep(0.05)\n"
+    )
+    node.start(service, reads)
+    takes = "import time\nheld = bytearray(90 << 20)\ntime.sleep(1000)\n"
+    assert watch.finding(15.0) == {}
+    node.start(job, takes)
+    eventually(lambda: watch.finding(0.5).get("step") == "EVICT", "the culprit is to go")
+    assert watch.finding()["culprit"] == "default/pod-be-2"
+    assert any("would evict default/pod-be-2" in line for line in node.said)
+    watch.close()
 
 
 def test_a_disk_limit_makes_a_writer_wait(node: Node, pods: tuple[str, str, str]) -> None:

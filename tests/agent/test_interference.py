@@ -10,7 +10,7 @@ from neaptide.agent.evictions import Evictions
 from neaptide.agent.interference import Interference
 from neaptide.agent.latencies import Latency
 from neaptide.agent.settings import Settings, SettingsError, settings
-from neaptide.model.node_metric import FINDINGS, Objective
+from neaptide.model.node_metric import FINDINGS, SIGNALS, Objective
 from neaptide.noderules.interference import InterferenceSettings, Step
 
 RULE = InterferenceSettings(patience_seconds=20, calm_seconds=30)
@@ -49,7 +49,7 @@ def test_the_culprit_is_held_back_then_evicted_and_its_limit_goes_when_all_is_ca
     scene = Scene(tmp_path, shape)
     for _ in range(150):
         scene.second(0.01, job=0.0, other=700.0)
-    assert scene.rule.extension("web") == {}
+    assert FINDINGS not in scene.rule.extension("web")
     for at in range(32):
         scene.second(0.6 if at >= 2 else 0.01, job=1500.0 if at >= 2 else 0.0, other=700.0)
     quota = scene.node.quota(scene.job)
@@ -65,7 +65,7 @@ def test_the_culprit_is_held_back_then_evicted_and_its_limit_goes_when_all_is_ca
     for _ in range(150):
         scene.second(0.01, job=0.0, other=700.0)
     assert scene.node.quota(scene.job) == -1
-    assert scene.rule.extension("web") == {}
+    assert FINDINGS not in scene.rule.extension("web")
     scene.agent.close()
 
 
@@ -74,7 +74,7 @@ def test_a_service_whose_wait_nobody_can_tell_is_no_victim(tmp_path: Path) -> No
     Path(scene.node.layout.directory(scene.service), "cgroup.procs").write_text("18\n")
     for _ in range(60):
         scene.second(0.9, job=1500.0, other=1.0)
-    assert scene.rule.extension("web") == {}
+    assert FINDINGS not in scene.rule.extension("web")
     assert scene.said == []
     scene.agent.close()
 
@@ -114,7 +114,7 @@ def test_who_keeps_the_disks_busy_is_throttled_and_let_go_again(tmp_path: Path) 
     assert "time waited for disks, percent" in scene.rule.extension("web")[FINDINGS]["evidence"]
     for _ in range(150):
         second(busy=False)
-    assert scene.rule.extension("web") == {}
+    assert FINDINGS not in scene.rule.extension("web")
     assert "wbps=10" not in scene.node.path(scene.job, "io.max").read_text()
     scene.agent.close()
 
@@ -129,6 +129,31 @@ def test_who_takes_the_memory_is_evicted_at_once(tmp_path: Path) -> None:
         scene.second(0.0, job=100.0, other=700.0)
     assert any("would evict default/pod-job: default/pod-web suffers" in line for line in scene.said)
     assert any("the memory of default/pod-job goes up and down" in line for line in scene.said)
+    scene.agent.close()
+
+
+@pytest.mark.parametrize("suffer", [True, False], ids=["twins suffer too", "twins do not"])
+def test_a_service_is_a_victim_only_where_its_twins_fare_better(tmp_path: Path, *, suffer: bool) -> None:
+    scene = Scene(tmp_path, Shape(1, systemd=False))
+    scene.rule.twins = lambda: {"web": {"cpu": 50.0 if suffer else 2.0}}
+    for at in range(182):
+        busy = at >= 152
+        scene.second(0.6 if busy else 0.01, job=1500.0 if busy else 0.0, other=700.0)
+    assert (FINDINGS in scene.rule.extension("web")) is not suffer
+    assert scene.rule.extension("web")[SIGNALS] == {"lately": {"cpu": 60.0}}
+    assert scene.rule.suffering() == ([] if suffer else ["web"])
+    scene.agent.close()
+
+
+def test_it_is_news_that_a_service_suffers_and_what_is_done(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, Shape(1, systemd=False))
+    news: list[int] = []
+    for at in range(186):
+        busy = at >= 152
+        scene.second(0.6 if busy else 0.01, job=1500.0 if busy else 0.0, other=700.0)
+        if scene.rule.news != (news or [0])[-1]:
+            news.append(scene.rule.news)
+    assert news == [1, 2]
     scene.agent.close()
 
 
@@ -162,7 +187,7 @@ def test_a_service_that_meets_its_own_limit_blames_nobody(tmp_path: Path, resour
         text = limit.format(9 * (at - 149) if at >= 150 else 0).replace("periods 10", f"periods {10 * (at + 1)}")
         scene.node.path(scene.service, file).write_text(("usage_usec 0\n" if resource == "cpu" else "") + text)
         scene.second(0.0, job=1500.0 if at >= 150 else 0.0, other=700.0)
-    assert scene.rule.extension("web") == {}
+    assert FINDINGS not in scene.rule.extension("web")
     assert any("default/pod-web" in line and "own" in line and "nobody beside it" in line for line in scene.said)
     scene.agent.close()
 

@@ -10,6 +10,7 @@ import pytest
 from tests.agent.trees import Node, Shape
 from tests.testbed.asking import done
 
+from neaptide.agent import node_metric
 from neaptide.agent.node_metric import OWNED, NodeReport, Reporting
 from neaptide.agent.settings import Settings
 from neaptide.agent.usage_window import Round, UsageWindow
@@ -84,6 +85,14 @@ def test_a_round_counts_by_its_length_and_goes_after_the_window() -> None:
     window.add(Round(10.0, 3.0, 2000.0, {"late": 30.0}))
     assert window.node_cpu() == 1750.0
     assert window.pod_cpu("late") == 25.0
+
+
+def test_news_are_told_before_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_metric, "_LOOK", 0.01)
+    news = iter([0, 0, 0, 1])
+    report = NodeReport("n", Reporting(), lambda _: None, news=lambda: next(news))
+    asyncio.run(asyncio.wait_for(report._pause(60.0, early=True), timeout=30.0))
+    assert list(news) == []
 
 
 INTEROP = (

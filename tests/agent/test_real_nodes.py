@@ -15,6 +15,8 @@ from tests.skips import MACHINE_CANNOT
 
 from neaptide.agent.binding import STATUS
 from neaptide.agent.evictions import REASON
+from neaptide.agent.objectives import ANNOTATION as SLO
+from neaptide.testbed.colocation import programs
 from neaptide.testbed.realnodes.cluster import RealNodes
 from neaptide.testbed.realnodes.pods import Pod, Pods, manifest
 
@@ -26,6 +28,26 @@ _HISTORY = 45.0
 """Seconds in which there are the 20 samples that a past takes, on a machine that is busy besides, too."""
 LS, BE = {"koordinator.sh/qosClass": "LS"}, {"koordinator.sh/qosClass": "BE"}
 _WRITE_BPS = 1 << 20
+EXPORTS = """
+import http.server, threading, time
+lately = [0.0] * 20
+def works():
+    for at in range(10**9):
+        began = time.monotonic()
+        sum(range(100_000))
+        lately[at % 20] = time.monotonic() - began
+        time.sleep(0.02)
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"latency_seconds {sum(lately) / 20}\\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+threading.Thread(target=works, daemon=True).start()
+http.server.HTTPServer(("", 9090), Answers).serve_forever()
+"""
+"""A service that works for some milliseconds again and again, and exports how long that takes."""
 WRITTEN = ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle", "cpu.shares", "cpuset.cpus")
 RULES = "cpu_suppress: {policy: cfsQuota, threshold_percent: 50}\n"
 
@@ -294,6 +316,58 @@ def test_a_node_low_on_memory_evicts_through_the_api_and_tells_the_controller(
         watching.kill()
     assert "/service" not in scene.said()
     assert scene.pods.kubectl("get", "pod", "service", "--output=jsonpath={.metadata.deletionTimestamp}") == ""
+
+
+def _exporting(scene: Scene, objective: str) -> Pod:
+    """A service whose mean latency shall be so long."""
+    (scene.directory / "out").mkdir()
+    (scene.directory / "exports.py").write_text(EXPORTS)
+    requests = {"requests": {"cpu": "100m"}}
+    directory, node = str(scene.directory), "real-1"
+    made = programs.pod("web", "exports", directory=directory, node=node, resources=requests, labels=LS)
+    made["metadata"]["annotations"] = {SLO: _objective(objective)}
+    return scene.pods.run(made)
+
+
+def _objective(latency: str) -> str:
+    return json.dumps({"latency": latency, "quantile": 0.5, "port": 9090, "metric": "latency_seconds"})
+
+
+@pytest.mark.slow
+def test_offline_work_shrinks_and_grows_with_the_latency_that_a_service_exports(scene: Scene) -> None:
+    _exporting(scene, "10s")
+    scene.rules("cpu_suppress: {policy: cfsQuota, threshold_percent: 50}\nslo_share: {grow_seconds: 1}\n")
+    agent = scene.start()
+    eventually(
+        lambda: scene.limit() > 600,
+        "beside a fast service offline work has more than half of the node, two pods together",
+    )
+    scene.pods.kubectl("annotate", "pod", "web", "--overwrite", f"{SLO}={_objective('10us')}")
+    eventually(lambda: 0 < scene.limit() < 200, "a slow one does not")
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
+    assert "refused" not in scene.said()
+
+
+@pytest.mark.slow
+def test_who_slows_a_service_down_is_found_by_the_latency_that_it_exports(scene: Scene) -> None:
+    _exporting(scene, "10s")
+    culprit = scene.pods.run(
+        manifest("culprit", FOUR_ON_DEMAND, requests={"cpu": "400m"}, labels=BE, nodeName="real-1")
+    )
+    quick = "{sample_seconds: 1, patience_seconds: 3, calm_seconds: 10, window: 20, last: 1}"
+    scene.rules(f"cpu_suppress: null\ngroup_priority: null\nslo_share: null\ninterference: {quick}\n")
+    agent = scene.start()
+    time.sleep(_HISTORY)
+    assert "SUPPRESS" not in scene.said()
+    scene.pods.execute("culprit", "touch", "/tmp/busy")  # noqa: S108 - of its own
+    eventually(lambda: int(scene.read(culprit, "cpu.cfs_quota_us")) > 0, "it is held back")
+    (line,) = [each for each in scene.said().splitlines() if "NOTHING -> SUPPRESS" in each]
+    assert f"{scene.pods.namespace}/web" in line
+    assert "latency, ms" in line
+    assert f"the CPU of {scene.pods.namespace}/culprit goes up and down with it" in line
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(WITHIN) == 0
 
 
 @pytest.mark.slow

@@ -106,8 +106,11 @@ def test_a_batch_pod_runs_in_what_a_service_asked_for_and_does_not_use_and_train
     )
     assert job.node == "real-1"
     assert cpu * 7 // 10 + cpu // 2 > cpu  # it would not have fitted as cpu
+    group = pods.cgroup(job, "memory")
+    if (limit := group / "memory.limit_in_bytes").exists():
+        eventually(lambda: limit.read_text().strip() == str(64 << 20), "it has no more memory than it asked for")
     eventually(lambda: for_resource(OT_CPU, node()["allocatable"].get(OT_CPU, "0")) > cpu // 10, "so is what it leaves")
-    second = {OT_CPU: str(cpu // 10), OT_MEMORY: "1Mi"}
+    second = {OT_CPU: str(cpu // 10), OT_MEMORY: "16Mi"}
     training = manifest(
         "training", requests=second, limits=second, labels=FREE, nodeSelector={"kubernetes.io/hostname": "real-1"}
     )

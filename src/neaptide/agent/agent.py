@@ -18,6 +18,7 @@ from neaptide.agent.pods import NodePods, Pod, reading
 from neaptide.agent.present import Present
 from neaptide.agent.pressure import Pressure, Pressures
 from neaptide.agent.readings import CpuUse, Look, NodePod, Readings
+from neaptide.agent.reclaimed_limits import ReclaimedLimits
 from neaptide.agent.reconcile import Change, Reconciler
 from neaptide.agent.rules import Rules
 from neaptide.agent.settings import Settings
@@ -104,6 +105,8 @@ class Agent:
         self.watchers: list[Watcher] = []
         self.latencies: Callable[[], Mapping[str, Latency]] = dict
         self.adders: list[Callable[[float, Look, Groups], Wanted]] = []
+        if settings.reclaimed_limits is not None:
+            self.adders.append(ReclaimedLimits(settings, found.version).wanted)
         if self._rules.missing_disks:
             say(f"disk.devices: {', '.join(self._rules.missing_disks)} are not there; the others are limited")
         for line in self._originals.corrupt:
@@ -143,7 +146,7 @@ class Agent:
             return
         anew = not 0 <= now - self._reviewed < self._review_every
         if anew:
-            self._review(now)
+            self._review(now, there)
         capacity = self._capacity = self._readings.cpus * 1000
         pressure = self._pressure(there, now)
         memory, objects = self._readings.memory(), self._pods.by_uid
@@ -177,11 +180,19 @@ class Agent:
             self._files.forget(group)
         self._there, self._reviewed = there, float("-inf")
 
-    def _review(self, now: float) -> None:
+    def _review(self, now: float, there: Sequence[NodePod]) -> None:
         """Forget what was made of pods and read from files that are seldom written."""
         self._claims = {}
         self._reviewed = now
+        self._groups.listing.review()
+        self._groups.sandboxes = frozenset(each for pod in there if pod.known for each in self._sandboxes(pod))
         self._reconciler.review()
+
+    def _sandboxes(self, there: NodePod) -> list[str]:
+        """What is in a pod's group besides its containers; nothing before the API server has told of one of these."""
+        below, pod = self._groups.layout.below(there.at.group, self._groups.listing), self._pods.by_uid[there.at.uid]
+        others = [each for each in below if pod.container(each) is None]
+        return [] if len(others) == len(below) else others
 
     def _pressure(self, there: Sequence[NodePod], now: float) -> dict[str, Pressure]:
         """Of services, where a rule wants to know."""

@@ -5,6 +5,7 @@ pool). Best-effort pods: all but those of LSE pods. SYSTEM pods are left alone, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import NamedTuple
 
 import msgspec
@@ -53,8 +54,8 @@ class Binding:
             taken = of_class[QoS.LSE] | of_class[QoS.LSR]
             if not wanted:
                 continue
-            if not wanted <= allowed or wanted & taken:
-                why = "are not the node's" if not wanted <= allowed else "are another pod's, too"
+            why = _why_not(wanted, allowed, taken, found)
+            if why:
                 self._say(
                     found.name, f"{found.name}: {STATUS}: the CPUs {cpu_list(wanted)} {why}; it shares CPUs with others"
                 )
@@ -77,6 +78,14 @@ class Binding:
             elif pod.known and not pod.best_effort and pod.qos is not QoS.SYSTEM and shared:
                 wanted |= self._groups.only_on(pod.at.group, shared)
         return wanted
+
+
+def _why_not(wanted: frozenset[int], allowed: frozenset[int], taken: frozenset[int], pod: Pod) -> str:
+    if not wanted <= allowed:
+        return "are not the node's"
+    if wanted & taken:
+        return "are another pod's, too"
+    return "are more than it requests" if len(wanted) > max(ceil(pod.cpu_requested / 1000), 1) else ""
 
 
 def _written_down(pod: Pod) -> frozenset[int]:

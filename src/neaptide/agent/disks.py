@@ -73,7 +73,12 @@ class Disks:
         for group in claims:
             below = layout.below(group, listing)
             pods = below if group == layout.tier("besteffort") else [group]
-            found |= {container: 1 for pod in pods for container in layout.below(pod, listing)}
+            found |= {
+                container: 1
+                for pod in pods
+                for container in layout.below(pod, listing)
+                if container not in self._groups.sandboxes
+            }
         return found
 
     def _limit(self, group: str, device: str, limits: DiskLimits) -> Wanted:

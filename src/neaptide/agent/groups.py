@@ -4,6 +4,7 @@ Settings come back as a mapping from file to text for `Reconciler.settle`. CPU i
 where it adds up; memory is in bytes and without the page cache. What cannot be read is nan or None, never 0.
 """
 
+import os
 from collections.abc import Iterable
 from math import inf, nan
 
@@ -17,6 +18,7 @@ from neaptide.noderules.weights import weight_of_shares
 
 Wanted = dict[str, str | None]
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _LEAST_QUOTA_US = 1000
 """The kernel's."""
 _PERIOD_US = 1_000_000
@@ -26,12 +28,17 @@ _WITHOUT_CACHE = ("inactive_anon", "active_anon", "unevictable")
 
 
 class Groups:
-    """The control groups of one kubelet's pods."""
+    """The control groups of one kubelet's pods.
+
+    Attributes:
+        sandboxes: those that hold a pod's network and run nothing, as far as the API server has told; set by who knows the pods.
+    """
 
     def __init__(self, layout: Layout, files: Files, reconciler: Reconciler) -> None:
         self.layout, self.listing = layout, Listing()
         self._files, self._reconciler = files, reconciler
         self._one = layout.version == 1
+        self.sandboxes: frozenset[str] = frozenset()
 
     def has(self, group: str, file: str) -> bool:
         return self._files.read(self.layout.path(group, file)) is not None
@@ -143,6 +150,12 @@ class Groups:
         if setting.idle:
             return {self.layout.path(group, "cpu.idle"): "1", weight: HELD}
         return {weight: str(setting.shares if self._one else weight_of_shares(setting.shares))}
+
+    def memory_limit(self, group: str, amount: int) -> Wanted:
+        """No more memory than so many bytes, in whole pages; nothing where there is no such file."""
+        file = "memory.limit_in_bytes" if self._one else "memory.max"
+        pages = amount // _PAGE * _PAGE
+        return {self.layout.path(group, file): str(pages)} if pages > 0 and self.has(group, file) else {}
 
     def protection(self, group: str, memory: MemoryProtection) -> Wanted:
         """The memory that a group keeps, and from where on it is slowed."""

@@ -6,14 +6,17 @@ evidence; the controller writes it into the journal, and moves a service away wh
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
+from math import isnan, nan
+from statistics import fmean
 from typing import Any
 
 from neaptide.agent.disks import Disks
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.readings import Look
-from neaptide.agent.signals import SIGNALS, Sample, Sampler
-from neaptide.model.node_metric import FINDINGS
+from neaptide.agent.signals import KINDS, Sample, Sampler
+from neaptide.model.node_metric import FINDINGS, SIGNALS
 from neaptide.noderules.anomaly import AnomalySettings, Baseline, judged
 from neaptide.noderules.disk import DiskLimits, DiskSettings
 from neaptide.noderules.interference import Case, Change, InterferenceSettings, Seen, Step, decide, most_telling
@@ -21,6 +24,8 @@ from neaptide.noderules.interference import Case, Change, InterferenceSettings, 
 _LEAST_MILLI = 20.0
 _LEAST_BYTES = 1 << 16
 """A second."""
+_LATELY = 3
+"""Samples."""
 
 
 class Interference:
@@ -31,6 +36,10 @@ class Interference:
         evictions: who evicts.
         say: takes a sentence for the log.
         proc, sysfs: the mounts of these.
+
+    Attributes:
+        twins: tells, by UID and signal, the median of a service's twins; what nobody knows is not there.
+        news: grows when a service begins to suffer, and with each step.
     """
 
     def __init__(
@@ -52,6 +61,8 @@ class Interference:
         self._due = float("-inf")
         self._names: dict[str, str] = {}
         self._told: dict[str, str] = {}
+        self.twins: Callable[[], Mapping[str, Mapping[str, float]]] = dict
+        self.news = 0
 
     def wanted(self, now: float, look: Look, groups: Groups) -> Wanted:
         """The limits of suppressed and throttled culprits; now and then, a look at who suffers."""
@@ -73,11 +84,23 @@ class Interference:
 
     def extension(self, uid: str) -> Mapping[str, Any]:
         """What the metric of a pod says besides."""
+        rows = {kind: self._signals.get((uid, kind)) for kind in KINDS}
+        last = {
+            kind: [each for each in islice(reversed(row), _LATELY) if not isnan(each)]
+            for kind, row in rows.items()
+            if row
+        }
+        lately = {kind: round(fmean(values), 2) for kind, values in last.items() if values}
+        told: dict[str, Any] = {SIGNALS: {"lately": lately}} if lately else {}
         case = self._cases.get(uid)
-        if case is None or case.step is Step.NOTHING:
-            return {}
-        found = {"step": case.step.name, "culprit": self._name(case.culprit), "evidence": self._evidence(case)}
-        return {FINDINGS: found}
+        if case is not None and case.step is not Step.NOTHING:
+            name, evidence = self._name(case.culprit), self._evidence(case)
+            told[FINDINGS] = {"step": case.step.name, "culprit": name, "evidence": evidence}
+        return told
+
+    def suffering(self) -> list[str]:
+        """The UIDs of those who do, whether something is done about it or not yet."""
+        return list(self._cases)
 
     def _go_on(self, now: float, look: Look, sample: Sample) -> None:
         self._names = {uid: pod.name for uid, pod in look.objects.items()}
@@ -85,8 +108,17 @@ class Interference:
             for resource, amount in used.items():
                 self._row(self._used, (uid, resource)).append(amount)
         seen: dict[str, Seen] = {}
+        twins = self.twins()
         for uid, signals in sample.signals.items():
-            found = [each for kind, value in signals.items() for each in self._seen(uid, kind, value, sample)]
+            for kind in KINDS:
+                if kind in signals or (uid, kind) in self._signals:
+                    self._row(self._signals, (uid, kind)).append(signals.get(kind, nan))
+            of_twins = twins.get(uid, {})
+            found = [
+                each
+                for kind, value in signals.items()
+                for each in self._seen(uid, kind, value, of_twins.get(kind, 0.0), sample)
+            ]
             telling = most_telling(self._settings, found)
             if telling is not None:
                 seen[uid] = telling
@@ -95,25 +127,28 @@ class Interference:
         for rows in known:
             for key in [key for key in rows if key[0] not in there]:
                 rows.pop(key)
+        before = self._cases.keys()
         self._cases, changes = decide(self._settings, self._cases, seen, now)
+        self.news += len(self._cases.keys() - before) + len(changes)
         for change in changes:
             self._act(change, look)
         for step, limits in ((Step.SUPPRESS, self._limits), (Step.THROTTLE_DISK, self._disk_limits)):
             for gone in limits.keys() - {case.culprit for case in self._cases.values() if step in case.taken}:
                 limits.pop(gone)
 
-    def _seen(self, uid: str, kind: str, value: float, sample: Sample) -> list[Seen]:
+    def _seen(self, uid: str, kind: str, value: float, twins: float, sample: Sample) -> list[Seen]:
         """A signal, once for each resource that somebody may take from the service."""
-        signal, about = self._row(self._signals, (uid, kind)), SIGNALS[kind]
-        signal.append(value)
+        row, about = self._signals[uid, kind], KINDS[kind]
+        known = [at for at, each in enumerate(row) if not isnan(each)]
         anomaly, self._baselines[uid, kind] = judged(
-            value, self._baselines.get((uid, kind), Baseline()), AnomalySettings(floor=about.floor)
+            value, self._baselines.get((uid, kind), Baseline()), AnomalySettings(floor=about.floor), twins
         )
-        number, found = len(signal), []
+        signal, found = [row[at] for at in known], []
         for resource in about.resources:
             rows = {other: list(self._used[other, resource]) for other in sample.used}
-            suspects = {other: ([0.0] * number + used)[-number:] for other, used in rows.items()}
-            found.append(Seen(about.name, list(signal), anomaly, suspects, resource))
+            at_once = {other: ([0.0] * len(row) + used)[-len(row) :] for other, used in rows.items()}
+            suspects = {other: [used[at] for at in known] for other, used in at_once.items()}
+            found.append(Seen(about.name, signal, anomaly, suspects, resource))
         return found
 
     def _act(self, change: Change, look: Look) -> None:

@@ -18,6 +18,7 @@ from neaptide.agent.objectives import Objective, ObjectiveError, objective_of
 from neaptide.agent.pods import NodePods, Pod
 from neaptide.model.node_metric import OBJECTIVE
 from neaptide.model.node_metric import Objective as ToldObjective
+from neaptide.model.qos import QoS
 from neaptide.noderules.exposition import Exposed, exposed, latency
 
 EVERY = 5.0
@@ -111,7 +112,7 @@ class Latencies:
 
     async def _ask(self, session: aiohttp.ClientSession, uid: str, pod: Pod) -> None:
         try:
-            objective = objective_of(pod)
+            objective = objective_of(pod) if pod.runs and pod.qos is not QoS.BE else None
             if objective is None:
                 return
             seconds = await (self._query if objective.query else self._scrape)(session, uid, pod, objective)

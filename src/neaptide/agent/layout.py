@@ -55,7 +55,7 @@ class Layout(NamedTuple):
 
     def names(self, listing: "Listing") -> list[list[str]]:
         """The names of all that is in the groups of the quality classes, pods' groups among them."""
-        return [listing.below(self.directory(self.tier(tier))) for tier in _TIERS]
+        return [listing.now(self.directory(self.tier(tier))) for tier in _TIERS]
 
     def pods(self, listing: "Listing") -> Iterator[PodGroup]:
         """The groups of all pods."""
@@ -87,25 +87,40 @@ class Layout(NamedTuple):
 
 
 class Listing:
-    """Names of the directories in a directory, listed again only when it has changed: a listing costs fifty times a stat."""
+    """Names of the directories in a directory, sorted; none where there is no such directory.
+
+    A listing costs fifty times a stat, which tells that a directory is another or has more or fewer of them; not that one took the place of another,
+    for the kernel moves no time of a control group's directory.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[tuple[int, int, int], list[str]]] = {}
+        self._known: dict[str, tuple[tuple[int, int], list[str]]] = {}
 
     def below(self, directory: str) -> list[str]:
-        """Sorted; none where there is no such directory."""
+        """As they were listed last, where a stat tells of no change."""
         try:
             there = os.stat(directory)  # noqa: PTH116 - each second for each pod: a Path costs as much again
-            stamp = (there.st_ino, there.st_nlink, there.st_mtime_ns)
-            known = self._known.get(directory)
-            if known is None or known[0] != stamp:
-                with os.scandir(directory) as entries:
-                    known = stamp, sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-                self._known[directory] = known
         except OSError:
             self._known.pop(directory, None)
             return []
-        return known[1]
+        known = self._known.get(directory)
+        return known[1] if known is not None and known[0] == (there.st_ino, there.st_nlink) else self.now(directory)
+
+    def now(self, directory: str) -> list[str]:
+        """As they are."""
+        try:
+            there = os.stat(directory)  # noqa: PTH116 - as above
+            with os.scandir(directory) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        except OSError:
+            self._known.pop(directory, None)
+            return []
+        self._known[directory] = (there.st_ino, there.st_nlink), names
+        return names
+
+    def review(self) -> None:
+        """List all again when they are asked for."""
+        self._known.clear()
 
 
 def find(mount: str, root: str = "/") -> Layout:

@@ -57,6 +57,7 @@ class NodeReport:
         clock: seconds since the epoch.
         extensions: what else is to be said of a pod, by its UID.
         real_time: looks at what the node shows at once, by the names of `neaptide.model.real_time`.
+        news: a number that changes with what is worth telling before its time.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class NodeReport:
         clock: Callable[[], float] = time.time,
         extensions: Callable[[str], Mapping[str, Any]] = lambda _: {},
         real_time: Callable[[], Mapping[str, float]] = dict,
+        news: Callable[[], int] = int,
     ) -> None:
         self._node, self._reporting, self._say, self._clock = node, reporting, say, clock
-        self._extensions, self._real_time = extensions, real_time
+        self._extensions, self._real_time, self._news = extensions, real_time, news
         self._now: Mapping[str, float] = {}
         self._window = UsageWindow(reporting.window)
         self._pods: dict[str, Pod] = {}
@@ -136,12 +138,12 @@ class NodeReport:
             self._now = await self._pause(pause, early=written)
 
     async def _pause(self, seconds: float, *, early: bool) -> Mapping[str, float]:
-        """Wait so long, with `early` only while real-time data stays about what it was; what it is by then."""
-        end = time.monotonic() + seconds
+        """Wait so long, with `early` only while there is no news and real-time data stays about what it was; what it is by then."""
+        end, news = time.monotonic() + seconds, self._news()
         while True:
             await asyncio.sleep(min(max(end - time.monotonic(), 0.0), _LOOK))
             seen = self._real_time()
-            if time.monotonic() >= end or (early and _moved(self._now, seen)):
+            if time.monotonic() >= end or (early and (self._news() != news or _moved(self._now, seen))):
                 return seen
 
     async def write(self, client: Client, status: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """The pods of a node as the API server tells them, and what the rules take them for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -10,20 +10,21 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.resources import PODS
 from neaptide.kubeapi.watch import Changed, Interrupted, Listed, Relisted, Removed, Synced, changes
 from neaptide.model.qos import Band, QoS, band_of, explicit_band, explicit_qos
-from neaptide.model.quantity import QuantityError, value
+from neaptide.model.quantity import QuantityError, milli, value
 from neaptide.noderules.evict import PodReading
 from neaptide.noderules.memory_qos import MemoryClaim
 
-BATCH_CPU = "kubernetes.io/batch-cpu"
-BATCH_MEMORY = "kubernetes.io/batch-memory"
+RECLAIMED_CPU = ("kubernetes.io/batch-cpu", "kubernetes.io/mid-cpu", "neaptide.io/ot-cpu")
+RECLAIMED_MEMORY = ("kubernetes.io/batch-memory", "kubernetes.io/mid-memory", "neaptide.io/ot-memory")
 
 _USERS_HIGHEST = 1_000_000_000
 """Priorities above are the system's."""
-_UNTOUCHABLE = (
-    ("kubernetes.io/config.mirror", None),
-    ("karpenter.sh/do-not-disrupt", "true"),
-    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
-)
+_NOT_PROTECTED = {
+    "kubernetes.io/config.mirror": (),
+    "karpenter.sh/do-not-disrupt": ("false",),
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": ("true",),
+}
+"""Annotations that protect a pod, by the values with which they do not: a duration or `on-completion` does."""
 
 
 class _Object(Struct, rename="camel", frozen=True, gc=False):
@@ -32,6 +33,8 @@ class _Object(Struct, rename="camel", frozen=True, gc=False):
 
 class _Owner(_Object, frozen=True):
     kind: str = ""
+    uid: str = ""
+    controller: bool = False
 
 
 class _Metadata(_Object, frozen=True):
@@ -52,11 +55,22 @@ class _Resources(_Object, frozen=True):
 class _Container(_Object, frozen=True):
     name: str = ""
     resources: _Resources = _Resources()
+    restart_policy: str = ""
+
+    def limit(self, names: Sequence[str]) -> int | None:
+        """Of the first of several resources of which it has a limit."""
+        return next((_amount(self.resources.limits[name]) for name in names if name in self.resources.limits), None)
 
 
 class _Spec(_Object, frozen=True):
+    node_name: str = ""
     priority: int = 0
     containers: tuple[_Container, ...] = ()
+    init_containers: tuple[_Container, ...] = ()
+
+    @property
+    def sidecars(self) -> tuple[_Container, ...]:
+        return tuple(each for each in self.init_containers if each.restart_policy == "Always")
 
 
 class _ContainerStatus(_Object, frozen=True):
@@ -65,7 +79,9 @@ class _ContainerStatus(_Object, frozen=True):
 
 
 class _Status(_Object, frozen=True):
+    phase: str = ""
     container_statuses: tuple[_ContainerStatus, ...] = ()
+    init_container_statuses: tuple[_ContainerStatus, ...] = ()
     pod_ip: str = msgspec.field(default="", name="podIP")
 
 
@@ -83,14 +99,46 @@ class Pod(_Object, frozen=True):
         """The class that its label names."""
         return explicit_qos(self.metadata.labels)
 
+    @property
+    def controller(self) -> str:
+        """The UID of who made it, and makes its twins; empty where nobody did."""
+        return next((owner.uid for owner in self.metadata.owner_references if owner.controller), "")
+
     def container(self, group: str) -> _Container | None:
         """The container whose group this is; None for the sandbox's, and for one that nobody told of."""
         directory = group.rpartition("/")[2]
-        for status in self.status.container_statuses:
+        for status in (*self.status.container_statuses, *self.status.init_container_statuses):
             identity = status.container_id.rpartition("//")[2]
             if identity and identity in directory:
-                return next((each for each in self.spec.containers if each.name == status.name), None)
+                return next((each for each in self.all_containers if each.name == status.name), None)
         return None
+
+    @property
+    def all_containers(self) -> tuple[_Container, ...]:
+        return (*self.spec.containers, *self.spec.init_containers)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it does, as far as anybody has told."""
+        return self.status.phase in ("", "Running")
+
+    @property
+    def cpu_requested(self) -> int:
+        """Of the node's own CPU, in milli-cores."""
+        running = (*self.spec.containers, *self.spec.sidecars)
+        return sum(_amount(each.resources.requests.get("cpu", "0"), milli) for each in running)
+
+    def names(self, resources: Sequence[str]) -> bool:
+        """Whether some container has a limit of one of these."""
+        return any(each.limit(resources) is not None for each in self.all_containers)
+
+    def reclaimed_limit(self, names: Sequence[str]) -> int | None:
+        """What the whole pod may have of a reclaimed resource; None where some container has no limit of it."""
+        running = [each.limit(names) for each in (*self.spec.containers, *self.spec.sidecars)]
+        if not running or None in running:
+            return None
+        first = (each.limit(names) or 0 for each in self.spec.init_containers)
+        return max(sum(each or 0 for each in running), max(first, default=0))
 
     def memory_claim(self, group: str) -> MemoryClaim | None:
         """What the container of a group requests: of reclaimed memory where it does, else of the node's."""
@@ -98,7 +146,7 @@ class Pod(_Object, frozen=True):
         if container is None:
             return None
         requests, limits = container.resources.requests, container.resources.limits
-        name = BATCH_MEMORY if BATCH_MEMORY in requests else "memory"
+        name = next((each for each in RECLAIMED_MEMORY if each in requests), "memory")
         return MemoryClaim(_amount(requests.get(name, "0")), _amount(limits[name]) if name in limits else None)
 
     def is_best_effort(self, tier: str) -> bool:
@@ -157,7 +205,7 @@ class NodePods:
             case Relisted():
                 self._told = set()
             case Listed(raw):
-                for pod in _pods(raw):
+                for pod in listed(raw):
                     self._put(pod)
             case Changed(raw):
                 self._put(_decoded(raw))
@@ -179,9 +227,9 @@ class NodePods:
 def reading(pod: Pod, *, best_effort: bool) -> PodReading:
     """A pod as the rules of eviction need it, without what changes from second to second."""
     labels, annotations = pod.metadata.labels, pod.metadata.annotations
-    untouchable = any(key in annotations and value in (None, annotations[key]) for key, value in _UNTOUCHABLE) or any(
-        owner.kind in ("DaemonSet", "Node") for owner in pod.metadata.owner_references
-    )
+    untouchable = any(
+        key in annotations and annotations[key] not in values for key, values in _NOT_PROTECTED.items()
+    ) or any(owner.kind in ("DaemonSet", "Node") for owner in pod.metadata.owner_references)
     return PodReading(
         name=pod.name,
         qos=QoS.BE.name if best_effort else "",
@@ -193,7 +241,11 @@ def reading(pod: Pod, *, best_effort: bool) -> PodReading:
         eviction_policies=_names(annotations.get("koordinator.sh/eviction-policy")),
         protected=untouchable or pod.spec.priority > _USERS_HIGHEST,
         evicted=pod.metadata.deletion_timestamp is not None,
-        cpu_request=sum(_amount(each.resources.requests.get(BATCH_CPU, "0")) for each in pod.spec.containers),
+        cpu_request=sum(
+            _amount(each.resources.requests.get(name, "0"))
+            for each in (*pod.spec.containers, *pod.spec.sidecars)
+            for name in RECLAIMED_CPU
+        ),
     )
 
 
@@ -202,7 +254,7 @@ def _key(pod: Pod) -> str:
     return pod.metadata.annotations.get("kubernetes.io/config.hash") or pod.metadata.uid
 
 
-def _pods(raw: bytes | msgspec.Raw) -> tuple[Pod, ...]:
+def listed(raw: bytes | msgspec.Raw) -> tuple[Pod, ...]:
     """The pods of a list; none where it cannot be decoded."""
     try:
         return _list.decode(raw).items
@@ -217,10 +269,10 @@ def _decoded(raw: msgspec.Raw) -> Pod:
         return Pod()
 
 
-def _amount(text: str) -> int:
+def _amount(text: str, of: Callable[[str], int] = value) -> int:
     """0 where nobody can read it."""
     try:
-        return value(text)
+        return of(text)
     except QuantityError:
         return 0
 

@@ -142,7 +142,10 @@ class Rules:
             for uid, setting in priorities.items():
                 others |= self._groups.priority(groups[uid], setting)
         if self._memory is not None:
-            others |= self._memory.wanted(pods, look.objects, look.memory.capacity)
+            of_services = tuple(f"{pod.at.group}/" for pod in pods if not pod.best_effort)
+            for path, text in self._memory.wanted(pods, look.objects, look.memory.capacity).items():
+                kind = services if any(group in path for group in of_services) else others
+                kind[path] = text
         if self._disks is not None:
             others |= self._disks.weights(list(groups.values()))
         return _Steady(bound, self._claims(pods), services, others)

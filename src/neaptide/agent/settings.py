@@ -26,6 +26,10 @@ class BindingSettings(NamedTuple):
     """The rule has no settings: pods have the CPUs that the scheduler wrote down for them, or, where it is null, they do not."""
 
 
+class ReclaimedSettings(NamedTuple):
+    """The rule has no settings: limits of reclaimed memory and CPU are enforced, or, where it is null, they are not."""
+
+
 class Settings(NamedTuple):
     """One field for each rule, None where it is off; `reserved_cpu` is what the kubelet keeps for the system, in milli-cores."""
 
@@ -38,6 +42,7 @@ class Settings(NamedTuple):
     disk: DiskSettings | None = None
     interference: InterferenceSettings | None = None
     cpu_binding: BindingSettings | None = BindingSettings()
+    reclaimed_limits: ReclaimedSettings | None = ReclaimedSettings()
     slo_share: SloSettings | None = SloSettings()
     reserved_cpu: int = 0
 
@@ -52,16 +57,17 @@ _RULES: dict[str, type[Any]] = {
     "disk": DiskSettings,
     "interference": InterferenceSettings,
     "cpu_binding": BindingSettings,
+    "reclaimed_limits": ReclaimedSettings,
     "slo_share": SloSettings,
 }
 _CHOICES = {
     "cpu_suppress.policy": ("cpuset", "cfsQuota"),
     "group_priority.use": ("auto", "idle", "weight"),
     "cpu_burst.policy": ("none", "cpuBurstOnly", "cfsQuotaBurstOnly", "auto"),
-    "cpu_evict.policy": ("evictByRealLimit", "evictByAllocatable"),
+    "cpu_evict.policy": ("evictByRealLimit",),
 }
 
-_ANY = (1.0, 2.0**63 - 1)
+_MOST = 2.0**63 - 1
 _BOUNDS = {
     "min_percent": (0.0, 100.0),
     "low_percent": (0.0, 100.0),
@@ -77,8 +83,15 @@ _BOUNDS = {
     "least": (0.0, 1.0),
     "most": (0.0, 1.0),
     "weight": (1.0, 10_000.0),
+    "confidence": (0.0, 1.0),
+    "suppress_to": (0.0, 1.0),
+    "window": (3.0, 10_000.0),
+    "sample_seconds": (0.1, 3600.0),
+    "window_seconds": (1.0, 86_400.0),
+    "period_seconds": (-1.0, 86_400.0),
 }
-"""Of numbers of the rules that have no order of their own to keep; all others of these are at least 1."""
+"""Of numbers of the rules that have an end of their own."""
+_AT_LEAST_1 = ("disk.", "memory_qos.", "slo_share.")
 
 
 def settings(content: object) -> Settings:
@@ -90,7 +103,7 @@ def settings(content: object) -> Settings:
     found: dict[str, Any] = {}
     for name, value in _mapping(content, "the settings").items():
         if name == "reserved_cpu":
-            found[name] = _converted(value, int, name)
+            found[name] = _value(value, int, name)
         elif name in _RULES:
             found[name] = None if value is None else _rule(_RULES[name], _mapping(value, name), name)
         else:
@@ -116,11 +129,10 @@ def _value(value: object, kind: Any, where: str) -> Any:  # noqa: ANN401 - a typ
     if isinstance(kind, type) and hasattr(kind, "_fields"):
         return _rule(kind, _mapping(value, where), where)
     found = _converted(value, kind, where)
-    if where.startswith(("memory_qos.", "disk.", "slo_share.")):
-        low, high = _BOUNDS.get(where.rpartition(".")[2], _ANY)
-        for number in (found,) if isinstance(found, int | float) else ():
-            if not low <= number <= high:
-                raise SettingsError(f"{where}: {value!r} is not accepted; accepted: {low:g} to {high:g}")
+    low, high = _BOUNDS.get(where.rpartition(".")[2], (1.0 if where.startswith(_AT_LEAST_1) else 0.0, _MOST))
+    for number in (found,) if isinstance(found, int | float) else ():
+        if not low <= number <= high:
+            raise SettingsError(f"{where}: {value!r} is not accepted; accepted: {low:g} to {high:g}")
     return found
 
 

@@ -6,6 +6,7 @@ nothing of those beside it, and is left out. Suspects have the CPU time, the dis
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import isnan
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ class Signal(NamedTuple):
     resources: tuple[str, ...]
 
 
-SIGNALS = {
+KINDS = {
     "cpu": Signal("time waited for a CPU, percent", 5.0, ("cpu",)),
     "memory": Signal("time waited for memory, percent", 2.0, ("memory",)),
     "io": Signal("time waited for disks, percent", 5.0, ("io",)),
@@ -55,6 +56,7 @@ class Sampler:
         self._files, self._listing = Files(), Listing()
         self._pressures = Pressures(groups.layout, self._files)
         self._counts: dict[tuple[str, str], tuple[float, float]] = {}
+        self._waits: dict[str, tuple[float, dict[str, int]]] = {}
         self._known: set[str] = set()
 
     def sample(self, now: float, look: Look) -> Sample:
@@ -64,6 +66,7 @@ class Sampler:
             self._files.forget(gone)
         self._known = groups
         self._counts = {key: each for key, each in self._counts.items() if key[0] in groups}
+        self._waits = {group: each for group, each in self._waits.items() if group in groups}
         services = [pod for pod in look.pods if pod.known and not pod.best_effort]
         suspects = [pod for pod in look.pods if pod.known and pod.best_effort]
         pressure = self._pressures.of([pod.at.group for pod in services], now)
@@ -78,13 +81,15 @@ class Sampler:
             signals[pod.at.uid] = {
                 kind: value for kind, value in found.items() if value is not None and kind not in own
             }
-        return Sample(signals, {pod.at.uid: self._used(pod, look, now) for pod in suspects})
+        return Sample(signals, {pod.at.uid: self._used(pod, now) for pod in suspects})
 
-    def _used(self, pod: NodePod, look: Look, now: float) -> dict[str, float]:
-        group, cpu = pod.at.group, look.use.by_uid.get(pod.at.uid, 0.0)
+    def _used(self, pod: NodePod, now: float) -> dict[str, float]:
+        group = pod.at.group
+        seconds = self._groups.cpu_seconds(group)
+        cpu = self._rate(group, "used", None if isnan(seconds) else seconds, now)
         traffic = self._rate(group, "disk", self._groups.disk_bytes(group), now)
         memory = self._groups.memory_charged(group)
-        return {"cpu": 0.0 if isnan(cpu) else cpu, "io": traffic or 0.0, "memory": float(memory or 0)}
+        return {"cpu": (cpu or 0.0) * 1000, "io": traffic or 0.0, "memory": float(memory or 0)}
 
     def _own_limits(self, pod: NodePod, look: Look, now: float) -> set[str]:
         """Of the resources those that the service waits for because of limits of its own."""
@@ -100,22 +105,25 @@ class Sampler:
         return found
 
     def _run_queue(self, group: str, now: float) -> float | None:
-        """Percent of the time for which the main threads of a pod's processes waited for a CPU; None where nobody can tell.
+        """Percent of the time for which the main threads of a pod's processes, those that were there before, waited for a CPU; None where nobody can tell.
 
         An agent in a PID namespace of its own sees no process of another one: there pressure is the only signal.
         """
-        nanoseconds, read = 0, False
+        seen: dict[str, int] = {}
         for each in (group, *self._groups.layout.below(group, self._listing)):
-            try:
-                pids = Path(self._groups.layout.directory(each), "cgroup.procs").read_text().split()
-                nanoseconds += sum(int(Path(self._proc, pid, "schedstat").read_text().split()[1]) for pid in pids)
-                read = read or bool(pids)
-            except (OSError, ValueError, IndexError):
-                continue
-        waited = self._rate(group, "waited", nanoseconds if read else None, now)
-        return None if waited is None else waited / 1e7
+            with suppress(OSError):
+                for pid in Path(self._groups.layout.directory(each), "cgroup.procs").read_text().split():
+                    with suppress(OSError, ValueError, IndexError):
+                        seen[pid] = int(Path(self._proc, pid, "schedstat").read_text().split()[1])
+        at, before = self._waits.get(group, (now, {}))
+        self._waits[group] = now, seen
+        both = seen.keys() & before.keys()
+        if not both or now <= at:
+            return None
+        most = (now - at) * 1e9
+        return sum(min(max(seen[pid] - before[pid], 0), most) for pid in both) / most * 100
 
-    def _rate(self, group: str, what: str, count: int | None, now: float) -> float | None:
+    def _rate(self, group: str, what: str, count: float | None, now: float) -> float | None:
         """By how much a count has grown a second; None where that is unknown, or it went backwards."""
         if count is None:
             return None

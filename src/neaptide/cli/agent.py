@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from neaptide.agent.pods import NodePods
 from neaptide.agent.real_time import RealTime
 from neaptide.agent.settings import Settings, SettingsError, settings
 from neaptide.agent.topology_report import report_topology
+from neaptide.agent.twins import Twins
 from neaptide.agent.watchdog import SILENT_FOR, Heartbeat, restore_services, watched
 from neaptide.cli.exits import OK, PARTIAL, USAGE, UsageError, unacceptable
 from neaptide.kubeapi.client import Client
@@ -32,6 +33,7 @@ from neaptide.records.log import LogInUseError
 
 _DEFAULT = Place()
 _ENDING = 10.0
+_AGAIN = 60.0
 """Seconds."""
 
 
@@ -144,25 +146,32 @@ async def _keep(
                 _say(str(feature))
             if not dry_run:
                 telling.append(asyncio.ensure_future(report_topology(client, node, topology.cpus(place.sysfs), _say)))
-            watch = None
+            tellers: list[Callable[[str], Mapping[str, Any]]] = []
+            asking: dict[str, Callable[[], Awaitable[object]]] = {}
+            news: Callable[[], int] = int
             if chosen.interference is not None:
                 watch = Interference(chosen.interference, evictions, _say, place.proc, place.sysfs)
                 keeper.adders.append(watch.wanted)
-            latencies = None
-            if chosen.slo_share is not None or watch is not None:
+                twins = Twins(node, pods, watch.suffering, _say)
+                watch.twins, news = twins.now, lambda: watch.news
+                tellers.append(watch.extension)
+                asking["to ask for services' twins"] = lambda: twins.run(client)
+            if chosen.slo_share is not None or chosen.interference is not None:
                 latencies = Latencies(pods, _say, pace.prometheus)
                 keeper.latencies = latencies.now
-            tellers = [each.extension for each in (watch, latencies) if each is not None]
-            report = _report(node, pace, place, tellers) if pace.report else None
+                tellers.append(latencies.extension)
+                asking["to ask for services' latencies"] = latencies.run
+            report = _report(node, pace, place, tellers, news) if pace.report else None
             went_round = _went_round(keeper, heartbeat)
-            await _until_signalled(pods, client, node, keeper, pace, report, latencies, went_round)
+            await _until_signalled(pods, client, node, keeper, pace, report, asking, went_round)
+            # Not where it failed: offline work stays held back then, and the watchdog gives services what is theirs.
+            if not dry_run:
+                keeper.restore()
         finally:
             for task in telling:
                 task.cancel()
             await asyncio.gather(*telling, return_exceptions=True)
             await evictions.close()
-            if not dry_run:
-                keeper.restore()
             keeper.close()
 
 
@@ -172,7 +181,11 @@ def _went_round(keeper: Agent, heartbeat: Heartbeat | None) -> Callable[[], None
 
 
 def _report(
-    node: str, pace: _Pace, place: Place, tellers: Collection[Callable[[str], Mapping[str, Any]]]
+    node: str,
+    pace: _Pace,
+    place: Place,
+    tellers: Collection[Callable[[str], Mapping[str, Any]]],
+    news: Callable[[], int],
 ) -> NodeReport:
     """The NodeMetric's writer."""
     machine = RealTime(place.proc, place.sysfs)
@@ -182,6 +195,7 @@ def _report(
         _say,
         extensions=lambda uid: _together(tellers, uid),
         real_time=lambda: machine.look(time.monotonic()),
+        news=news,
     )
 
 
@@ -192,22 +206,21 @@ async def _until_signalled(
     keeper: Agent,
     pace: _Pace,
     report: NodeReport | None,
-    latencies: Latencies | None,
+    asking: dict[str, Callable[[], Awaitable[object]]],
     went_round: Callable[[], None],
 ) -> None:
     signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    if report is not None:
+        keeper.watchers.append(report.see)
+        asking["to report"] = lambda: report.run(client)
     running: list[Coroutine[Any, Any, object]] = [
         signalled.wait(),
         pods.follow(client, node, _say),
         keeper.run(pace.interval, went_round),
+        *(_kept_up(what, run) for what, run in asking.items()),
     ]
-    if latencies is not None:
-        running.append(latencies.run())
-    if report is not None:
-        keeper.watchers.append(report.see)
-        running.append(report.run(client))
     tasks = [asyncio.ensure_future(each) for each in running]
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -217,6 +230,16 @@ async def _until_signalled(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _kept_up(what: str, run: Callable[[], Awaitable[object]]) -> None:
+    """Run it again where it fails: a node is kept whether or not somebody can be told or asked."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rounds go on
+            _say(f"it failed {what}, which is tried again in {_AGAIN:g} s: {error!r}")
+        await asyncio.sleep(_AGAIN)
 
 
 def _together(tellers: Collection[Callable[[str], Mapping[str, Any]]], uid: str) -> Mapping[str, Any]:

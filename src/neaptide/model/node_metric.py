@@ -13,6 +13,8 @@ OBJECTIVE = "neaptide.io/slo"
 """The extension of a pod's metric that holds the latency it exports, what it shall be, and what offline work keeps for it."""
 FINDINGS = "neaptide.io/interference"
 """The extension of a victim's metric that holds who disturbs it, and what was done."""
+SIGNALS = "neaptide.io/signals"
+"""The extension of a service's metric that holds what it waits for, for its twins on other nodes."""
 
 
 class Amounts(ApiStruct, frozen=True):
@@ -62,6 +64,12 @@ class Objective(Struct, frozen=True):
         return (
             f"p{self.quantile * 100:g} is {self.seconds * 1000:.3g} ms where {self.objective * 1000:.3g} ms are wanted"
         )
+
+
+class Signals(Struct, frozen=True):
+    """The extension `SIGNALS`: by signal (`cpu`, `memory`, `io`: percent of the time; `latency`: ms) what it was lately."""
+
+    lately: dict[str, float] = field(default_factory=dict)
 
 
 class NodeMetric(ApiStruct, frozen=True):

@@ -5,8 +5,6 @@ mean deviation that forget slowly, and take an outlier for no more than the thre
 (other pods of the workload) tell load from disturbance: where all of them suffer alike, the workload has more to do, and nobody beside it is to blame.
 """
 
-from collections.abc import Sequence
-from statistics import median
 from typing import NamedTuple
 
 
@@ -43,17 +41,16 @@ class Anomaly(NamedTuple):
     threshold: float
 
 
-def threshold_of(baseline: Baseline, twins: Sequence[float], settings: AnomalySettings) -> float:
-    """What a value must pass; without a past, nothing passes it."""
+def threshold_of(baseline: Baseline, twins: float, settings: AnomalySettings) -> float:
+    """What a value must pass; without a past, nothing passes it. `twins` is their median, 0 where nobody knows it."""
     if baseline.samples < settings.samples:
         return float("inf")
     own = max(baseline.mean + settings.deviations * baseline.deviation, baseline.mean * settings.ratio)
-    others = median(twins) * settings.ratio if len(twins) >= 2 else 0.0
-    return max(own, others, settings.floor)
+    return max(own, twins * settings.ratio, settings.floor)
 
 
 def judged(
-    value: float, baseline: Baseline, settings: AnomalySettings, twins: Sequence[float] = ()
+    value: float, baseline: Baseline, settings: AnomalySettings, twins: float = 0.0
 ) -> tuple[Anomaly | None, Baseline]:
     """Whether a value is out of the ordinary, and what is ordinary from now on."""
     threshold = threshold_of(baseline, twins, settings)

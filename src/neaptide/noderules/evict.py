@@ -84,9 +84,9 @@ class Decision(NamedTuple):
 
 
 def best_effort_order(pods: Iterable[PodReading], task: str, weight: Measure) -> tuple[PodReading, ...]:
-    """Best-effort pods that `task` may evict: lower priority first, then the larger `weight`."""
+    """Best-effort pods that `task` may evict: the lower band first (pods that name none last), lower priority, then the larger `weight`."""
     eligible = [pod for pod in pods if pod.qos == "BE" and _may_go(pod, task)]
-    return tuple(sorted(_by_name(eligible), key=lambda pod: (pod.priority, -weight(pod))))
+    return tuple(sorted(_by_name(eligible), key=lambda pod: (pod.band, pod.priority, -weight(pod))))
 
 
 def priority_order(

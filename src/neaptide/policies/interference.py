@@ -151,7 +151,7 @@ def told_of(
 
 def _is_recent(metric: NodeMetric, age: float, now: float) -> bool:
     try:
-        return now - seconds(metric.status.update_time) <= age
+        return abs(now - seconds(metric.status.update_time)) <= age
     except FieldError:
         return False
 

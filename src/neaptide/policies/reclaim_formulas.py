@@ -142,8 +142,8 @@ def mid_static(capacity: IntArray, *, reserved_percent: int, threshold_percent: 
 
 
 def degraded(metric_time: FloatArray, now: float, *, degrade_time_minutes: int) -> BoolArray:
-    """Nodes whose metric is missing (nan) or too old: their reclaimed resources are taken away, not frozen."""
-    return ~(now - metric_time <= degrade_time_minutes * 60)
+    """Nodes whose metric is missing (nan), too old or as far ahead: their reclaimed resources are taken away, not frozen."""
+    return ~(abs(now - metric_time) <= degrade_time_minutes * 60)
 
 
 def needs_sync(

@@ -5,6 +5,7 @@ from what the same owner's earlier work took.
 """
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count
@@ -24,7 +25,7 @@ class _Stay(NamedTuple):
     size: Size
 
 
-class Play:
+class Play(ABC):
     """One set-up; what nodes there are, and when, its kinds say.
 
     Args:
@@ -77,18 +78,20 @@ class Play:
 
     # -- what kinds say ------------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def comes(self, work: Work, now: float) -> None:
-        raise NotImplementedError
+        """A pod comes, and wants a place."""
 
-    def happens(self, what: str, number: int, now: float) -> None:
+    def happens(self, what: str, number: int, now: float) -> None:  # noqa: B027 - a kind may have none
         """An event of the kind's own."""
 
+    @abstractmethod
     def freed(self, node: int, now: float) -> None:
         """A node has more room than before, once those who wait have been looked at."""
 
+    @abstractmethod
     def choice(self, work: Work, now: float, run: float, price: float) -> Choice:
         """What a pod's burst and its wait would cost."""
-        raise NotImplementedError
 
     # -- what they share -----------------------------------------------------------------------------------------------
 

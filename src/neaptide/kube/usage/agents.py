@@ -70,7 +70,7 @@ class Agents:
         return Readings(found.nodes | told.nodes, found.pods | told.pods, problems, told.infos)
 
     def _told(self) -> Readings:
-        oldest = self._clock() - MAX_AGE
+        now = self._clock()
         nodes: dict[str, Reading] = {}
         pods: dict[str, Reading] = {}
         infos: dict[str, NodeInfo] = {}
@@ -85,7 +85,7 @@ class Agents:
                 problems.append(f"NodeMetric {name}: {error}")
                 continue
             self._read[name] = each
-            if each.node.time >= oldest:
+            if abs(now - each.node.time) <= MAX_AGE:
                 nodes[name] = each.node
                 pods |= each.pods
                 if each.info is not None:
