@@ -226,7 +226,8 @@ def test_by_weight_and_cpu_set_too(node: Node, pods: tuple[str, str, str]) -> No
 
 def test_pods_have_the_cpus_written_down_for_them_and_the_others_share_the_rest(node: Node) -> None:
     def own(qos: str, cpus: str) -> dict[str, Any]:
-        return {"labels": {"koordinator.sh/qosClass": qos}, "annotations": {STATUS: json.dumps({"cpuset": cpus})}}
+        annotations = {STATUS: json.dumps({"cpuset": cpus})}
+        return {"labels": {"koordinator.sh/qosClass": qos}, "annotations": annotations, "requests": {"cpu": "2"}}
 
     lse, lsr = node.pod("lse", "", **own("LSE", "0-1")), node.pod("lsr", "burstable", **own("LSR", "2-3"))
     service, loop = node.pod("ls", "burstable"), node.pod("be", "besteffort")

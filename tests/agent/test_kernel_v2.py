@@ -21,7 +21,7 @@ def test_every_test_of_the_suite_passes_on_a_kernel_of_version_2(tmp_path: Path)
     outcome = vm.run(
         [sys.executable, "-B", "-m", "pytest", *flags, str(SUITE)],
         tmp_path,
-        shape=vm.Shape(sockets=2, cores=2, threads=2, numa=2, disks=(64,)),
+        shape=vm.Shape(sockets=2, cores=2, threads=2, numa=2, disks=(64,), disk_speed=64),
         environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "src", "HOME": SCRATCH},
         within=WITHIN,
     )

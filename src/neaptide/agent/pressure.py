@@ -1,7 +1,7 @@
 """Pressure (PSI) of control groups: for how much of the time somebody in them waited for CPU, disks or memory.
 
 Taken from the total of waiting time, not from the kernel's averages, so that it answers within one round. It is unknown, and not zero,
-where a file is not there or cannot be read (a kernel without PSI, or booted with psi=0), where all pods together have never waited since
+where a file is not there or cannot be read (a kernel without PSI, or booted with psi=0), where all pods together have never waited for anything since
 the machine started (version 1's hierarchy shows files that nobody fills), and at the first look.
 """
 
@@ -33,14 +33,13 @@ class Pressures:
 
     def of(self, groups: Iterable[str], now: float, resources: Collection[str] = RESOURCES) -> dict[str, Pressure]:
         """By group, since the last call; `now` is in monotonic seconds. Groups that are not named are forgotten, other resources are unknown."""
-        filled = [
-            resource in resources and bool(self._total(self._layout.tier(""), resource)) for resource in RESOURCES
-        ]
+        filled = any(self._total(self._layout.tier(""), resource) for resource in RESOURCES)
+        looked = [filled and resource in resources for resource in RESOURCES]
         seen, found = {}, {}
         for group in groups:
             totals = tuple(
                 self._total(group, resource) if there else None
-                for resource, there in zip(RESOURCES, filled, strict=True)
+                for resource, there in zip(RESOURCES, looked, strict=True)
             )
             seen[group] = now, totals
             before, last = self._last.get(group, (now, (None,) * len(RESOURCES)))

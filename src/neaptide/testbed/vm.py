@@ -25,7 +25,7 @@ _EXIT = re.compile(r"^neaptide-vm-exit (\d+)\r?$", re.MULTILINE)
 
 
 class Shape(NamedTuple):
-    """What a machine has: CPUs = sockets * cores * threads, shared out among NUMA nodes in their order; memory and disks in MiB."""
+    """What a machine has: CPUs = sockets * cores * threads, shared out among NUMA nodes in their order; memory and disks in MiB, `disk_speed` in MiB/s (0: as fast as it can)."""
 
     sockets: int = 1
     cores: int = 2
@@ -33,6 +33,7 @@ class Shape(NamedTuple):
     numa: int = 1
     memory: int = 768
     disks: tuple[int, ...] = ()
+    disk_speed: int = 0
 
     @property
     def cpus(self) -> int:
@@ -117,7 +118,8 @@ def _qemu(shape: Shape, directory: Path) -> list[str]:
         disk = directory / f"disk{number}"
         with disk.open("wb") as file:
             file.truncate(size << 20)
-        flags += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
+        speed = f",throttling.bps-total={shape.disk_speed << 20}" if shape.disk_speed else ""
+        flags += ["-drive", f"file={disk},if=virtio,format=raw,cache=unsafe{speed}"]
     share = "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"
     line = "console=ttyS0 quiet psi=1 panic=-1 mitigations=off random.trust_cpu=on"
     return [
