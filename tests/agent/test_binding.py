@@ -68,7 +68,9 @@ def test_best_effort_pods_are_kept_off_the_cpus_of_lse_pods_only(
 
 @both_versions
 @pytest.mark.parametrize(
-    ("second", "said"), [("0", "another pod's, too"), ("7", "not the node's")], ids=["another's", "not there"]
+    ("second", "said"),
+    [("0", "another pod's, too"), ("7", "not the node's"), ("1-3", "more than it requests")],
+    ids=["another's", "not there", "more than it asked for"],
 )
 def test_cpus_that_cannot_be_given_are_told_once_and_the_others_are_given(
     tmp_path: Path, shape: Shape, second: str, said: str

@@ -31,10 +31,14 @@ class Exporter:
     def __init__(self, port: int, histogram: Histogram) -> None:
         self.port, self.histogram = port, histogram
 
-    def pods(self, **annotation: Any) -> NodePods:
+    def pods(self, labels: dict[str, str] | None = None, phase: str = "Running", **annotation: Any) -> NodePods:
         written = {"latency": "20ms", "port": self.port, "metric": "http_seconds"} | annotation
-        made = pod("web", annotations={ANNOTATION: json.dumps({k: v for k, v in written.items() if v is not None})})
-        made["status"]["podIP"] = "127.0.0.1"
+        made = pod(
+            "web",
+            labels=labels,
+            annotations={ANNOTATION: json.dumps({k: v for k, v in written.items() if v is not None})},
+        )
+        made["status"] |= {"podIP": "127.0.0.1", "phase": phase}
         pods = NodePods()
         tell(pods, [made])
         return pods
@@ -74,6 +78,15 @@ def test_a_pods_own_endpoint_tells_its_latency_since_the_last_question(exporter:
     assert str(found["web"].told) == "p99 is 39.8 ms where 20 ms are wanted"
     assert latencies.extension("web")[OBJECTIVE]["objective"] == 0.02
     assert said == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "phase"), [({"koordinator.sh/qosClass": "BE"}, "Running"), ({}, "Succeeded")], ids=["offline", "ended"]
+)
+def test_who_gives_way_and_who_has_ended_is_not_asked(exporter: Exporter, labels: dict[str, str], phase: str) -> None:
+    pods = exporter.pods(labels=labels, phase=phase)
+    exporter.served(0.005)
+    assert asyncio.run(asked(Latencies(pods, print), lambda: exporter.served(0.03))) == {}
 
 
 def test_what_is_unknown_is_told_once_and_grows_old(exporter: Exporter) -> None:

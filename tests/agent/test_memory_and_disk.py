@@ -100,6 +100,19 @@ def test_best_effort_pods_share_the_limits_of_each_disk_and_services_have_none(t
     agent.close()
 
 
+def test_under_version_1_a_pods_sandbox_takes_no_part_of_the_limits(tmp_path: Path) -> None:
+    node = Node(tmp_path, Shape(1, systemd=False))
+    job = node.pod("be-1")
+    sandbox, container = f"{job}/pause", *node.containers(job)
+    node.make_group(sandbox)
+    agent = node.agent(Settings(cpu_suppress=None, group_priority=None, disk=DiskSettings(write_bps=1000)))
+    node.use(agent)
+    node.use(agent)
+    told = [node.path(group, "blkio.throttle.write_bps_device").read_text() for group in (sandbox, container)]
+    assert told == ["", "254:0 1000\n"]
+    agent.close()
+
+
 def test_limits_follow_how_long_services_wait_for_disks(tmp_path: Path) -> None:
     node = Node(tmp_path, V2)
     node.pod("be-1")

@@ -1,9 +1,12 @@
+import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from tests.agent.trees import pod, tell
+from tests.agent.trees import Node, Shape, pod, tell
 
+from neaptide.agent.layout import Listing
 from neaptide.agent.pods import NodePods, Pod, reading
 from neaptide.kubeapi.watch import Changed, Listed, Relisted, Removed, Synced
 
@@ -83,3 +86,23 @@ def _reading(found: Pod, *, best_effort: bool = True) -> Any:
 
 def _raw(found: dict[str, Any]) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(found))
+
+
+@pytest.mark.parametrize("below", [False, True], ids=["a pod", "a container"])
+def test_one_that_took_the_place_of_another_is_seen_though_the_kernel_moves_no_time(
+    tmp_path: Path, *, below: bool
+) -> None:
+    node = Node(tmp_path, Shape(2, systemd=False))
+    group, listing = node.pod("old"), Listing()
+    above = Path(node.layout.directory(group if below else node.layout.tier("besteffort")))
+    there = above.stat()
+    assert len(list(node.layout.pods(listing))) == 1
+    assert node.layout.below(group, listing) == [f"{group}/c1"]
+    (above / ("c1" if below else "podold")).rename(above / ("c2" if below else "podnew"))
+    os.utime(above, ns=(there.st_atime_ns, there.st_mtime_ns))
+    if below:
+        listing.review()
+        assert node.layout.below(group, listing) == [f"{group}/c2"]
+    else:
+        assert any("podnew" in names for names in node.layout.names(listing))
+        assert [pod.uid for pod in node.layout.pods(listing)] == ["new"]

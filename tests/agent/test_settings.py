@@ -23,6 +23,15 @@ def test_rules_are_set_by_their_fields_and_off_where_they_are_null() -> None:
         ({"cpu_suppress": {"policy": "x"}}, "cpu_suppress.policy: 'x' is not accepted; accepted: cpuset, cfsQuota"),
         ({"cpu_burst": {"period_seconds": "x"}}, "cpu_burst.period_seconds: 'x' is not accepted"),
         ({"reserved_cpu": 1.5}, "reserved_cpu: 1.5 is not accepted"),
+        ({"reserved_cpu": -1}, "reserved_cpu: -1 is not accepted; accepted: 0 to "),
+        ({"interference": {"window": 1}}, "interference.window: 1 is not accepted; accepted: 3 to 10000"),
+        ({"interference": {"confidence": 2}}, "interference.confidence: 2 is not accepted; accepted: 0 to 1"),
+        ({"cpu_evict": {"window_seconds": -1}}, "cpu_evict.window_seconds: -1 is not accepted; accepted: 1 to "),
+        ({"cpu_suppress": {"threshold_percent": -5}}, "cpu_suppress.threshold_percent: -5 is not accepted"),
+        (
+            {"cpu_evict": {"policy": "evictByAllocatable"}},
+            "'evictByAllocatable' is not accepted; accepted: evictByReal",
+        ),
     ],
     ids=lambda value: "" if isinstance(value, str) else repr(value),
 )

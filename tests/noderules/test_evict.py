@@ -58,6 +58,12 @@ def test_memory_is_released_by_the_lowest_priority_first_then_the_largest_use(us
     assert names(by_memory(FIVE, used)) == expected
 
 
+def test_pods_that_name_no_band_go_after_those_that_do() -> None:
+    plain = PodReading("jobs/plain", "BE", PROD, 0, memory_used=30 * GB)
+    assert names(by_memory([plain, *FIVE], 84 * GB)) == ["free", "large"]
+    assert names(by_memory([plain, FIVE[0]], 100 * GB)) == ["small", "plain"]
+
+
 def test_memory_is_counted_in_bytes_for_every_task() -> None:
     """Upstream counts a thousand times as much for MemoryEvict, and stops after the first pod."""
     pods = [pod._replace(eviction_enabled=True) for pod in FIVE]
