@@ -391,6 +391,25 @@ def test_above_its_high_mark_a_pod_is_reclaimed_from_and_a_service_is_not(node: 
     agent.close()
 
 
+def test_a_pod_with_reclaimed_limits_has_no_more_than_those(node: Node) -> None:
+    amounts = {"kubernetes.io/batch-memory": "32Mi", "kubernetes.io/batch-cpu": "100"}
+    job = node.pod("be-1", "besteffort", labels=BE, requests=amounts, limits=amounts)
+    other = node.pod("be-2", "besteffort", labels=BE)
+    before = node.settings()
+    agent = node.agent(OFF)
+    node.tick(agent)
+    node.tick(agent)
+    assert node.read(job, "memory.max") == str(32 * MIB)
+    assert node.read(job.rpartition("/")[0], "cpu.max") == "100000 1000000"
+    taking = "held = bytearray(60 << 20)\nimport time\ntime.sleep(1000)\n"
+    kept = node.start(other, taking)
+    assert node.start(job, taking).wait(WITHIN) == -signal.SIGKILL
+    assert kept.poll() is None
+    assert agent.restore() == 0
+    agent.close()
+    assert node.settings() == before
+
+
 def test_memory_that_balloons_faster_than_a_round_hits_pods_that_give_way_and_no_service(node: Node) -> None:
     service, offline = node.pod("ls", "burstable", requests={"memory": "60Mi"}), node.pod("be-1", "besteffort")
     Path(f"{MOUNT}/kubepods/memory.max").write_text(str(160 * MIB))

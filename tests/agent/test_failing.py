@@ -26,7 +26,7 @@ def test_offline_work_is_let_go_only_where_the_agent_was_told_to_end(
     node.pod("be")
 
     async def rounds(agent: Agent, *_: Any) -> None:
-        for _ in range(3):
+        for _round in range(3):
             node.use(agent, be=1000)
         if fails:
             raise RuntimeError("something unforeseen")

@@ -18,7 +18,8 @@ from neaptide.testbed.errors import TestbedError
 
 _WARM = 3.0
 """Seconds of each round that do not count: the agent finds its feet."""
-_SAMPLE, _WINDOW = 0.02, 0.2
+_SAMPLE, _WINDOW = 0.02, 1.0
+"""Seconds; a window is a whole period of a quota, so that it holds what is used in one and not only when."""
 _SETTLED = 1.0
 _RECOVERY = 8.0
 """Seconds in which the limit rises from the least to the most, by a tenth of the node a second."""
@@ -95,7 +96,7 @@ def reactions(scene: Scene, *, steps: int, rate: float, seed: int = 0) -> list[f
 
 
 def _reaction(scene: Scene, rate: float) -> float:
-    """The service begins to be asked; how long until offline pods use half of what they did, over windows of `_WINDOW`."""
+    """The service begins to be asked; how long until offline pods use half of what they did, or less, over a whole `_WINDOW` that begins then."""
     before = scene.job_seconds(SetUp.AGENT)
     time.sleep(_SETTLED)
     used = (scene.job_seconds(SetUp.AGENT) - before) / _SETTLED
@@ -105,7 +106,7 @@ def _reaction(scene: Scene, rate: float) -> float:
         while load.poll() is None:
             time.sleep(_SAMPLE)
             samples.append((time.monotonic(), scene.job_seconds(SetUp.AGENT)))
-    return next((at - began for at, rate_then in _windows(samples) if rate_then <= used / 2), float("inf"))
+    return next((then - began for then, rate_then in _windows(samples) if rate_then <= used / 2), float("inf"))
 
 
 def _first_work(scene: Scene) -> float:
@@ -117,14 +118,14 @@ def _first_work(scene: Scene) -> float:
 
 
 def _windows(samples: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At the end of each window, what was used a second within it."""
+    """When each window began, and what was used a second within it."""
     found, first = [], 0
     for at, seconds in samples:
         while at - samples[first][0] > _WINDOW and samples[first + 1][0] <= at - _WINDOW:
             first += 1
         then, before = samples[first]
         if at - then >= _WINDOW:
-            found.append((at, (seconds - before) / (at - then)))
+            found.append((then, (seconds - before) / (at - then)))
     return found
 
 
