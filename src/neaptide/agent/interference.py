@@ -39,7 +39,7 @@ class Interference:
 
     Attributes:
         twins: tells, by UID and signal, the median of a service's twins; what nobody knows is not there.
-        news: grows when a service begins to suffer, and with each step.
+        news: grows with each look at a service that suffers and about which nothing is done yet, and with each step.
     """
 
     def __init__(
@@ -127,9 +127,8 @@ class Interference:
         for rows in known:
             for key in [key for key in rows if key[0] not in there]:
                 rows.pop(key)
-        before = self._cases.keys()
         self._cases, changes = decide(self._settings, self._cases, seen, now)
-        self.news += len(self._cases.keys() - before) + len(changes)
+        self.news += len(changes) + sum(case.step is Step.NOTHING for case in self._cases.values())
         for change in changes:
             self._act(change, look)
         for step, limits in ((Step.SUPPRESS, self._limits), (Step.THROTTLE_DISK, self._disk_limits)):

@@ -21,7 +21,7 @@ from neaptide.model.node_metric import SIGNALS, NodeMetric, Signals
 from neaptide.model.problems import FieldError
 from neaptide.model.times import seconds
 
-EVERY = 30.0
+EVERY = 15.0
 """Seconds from one question about a service to the next."""
 _LOOK = 5.0
 _KEPT = 60.0

@@ -22,7 +22,7 @@ class AnomalySettings(NamedTuple):
     deviations: float = 4.0
     ratio: float = 1.3
     floor: float = 0.0
-    learning: float = 0.03
+    learning: float = 0.015
     samples: int = 20
 
 

@@ -45,7 +45,7 @@ class InterferenceSettings(NamedTuple):
     confidence: float = 0.5
     patience_seconds: float = 30.0
     calm_seconds: float = 120.0
-    window: int = 30
+    window: int = 60
     last: Step = Step.EVICT
     suppress_to: float = 0.25
     sample_seconds: float = 5.0
