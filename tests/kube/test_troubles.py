@@ -126,6 +126,16 @@ def test_a_trouble_is_told_when_it_begins_once_an_hour_while_it_lasts_and_when_i
     assert len(said.reasons) == 3
 
 
+def test_the_last_node_that_lent_is_told_of_when_it_is_lost() -> None:
+    snapshot, said, memory = cluster(), Said(), Told()
+    memory.say(snapshot, said, NOW)
+    assert said.reasons == []
+    row = snapshot.set_node(node("well", cpu="4"))  # what was reclaimed is taken away
+    snapshot.nodes.created[row] = NOW - 3600
+    memory.say(snapshot, said, NOW + 1000.0)
+    assert said.reasons == ["NodeUnmeasured"]
+
+
 def test_a_flood_of_troubles_is_told_in_parts() -> None:
     snapshot, said, memory = cluster(), Said(), Told()
     for number in range(450):

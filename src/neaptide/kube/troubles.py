@@ -43,10 +43,12 @@ class Told:
 
     def __init__(self) -> None:
         self._said: dict[tuple[Ref, str], float] = {}
+        self._lent = False
 
     def say(self, snapshot: ClusterSnapshot, events: Speaker, now: float) -> None:
         """Say what is new, or was said an hour ago. What has ended is forgotten, so that it is said at once if it begins again."""
-        found = {(each.about, each.reason): each for each in troubles(snapshot, now)}
+        self._lent = self._lent or _lends(snapshot)
+        found = {(each.about, each.reason): each for each in troubles(snapshot, now, lent=self._lent)}
         self._said = {key: time for key, time in self._said.items() if key in found and now - time < _AGAIN}
         due = [key for key in found if key not in self._said]
         for key in due[:_MOST]:
@@ -55,10 +57,10 @@ class Told:
             events.say(trouble.about, reason=trouble.reason, note=trouble.note, action="CoLocation", warning=True)
 
 
-def troubles(snapshot: ClusterSnapshot, now: float) -> Iterator[Trouble]:
-    """All there are."""
+def troubles(snapshot: ClusterSnapshot, now: float, *, lent: bool = False) -> Iterator[Trouble]:
+    """All there are; `lent` says that nodes have offered reclaimed resources before, if none does now."""
     yield from _suffering(snapshot, now)
-    yield from _nodes(snapshot, now) if _lends(snapshot) else ()
+    yield from _nodes(snapshot, now) if lent or _lends(snapshot) else ()
     for pod in failed(snapshot).tolist():
         note = "offline work has failed; other Events on this pod say whether it was evicted, and by whom, and its Job starts it again within backoffLimit"
         yield Trouble(snapshot.pod_ref(pod), "OfflineFailed", note)
