@@ -329,6 +329,18 @@ def _exporting(scene: Scene, objective: str) -> Pod:
     return scene.pods.run(made)
 
 
+def _blamed(scene: Scene, culprit: Pod) -> str:
+    """What the agent says when the culprit, quiet for long enough, begins to disturb the service; it is held back by then."""
+    time.sleep(_HISTORY)
+    assert "SUPPRESS" not in scene.said()
+    scene.pods.execute("culprit", "touch", "/tmp/busy")  # noqa: S108 - of its own
+    eventually(lambda: int(scene.read(culprit, "cpu.cfs_quota_us")) > 0, "it is held back")
+    (line,) = [each for each in scene.said().splitlines() if "NOTHING -> SUPPRESS" in each]
+    assert f"{scene.pods.namespace}/web" in line
+    assert f"the CPU of {scene.pods.namespace}/culprit goes up and down with it" in line
+    return line
+
+
 def _objective(latency: str) -> str:
     return json.dumps({"latency": latency, "quantile": 0.5, "port": 9090, "metric": "latency_seconds"})
 
@@ -358,14 +370,8 @@ def test_who_slows_a_service_down_is_found_by_the_latency_that_it_exports(scene:
     quick = "{sample_seconds: 1, patience_seconds: 3, calm_seconds: 10, window: 20, last: 1}"
     scene.rules(f"cpu_suppress: null\ngroup_priority: null\nslo_share: null\ninterference: {quick}\n")
     agent = scene.start()
-    time.sleep(_HISTORY)
-    assert "SUPPRESS" not in scene.said()
-    scene.pods.execute("culprit", "touch", "/tmp/busy")  # noqa: S108 - of its own
-    eventually(lambda: int(scene.read(culprit, "cpu.cfs_quota_us")) > 0, "it is held back")
-    (line,) = [each for each in scene.said().splitlines() if "NOTHING -> SUPPRESS" in each]
-    assert f"{scene.pods.namespace}/web" in line
+    line = _blamed(scene, culprit)
     assert "latency, ms" in line
-    assert f"the CPU of {scene.pods.namespace}/culprit goes up and down with it" in line
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(WITHIN) == 0
 
@@ -383,13 +389,8 @@ def test_who_makes_a_service_wait_for_cpus_is_found_held_back_and_let_go_again(s
     scene.rules(f"cpu_suppress: null\ngroup_priority: null\ninterference: {quick}\n")
     before = scene.read(culprit, "cpu.cfs_quota_us")
     agent = scene.start()
-    time.sleep(_HISTORY)
-    assert "SUPPRESS" not in scene.said()
-    scene.pods.execute("culprit", "touch", "/tmp/busy")  # noqa: S108 - of its own
-    eventually(lambda: int(scene.read(culprit, "cpu.cfs_quota_us")) > 0, "it is held back")
-    (line,) = [each for each in scene.said().splitlines() if "NOTHING -> SUPPRESS" in each]
-    assert f"{scene.pods.namespace}/web" in line
-    assert f"the CPU of {scene.pods.namespace}/culprit goes up and down with it" in line
+    line = _blamed(scene, culprit)
+    assert "time waited for a CPU" in line
     scene.pods.execute("culprit", "rm", "/tmp/busy")  # noqa: S108 - of its own
     eventually(lambda: scene.read(culprit, "cpu.cfs_quota_us") == before, "it is let go")
     agent.send_signal(signal.SIGTERM)
