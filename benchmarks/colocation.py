@@ -1,4 +1,4 @@
-"""A service beside offline jobs on one real node: its p99 and what the jobs get, alone, uncontrolled, by requests and limits, and under the agent.
+"""A service beside offline jobs on one real node: its p99 and what the jobs get, alone, uncontrolled, by requests and limits, as best effort, and under the agent.
 
 ROUNDS and SECONDS set the size (20 and 30 by default), STEPS how many load steps are answered (20), RATE the requests a second (350, of 1 ms of CPU each).
 It wants root, what real nodes want, and two CPUs that nothing else uses.
@@ -46,7 +46,7 @@ def _latencies(rounds: Rounds) -> Iterator[Figure]:
             yield Figure(f"colocation.{_name(set_up)}.p{percent:g}_ms", value, "ms")
     noise = bootstrap(lambda chosen: _ratio(rounds, SetUp.AGAIN, chosen), ROUNDS)
     yield from _interval("colocation.noise.p99_of_alone", noise, None)
-    for set_up in (SetUp.UNCONTROLLED, SetUp.LIMITED, SetUp.AGENT):
+    for set_up in (SetUp.UNCONTROLLED, SetUp.LIMITED, SetUp.BEST_EFFORT, SetUp.AGENT):
 
         def ratio(chosen: Sequence[int], set_up: SetUp = set_up) -> float:
             return _ratio(rounds, set_up, chosen)

@@ -18,6 +18,7 @@ _COLOURS = {
     SetUp.AGAIN: "#9ecae9",
     SetUp.UNCONTROLLED: "#e45756",
     SetUp.LIMITED: "#f2a541",
+    SetUp.BEST_EFFORT: "#b279a2",
     SetUp.AGENT: "#2a9d6f",
 }
 _PERCENTS = (0, 50, 90, 99, 99.9)

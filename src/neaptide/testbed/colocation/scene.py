@@ -44,6 +44,7 @@ class SetUp(StrEnum):
     AGAIN = "alone again"
     UNCONTROLLED = "uncontrolled"
     LIMITED = "requests and limits"
+    BEST_EFFORT = "best effort"
     AGENT = "agent"
 
 
@@ -89,7 +90,9 @@ class Scene:
 
     @staticmethod
     def jobs_of(set_up: SetUp) -> list[str]:
-        return [name for name, job in _JOBS.items() if job[0] is set_up]
+        """Best-effort jobs are the same with the agent and without."""
+        whose = SetUp.AGENT if set_up is SetUp.BEST_EFFORT else set_up
+        return [name for name, job in _JOBS.items() if job[0] is whose]
 
     def stop_jobs(self) -> None:
         for pod in self._jobs.values():
