@@ -54,11 +54,12 @@ def test_the_page_is_whole_and_names_every_set_up() -> None:
 
 
 def test_windows_say_what_was_used_in_each() -> None:
-    samples = [(number / 100, min(number, 50) / 100) for number in range(100)]
+    samples = [(number / 100, min(number, 150) / 100) for number in range(300)]
     rates = dict(_windows(samples))
     assert rates[0.5] == pytest.approx(1.0)
+    assert rates[1.0] == pytest.approx(0.5, abs=0.02)
     assert rates[max(rates)] == pytest.approx(0.0)
-    assert min(rates) >= 0.2
+    assert max(rates) == pytest.approx(1.99, abs=0.02)
 
 
 def test_a_service_that_stands_still_is_charged_for_what_was_due_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
