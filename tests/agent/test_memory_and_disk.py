@@ -100,6 +100,25 @@ def test_best_effort_pods_share_the_limits_of_each_disk_and_services_have_none(t
     agent.close()
 
 
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("sys/fs/resctrl/schemata", "cache and memory bandwidth (resctrl)"),
+        ("sys/bus/event_source/devices/cpu", "cycles per instruction (CPU PMU)"),
+        ("proc/net/psched", "network bandwidth (tc)"),
+    ],
+)
+def test_what_is_there_and_not_managed_is_named(tmp_path: Path, file: str, named: str) -> None:
+    node = Node(tmp_path, V2)
+    agent = node.agent(Settings())
+    line = f"{named}, which is not managed: yes"
+    assert line not in map(str, agent.features())
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    assert line in map(str, agent.features())
+    agent.close()
+
+
 def test_under_version_1_a_pods_sandbox_takes_no_part_of_the_limits(tmp_path: Path) -> None:
     node = Node(tmp_path, Shape(1, systemd=False))
     job = node.pod("be-1")

@@ -119,7 +119,8 @@ class Agent:
 
     def features(self) -> list[Feature]:
         """What kernel and kubelet offer."""
-        return features(self._groups, sysfs=self._place.sysfs, kubelet_root=self._place.kubelet_root)
+        place = self._place
+        return features(self._groups, proc=place.proc, sysfs=place.sysfs, kubelet_root=place.kubelet_root)
 
     async def run(self, period: float, went_round: Callable[[], None] = lambda: None) -> None:
         """Go round each `period` seconds until cancelled, and sooner where services use much more at once; `went_round` is told each time."""

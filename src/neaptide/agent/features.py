@@ -21,7 +21,7 @@ class Feature(NamedTuple):
         return f"{self.name}: {'yes' if self.there else 'no'}{f'; {self.without}' if self.without and not self.there else ''}"
 
 
-def features(groups: Groups, *, sysfs: str, kubelet_root: str) -> list[Feature]:
+def features(groups: Groups, *, proc: str, sysfs: str, kubelet_root: str) -> list[Feature]:
     """What there is, in the order in which it is told; at least the tiers of the kubelet must be there."""
     layout, tier = groups.layout, groups.layout.tier("besteffort")
     one = layout.version == 1
@@ -46,7 +46,11 @@ def features(groups: Groups, *, sysfs: str, kubelet_root: str) -> list[Feature]:
             "all wait for disks alike",
         ),
         *([Feature(_STATIC, there=True)] if cpu_manager_policy(kubelet_root) == "static" else []),
-        *(Feature(f"{name}, which is not managed", there) for name, there in _unmanaged(groups, tier, sysfs) if there),
+        *(
+            Feature(f"{name}, which is not managed", there)
+            for name, there in _unmanaged(groups, tier, proc, sysfs)
+            if there
+        ),
     ]
 
 
@@ -59,9 +63,10 @@ def cpu_manager_policy(kubelet_root: str) -> str:
     return str(state.get("policyName", ""))
 
 
-def _unmanaged(groups: Groups, tier: str, sysfs: str) -> list[tuple[str, bool]]:
+def _unmanaged(groups: Groups, tier: str, proc: str, sysfs: str) -> list[tuple[str, bool]]:
     return [
         ("group identity (cpu.bvt_warp_ns)", groups.has(tier, "cpu.bvt_warp_ns")),
         ("cache and memory bandwidth (resctrl)", Path(sysfs, "fs/resctrl/schemata").exists()),
         ("cycles per instruction (CPU PMU)", Path(sysfs, "bus/event_source/devices/cpu").exists()),
+        ("network bandwidth (tc)", Path(proc, "net/psched").exists()),
     ]
