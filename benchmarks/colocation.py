@@ -1,6 +1,7 @@
 """A service beside offline jobs on one real node: its p99 and what the jobs get, alone, uncontrolled, by requests and limits, as best effort, and under the agent.
 
 ROUNDS and SECONDS set the size (20 and 30 by default), STEPS how many load steps are answered (20), RATE the requests a second (350, of 1 ms of CPU each).
+SUPPRESS=no leaves the agent without its rule of CPU suppression.
 It wants root, what real nodes want, and two CPUs that nothing else uses.
 """
 
@@ -15,11 +16,12 @@ import numpy as np
 from benchmarks.figure import Figure, Peer
 from neaptide.testbed.colocation import programs
 from neaptide.testbed.colocation.rounds import Round, interleaved, reactions, use_percent
-from neaptide.testbed.colocation.scene import SetUp, staged
+from neaptide.testbed.colocation.scene import RULES, SetUp, staged
 from neaptide.testbed.colocation.statistics import Interval, bootstrap, percentile
 
 ROUNDS, STEPS = int(os.environ.get("ROUNDS", "20")), int(os.environ.get("STEPS", "20"))
 SECONDS, RATE = float(os.environ.get("SECONDS", "30")), float(os.environ.get("RATE", "350"))
+SUPPRESS = os.environ.get("SUPPRESS", "yes") != "no"
 WORK, STEP = 0.001, 450.0
 """CPU seconds of a request, and requests a second of a load step."""
 _PUBLISHED = Peer("published: Anolis' plug-in at 49 % of CPU", 1.2464)
@@ -29,7 +31,8 @@ Rounds = dict[SetUp, list[Round]]
 
 def measure() -> Iterator[Figure]:
     """Latencies in ms; ratios with the ends of their 95 % intervals; shares in percent."""
-    with TemporaryDirectory() as directory, staged(Path(directory), work=programs.work_of(WORK)) as scene:
+    work, rules = programs.work_of(WORK), RULES if SUPPRESS else {**RULES, "cpu_suppress": None}
+    with TemporaryDirectory() as directory, staged(Path(directory), work=work, rules=rules) as scene:
         rounds = interleaved(scene, rounds=ROUNDS, rate=RATE, seconds=SECONDS, tell=_tell)
         yield from _latencies(rounds)
         yield from _work(rounds)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from msgspec import yaml
 
@@ -61,8 +62,8 @@ _JOBS: Mapping[str, tuple[SetUp, str, Mapping[str, Mapping[str, str]], Mapping[s
 class Scene:
     """What runs, and what can be asked of it."""
 
-    def __init__(self, nodes: RealNodes, directory: Path, work: int) -> None:
-        self._nodes, self._directory = nodes, directory
+    def __init__(self, nodes: RealNodes, directory: Path, work: int, rules: Mapping[str, Any]) -> None:
+        self._nodes, self._directory, self._rules = nodes, directory, rules
         self._pods = Pods(nodes, NAMESPACE)
         (directory / "out").mkdir(parents=True)
         for name, text in programs.PROGRAMS.items():
@@ -164,7 +165,7 @@ class Scene:
     def _start_agent(self) -> subprocess.Popen[bytes]:
         group = self._nodes.cgroup(NODE, "cpu")
         rules = self._directory / "rules.yaml"
-        rules.write_bytes(yaml.encode(RULES))
+        rules.write_bytes(yaml.encode(self._rules))
         # What mounts the groups is the folder above the controller's (version 1), or the tree itself.
         mount = group.parent if (group.parent / "cgroup.controllers").exists() else group.parents[1]
         own = [f"--cgroups={mount}", f"--cgroup-root=/{group.name}", f"--state={self._directory / 'state'}"]
@@ -189,12 +190,13 @@ class Scene:
 
 
 @contextmanager
-def staged(directory: Path, *, work: int) -> Iterator[Scene]:
+def staged(directory: Path, *, work: int, rules: Mapping[str, Any] = RULES) -> Iterator[Scene]:
     """Build the scene, and give everything back at the end.
 
     Args:
         directory: for its files.
         work: bytes that the service hashes for a request.
+        rules: the agent's.
 
     Raises:
         TestbedError: the machine lacks something, or has one CPU only.
@@ -213,7 +215,7 @@ def staged(directory: Path, *, work: int) -> Iterator[Scene]:
         group = nodes.cgroup(NODE, "cpu")
         with suppress(OSError):  # version 2 has weights
             (group / "cpu.shares").write_text(str(_MOST_SHARES))
-        yield Scene(nodes, directory / "scene", work)
+        yield Scene(nodes, directory / "scene", work, rules)
     finally:
         os.sched_setaffinity(0, there)
         nodes.down()
