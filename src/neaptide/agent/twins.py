@@ -18,8 +18,6 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import ApiError, NotFound
 from neaptide.kubeapi.resources import NODE_METRIC, PODS
 from neaptide.model.node_metric import SIGNALS, NodeMetric, Signals
-from neaptide.model.problems import FieldError
-from neaptide.model.times import seconds
 
 EVERY = 15.0
 """Seconds from one question about a service to the next."""
@@ -120,12 +118,12 @@ class Twins:
     def _signals(self, raw: bytes, name: str) -> Mapping[str, float]:
         """What a node's metric says of a pod; nothing where it is old, or cannot be read."""
         try:
-            status = msgspec.json.decode(raw, type=NodeMetric).status
-            if abs(self._wall() - seconds(status.update_time)) > _OLD:
+            metric = msgspec.json.decode(raw, type=NodeMetric)
+            if not metric.is_recent(_OLD, self._wall()):
                 return {}
-            pods = (each for each in status.pods_metric if f"{each.namespace}/{each.name}" == name)
+            pods = (each for each in metric.status.pods_metric if f"{each.namespace}/{each.name}" == name)
             return next((msgspec.convert(each.extensions[SIGNALS], Signals).lately for each in pods), {})
-        except (msgspec.MsgspecError, FieldError, KeyError):
+        except (msgspec.MsgspecError, KeyError):
             return {}
 
     def _tell(self, sentence: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from neaptide.model.objects import ApiStruct, Metadata
+from neaptide.model.problems import FieldError
+from neaptide.model.times import seconds
 
 OBJECTIVE = "neaptide.io/slo"
 """The extension of a pod's metric that holds the latency it exports, what it shall be, and what offline work keeps for it."""
@@ -77,3 +79,10 @@ class NodeMetric(ApiStruct, frozen=True):
 
     metadata: Metadata = Metadata()
     status: NodeMetricStatus = NodeMetricStatus()
+
+    def is_recent(self, age: float, now: float) -> bool:
+        """Whether it was written within `age` seconds of `now` (seconds since the epoch); one from the future, or of an unknown time, is not."""
+        try:
+            return abs(now - seconds(self.status.update_time)) <= age
+        except FieldError:
+            return False

@@ -14,10 +14,8 @@ from msgspec import Meta, Struct, field
 
 from neaptide.model.actions import Declined, Effect, Evict, Plan, Reason, Ref
 from neaptide.model.node_metric import FINDINGS, OBJECTIVE, NodeMetric, Objective
-from neaptide.model.problems import FieldError
 from neaptide.model.scope import Covers, everything
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.model.times import seconds
 from neaptide.policies.protection import protection
 
 Kind = TypeVar("Kind")
@@ -137,7 +135,7 @@ def told_of(
     metric: NodeMetric
     for node, metric in snapshot.others.get("NodeMetric", {}).items():
         told = [each for each in metric.status.pods_metric if name in each.extensions]
-        if not told or not _is_recent(metric, age, now):
+        if not told or not metric.is_recent(age, now):
             continue
         for each in told:
             pod = snapshot.pods.by_key.get(f"{each.namespace}/{each.name}")
@@ -147,13 +145,6 @@ def told_of(
                 yield pod, msgspec.convert(each.extensions[name], kind)
             except msgspec.ValidationError:
                 continue
-
-
-def _is_recent(metric: NodeMetric, age: float, now: float) -> bool:
-    try:
-        return abs(now - seconds(metric.status.update_time)) <= age
-    except FieldError:
-        return False
 
 
 def _workload(snapshot: ClusterSnapshot, pod: int) -> Ref | None:
