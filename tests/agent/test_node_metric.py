@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from tests.agent.trees import Node, Shape
+from tests.kube.live import eventually, found
 from tests.testbed.asking import done
 
 from neaptide.agent import node_metric
 from neaptide.agent.node_metric import OWNED, NodeReport, Reporting
+from neaptide.agent.own_node import Told
 from neaptide.agent.settings import Settings
 from neaptide.agent.usage_window import Round, UsageWindow
 from neaptide.kubeapi.client import Client
@@ -19,6 +21,8 @@ from neaptide.kubeapi.config import load
 from neaptide.kubeapi.errors import NotFound
 from neaptide.kubeapi.resources import NODE_METRIC
 from neaptide.testbed.cluster import Testbed
+from neaptide.testbed.load import add_nodes
+from neaptide.testbed.nodes import fake_node
 
 NOW = 1_800_000_000.0
 NOTHING = Settings(cpu_suppress=None, group_priority=None)
@@ -102,10 +106,15 @@ STATUS = {"updateTime": "2027-01-15T08:00:00Z", "nodeMetric": {"nodeUsage": {"re
 
 
 @pytest.mark.slow
-def test_it_makes_its_own_object_and_leaves_another_agents_alone(own_control_plane: Testbed) -> None:
+def test_it_makes_its_own_object_which_goes_with_the_node_and_leaves_another_agents_alone(
+    own_control_plane: Testbed,
+) -> None:
+    add_nodes(own_control_plane.site, [fake_node("n", {}, {"cpu": "4", "memory": "8Gi", "pods": "9"})])
+    own = Told(json.loads(done(own_control_plane, "get", "node", "n", "--output=json"))["metadata"]["uid"])
+
     async def write(node: str) -> bool:
         async with Client(load(own_control_plane.kubeconfig)) as client:
-            return await NodeReport(node, Reporting(), lambda _: None).write(client, STATUS)
+            return await NodeReport(node, Reporting(), lambda _: None, told=lambda: own).write(client, STATUS)
 
     with pytest.raises(NotFound):
         asyncio.run(write("n"))
@@ -118,7 +127,10 @@ def test_it_makes_its_own_object_and_leaves_another_agents_alone(own_control_pla
     stored = json.loads(done(own_control_plane, "get", NODE_METRIC.plural, "n", "--output=json"))
     assert stored["status"] == STATUS
     assert OWNED.items() <= stored["metadata"]["labels"].items()
+    assert [(each["kind"], each["uid"]) for each in stored["metadata"]["ownerReferences"]] == [("Node", own.uid)]
     theirs = {"apiVersion": NODE_METRIC.api_version, "kind": "NodeMetric", "metadata": {"name": "m"}}
     done(own_control_plane, "create", "--filename=-", content=json.dumps(theirs))
     assert not asyncio.run(write("m"))
     assert "status" not in json.loads(done(own_control_plane, "get", NODE_METRIC.plural, "m", "--output=json"))
+    done(own_control_plane, "delete", "node", "n")
+    eventually(lambda: not found(own_control_plane, NODE_METRIC.plural, "n"), "it goes with its node")

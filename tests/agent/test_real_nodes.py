@@ -62,6 +62,7 @@ class Scene(NamedTuple):
     start: Callable[..., subprocess.Popen[str]]
     restore: Callable[[], int]
     directory: Path
+    cgroups: Path
 
     def said(self) -> str:
         return (self.directory / "said").read_text()
@@ -73,6 +74,15 @@ class Scene(NamedTuple):
 
     def rules(self, text: str) -> None:
         (self.directory / "rules.yaml").write_text(text)
+
+    def without_pressure(self) -> Path:
+        """The control groups as on a machine that mounts version 1 alone: pressure is version 2's."""
+        mount = self.directory / "cgroups"
+        mount.mkdir()
+        for each in self.cgroups.iterdir():
+            if not (each / "cgroup.controllers").exists():
+                (mount / each.name).symlink_to(each)
+        return mount
 
     def read(self, pod: Pod, file: str) -> str:
         return (self.pods.cgroup(pod, "cpu") / file).read_text().strip()
@@ -112,20 +122,21 @@ def scene(real_nodes: RealNodes, pods: Pods, tmp_path: Path) -> Iterator[Scene]:
     (proc / "sys/kernel/random/boot_id").write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    own = [f"--cgroups={groups.parents[1]}", f"--cgroup-root=/{groups.name}", f"--state={tmp_path / 'state'}"]
-    command = [sys.executable, "-m", "neaptide", "agent", *own, f"--proc={proc}", f"--rules={rules}"]
+    own = [f"--cgroup-root=/{groups.name}", f"--state={tmp_path / 'state'}", f"--proc={proc}", f"--rules={rules}"]
+    command = [sys.executable, "-m", "neaptide", "agent", *own]
     kubeconfig = f"--kubeconfig={real_nodes.testbed.kubeconfig}"
     running: list[subprocess.Popen[str]] = []
 
-    def start(*flags: str) -> subprocess.Popen[str]:
+    def start(*flags: str, cgroups: Path = groups.parents[1]) -> subprocess.Popen[str]:
+        told = [*command, f"--cgroups={cgroups}", "--node=real-1", kubeconfig, *flags]
         with (tmp_path / "said").open("w") as said:
-            running.append(subprocess.Popen([*command, "--node=real-1", kubeconfig, *flags], stderr=said, text=True))  # noqa: S603
+            running.append(subprocess.Popen(told, stderr=said, text=True))  # noqa: S603
         return running[-1]
 
     def restore() -> int:
-        return subprocess.run([*command, "--restore"], check=False).returncode  # noqa: S603
+        return subprocess.run([*command, f"--cgroups={groups.parents[1]}", "--restore"], check=False).returncode  # noqa: S603
 
-    yield Scene(pods, service, loop, labelled, start, restore, tmp_path)
+    yield Scene(pods, service, loop, labelled, start, restore, tmp_path, groups.parents[1])
     for process in running:
         process.kill()
         process.wait()
@@ -369,7 +380,7 @@ def test_who_slows_a_service_down_is_found_by_the_latency_that_it_exports(scene:
     )
     quick = "{sample_seconds: 1, patience_seconds: 3, calm_seconds: 10, window: 20, last: 1}"
     scene.rules(f"cpu_suppress: null\ngroup_priority: null\nslo_share: null\ninterference: {quick}\n")
-    agent = scene.start()
+    agent = scene.start(cgroups=scene.without_pressure())
     line = _blamed(scene, culprit)
     assert "latency, ms" in line
     agent.send_signal(signal.SIGTERM)
@@ -377,7 +388,8 @@ def test_who_slows_a_service_down_is_found_by_the_latency_that_it_exports(scene:
 
 
 @pytest.mark.slow
-def test_who_makes_a_service_wait_for_cpus_is_found_held_back_and_let_go_again(scene: Scene) -> None:
+@pytest.mark.parametrize("pressure", [True, False], ids=["as pressure tells", "as run queues tell"])
+def test_who_makes_a_service_wait_for_cpus_is_found_held_back_and_let_go_again(scene: Scene, *, pressure: bool) -> None:
     service = scene.pods.run(manifest("web", LOOP, requests={"cpu": "50m"}, labels=LS, nodeName="real-1"))
     culprit = scene.pods.run(
         manifest("culprit", FOUR_ON_DEMAND, requests={"cpu": "200m"}, labels=BE, nodeName="real-1")
@@ -388,7 +400,7 @@ def test_who_makes_a_service_wait_for_cpus_is_found_held_back_and_let_go_again(s
     quick = "{sample_seconds: 1, patience_seconds: 3, calm_seconds: 4, window: 20, last: 1}"
     scene.rules(f"cpu_suppress: null\ngroup_priority: null\ninterference: {quick}\n")
     before = scene.read(culprit, "cpu.cfs_quota_us")
-    agent = scene.start()
+    agent = scene.start(cgroups=scene.cgroups if pressure else scene.without_pressure())
     line = _blamed(scene, culprit)
     assert "time waited for a CPU" in line
     scene.pods.execute("culprit", "rm", "/tmp/busy")  # noqa: S108 - of its own

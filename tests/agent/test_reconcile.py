@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from neaptide.agent.files import Files
 from neaptide.agent.originals import Originals
 from neaptide.agent.reconcile import Reconciler
-from neaptide.noderules.cpusets import cpu_list, cpus_of
+from neaptide.model.cpusets import cpu_list, cpus_of
 
 GROUPS = ("a", "a/b", "a/b/c", "a/d")
 cpu_sets = st.sets(st.integers(0, 7), min_size=1)

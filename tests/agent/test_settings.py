@@ -29,8 +29,8 @@ def test_rules_are_set_by_their_fields_and_off_where_they_are_null() -> None:
         ({"cpu_evict": {"window_seconds": -1}}, "cpu_evict.window_seconds: -1 is not accepted; accepted: 1 to "),
         ({"cpu_suppress": {"threshold_percent": -5}}, "cpu_suppress.threshold_percent: -5 is not accepted"),
         (
-            {"cpu_evict": {"policy": "evictByAllocatable"}},
-            "'evictByAllocatable' is not accepted; accepted: evictByReal",
+            {"cpu_evict": {"policy": "evictByFortune"}},
+            "'evictByFortune' is not accepted; accepted: evictByRealLimit, evictByAllocatable",
         ),
     ],
     ids=lambda value: "" if isinstance(value, str) else repr(value),

@@ -14,6 +14,7 @@ from neaptide.agent.glance import Glance
 from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.latencies import Latency
 from neaptide.agent.originals import Originals
+from neaptide.agent.own_node import Told
 from neaptide.agent.pods import NodePods, Pod, reading
 from neaptide.agent.present import Present
 from neaptide.agent.pressure import Pressure, Pressures
@@ -67,6 +68,7 @@ class Agent:
         adders: say what else files shall be; of two limits for one group the tighter holds.
         watchers: are told what each round saw.
         latencies: tells the latencies of services that export theirs, by UID.
+        told: tells what is known of the node.
 
     Raises:
         LayoutError: there is no kubelet's control group.
@@ -104,6 +106,7 @@ class Agent:
         self._pressures = Pressures(found, self._files)
         self.watchers: list[Watcher] = []
         self.latencies: Callable[[], Mapping[str, Latency]] = dict
+        self.told: Callable[[], Told] = Told
         self.adders: list[Callable[[float, Look, Groups], Wanted]] = []
         if settings.reclaimed_limits is not None:
             self.adders.append(ReclaimedLimits(settings, found.version).wanted)
@@ -151,7 +154,7 @@ class Agent:
         capacity = self._capacity = self._readings.cpus * 1000
         pressure = self._pressure(there, now)
         memory, objects = self._readings.memory(), self._pods.by_uid
-        look = Look(there, use, capacity, memory, objects, pressure, anew, now, self.latencies())
+        look = Look(there, use, capacity, memory, objects, pressure, anew, now, self.latencies(), self.told())
         try:
             wanted = self._rules.wanted(look)
             for adder in self.adders:
@@ -206,7 +209,7 @@ class Agent:
         if not low and not self._rules.evicts_by_cpu:
             return
         readings = [self._reading(pod, look.use, memory=low) for pod in look.pods if pod.known]
-        victims = self._rules.by_cpu(readings, look.use, look.capacity, now)
+        victims = self._rules.by_cpu(readings, look, now)
         if low:
             victims += self._rules.by_memory(look.memory, readings, now)
         if victims:

@@ -13,8 +13,8 @@ import msgspec
 from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.pods import Pod
 from neaptide.agent.readings import NodePod
+from neaptide.model.cpusets import cpu_list, cpus_of
 from neaptide.model.qos import QoS
-from neaptide.noderules.cpusets import cpu_list, cpus_of
 
 STATUS = "scheduling.koordinator.sh/resource-status"
 

@@ -11,7 +11,7 @@ from math import inf, nan
 from neaptide.agent.files import Files
 from neaptide.agent.layout import Layout, Listing
 from neaptide.agent.reconcile import HELD, Reconciler
-from neaptide.noderules.cpusets import cpu_list, cpus_of
+from neaptide.model.cpusets import cpu_list, cpus_of
 from neaptide.noderules.group_priority import GroupPriority
 from neaptide.noderules.memory_qos import MemoryProtection
 from neaptide.noderules.weights import weight_of_shares

@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Struct, field
 
 from neaptide.agent.groups import Groups
+from neaptide.agent.own_node import Told
 from neaptide.agent.pods import Pod
 from neaptide.agent.readings import Look
 from neaptide.agent.usage_window import Round, UsageWindow
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import ApiError, Conflict, NotFound
-from neaptide.kubeapi.resources import NODE_METRIC
+from neaptide.kubeapi.resources import NODE_METRIC, NODES
 from neaptide.model.qos import band_of
 from neaptide.model.real_time import RESOURCES
 from neaptide.model.times import timestamp
@@ -58,6 +59,7 @@ class NodeReport:
         extensions: what else is to be said of a pod, by its UID.
         real_time: looks at what the node shows at once, by the names of `neaptide.model.real_time`.
         news: a number that changes with what is worth telling before its time.
+        told: what is known of the node; its object goes with it.
     """
 
     def __init__(
@@ -70,9 +72,10 @@ class NodeReport:
         extensions: Callable[[str], Mapping[str, Any]] = lambda _: {},
         real_time: Callable[[], Mapping[str, float]] = dict,
         news: Callable[[], int] = int,
+        told: Callable[[], Told] = Told,
     ) -> None:
         self._node, self._reporting, self._say, self._clock = node, reporting, say, clock
-        self._extensions, self._real_time, self._news = extensions, real_time, news
+        self._extensions, self._real_time, self._news, self._told = extensions, real_time, news, told
         self._now: Mapping[str, float] = {}
         self._window = UsageWindow(reporting.window)
         self._pods: dict[str, Pod] = {}
@@ -170,10 +173,12 @@ class NodeReport:
             "aggregateDurationSeconds": int(self._reporting.window),
             "reportIntervalSeconds": int(self._reporting.interval),
         }
+        uid = self._told().uid
+        node = {"apiVersion": NODES.api_version, "kind": NODES.kind, "name": self._node, "uid": uid}
         return {
             "apiVersion": NODE_METRIC.api_version,
             "kind": NODE_METRIC.kind,
-            "metadata": {"name": self._node, "labels": OWNED},
+            "metadata": {"name": self._node, "labels": OWNED, "ownerReferences": [node] if uid else []},
             "spec": {"metricCollectPolicy": policy},
         }
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from neaptide.agent.files import Files
 from neaptide.agent.originals import Entry, Originals
-from neaptide.noderules.cpusets import cpu_list, cpus_of
+from neaptide.model.cpusets import cpu_list, cpus_of
 
 HELD: None = None
 """Wanted of a file that the kernel changes when another one is written: its original is kept, and nothing is written."""

@@ -11,7 +11,7 @@ from neaptide.agent.disks import Disks
 from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.memory import MemoryQos
 from neaptide.agent.objective_share import ObjectiveShare
-from neaptide.agent.readings import CpuUse, Look, NodePod
+from neaptide.agent.readings import Look, NodePod
 from neaptide.agent.settings import Settings
 from neaptide.model.qos import QoS
 from neaptide.noderules.cpu_burst import SharePool
@@ -41,12 +41,14 @@ class _Steady(NamedTuple):
 
     Attributes:
         bound: the CPUs of pods that have their own.
+        denied: the CPUs that best-effort pods may not use: of LSE pods, and those that the node keeps for the system.
         claims: the groups that limits of best-effort pods are for, with the pods in each.
         services: what files of services shall say.
         others: what other files shall say.
     """
 
     bound: Bound
+    denied: frozenset[int]
     claims: Mapping[str, int]
     services: Wanted
     others: Wanted
@@ -90,7 +92,7 @@ class Rules:
         self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
         self._binding = None if settings.cpu_binding is None else Binding(groups, say)
         self._objectives = None if settings.slo_share is None else ObjectiveShare(settings.slo_share)
-        self._steady = _Steady(NOBODY, {}, {}, {})
+        self._steady = _Steady(NOBODY, frozenset(), {}, {}, {})
         self._memory = None if settings.memory_qos is None else MemoryQos(settings.memory_qos, groups)
         self._disks = None if settings.disk is None else Disks(settings.disk, groups, sysfs)
         self._has_idle = groups.has(groups.layout.tier("besteffort"), "cpu.idle")
@@ -143,12 +145,12 @@ class Rules:
                 others |= self._groups.priority(groups[uid], setting)
         if self._memory is not None:
             of_services = tuple(f"{pod.at.group}/" for pod in pods if not pod.best_effort)
-            for path, text in self._memory.wanted(pods, look.objects, look.memory.capacity).items():
+            for path, text in self._memory.wanted(pods, look.objects, _allocatable(look)).items():
                 kind = services if any(group in path for group in of_services) else others
                 kind[path] = text
         if self._disks is not None:
             others |= self._disks.weights(list(groups.values()))
-        return _Steady(bound, self._claims(pods), services, others)
+        return _Steady(bound, bound.lse | look.told.reserved_cpus, self._claims(pods), services, others)
 
     def by_memory(self, reading: MemoryReading, pods: Sequence[PodReading], now: float) -> tuple[Victim, ...]:
         """Who goes because memory passed its watermark."""
@@ -171,9 +173,9 @@ class Rules:
     def evicts_by_cpu(self) -> bool:
         return self._settings.cpu_evict is not None
 
-    def by_cpu(self, pods: Sequence[PodReading], use: CpuUse, capacity: int, now: float) -> tuple[Victim, ...]:
+    def by_cpu(self, pods: Sequence[PodReading], look: Look, now: float) -> tuple[Victim, ...]:
         """Who goes because best-effort pods starve, or because the node's CPU passed its watermark."""
-        settings = self._settings.cpu_evict
+        settings, use, capacity = self._settings.cpu_evict, look.use, look.capacity
         if settings is None:
             return ()
         best_effort = [pod for pod in pods if pod.qos == "BE"]
@@ -193,6 +195,7 @@ class Rules:
             BestEffortUse(*parts),
             current,
             min(covered, settings.window_seconds),
+            look.told.batch_cpu,
         )
         decision = cpu_evict(settings, reading, pods, now=now, last_eviction=self._last.get("cpu"))
         return self._noted("cpu", decision.victims, now)
@@ -205,13 +208,12 @@ class Rules:
             self._low.forget()
             return {}
         lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in look.pods if pod.best_effort)
-        reading = CpuReading(
-            capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=self._settings.reserved_cpu
-        )
+        reserved = max(self._settings.reserved_cpu, look.told.reserved_cpu)
+        reading = CpuReading(capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=reserved)
         reading = reading._replace(part=self._borne(look, reading))
         allowed = groups.cpus(groups.layout.tier(""))
-        bound = self._steady.bound
-        pools = CpuPools(tuple(cpu for cpu in self._topology if cpu.id in allowed), bound.lsr, bound.lse)
+        lsr, denied = self._steady.bound.lsr, self._steady.denied
+        pools = CpuPools(tuple(cpu for cpu in self._topology if cpu.id in allowed), lsr, denied)
         if capacity > 0:
             done = suppress(settings, reading, pools, self._asked)
             if done is not None:
@@ -252,9 +254,9 @@ class Rules:
 
     def _by_quota(self) -> Wanted:
         wanted: Wanted = {}
-        bound, claims = self._steady.bound, self._steady.claims
-        if bound.lse:
-            rest = self._groups.cpus(self._groups.layout.tier("")) - bound.lse
+        denied, claims = self._steady.denied, self._steady.claims
+        if denied:
+            rest = self._groups.cpus(self._groups.layout.tier("")) - denied
             for group in claims if rest else ():
                 wanted |= self._groups.only_on(group, rest)
         if self._in_force.quota_us == UNLIMITED:
@@ -298,6 +300,12 @@ class Rules:
         if victims:
             self._last[rule] = now
         return victims
+
+
+def _allocatable(look: Look) -> int:
+    """The node's memory that pods may request, all of it where nobody has told."""
+    told = look.told.allocatable_memory
+    return look.memory.capacity if told is None else told
 
 
 def _mean(values: Sequence[tuple[float, float]]) -> float:

@@ -31,7 +31,7 @@ class ReclaimedSettings(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """One field for each rule, None where it is off; `reserved_cpu` is what the kubelet keeps for the system, in milli-cores."""
+    """One field for each rule, None where it is off; `reserved_cpu` is what is kept for the system, in milli-cores, where the node says less."""
 
     cpu_suppress: SuppressSettings | None = SuppressSettings()
     group_priority: PrioritySettings | None = PrioritySettings()
@@ -64,7 +64,7 @@ _CHOICES = {
     "cpu_suppress.policy": ("cpuset", "cfsQuota"),
     "group_priority.use": ("auto", "idle", "weight"),
     "cpu_burst.policy": ("none", "cpuBurstOnly", "cfsQuotaBurstOnly", "auto"),
-    "cpu_evict.policy": ("evictByRealLimit",),
+    "cpu_evict.policy": ("evictByRealLimit", "evictByAllocatable"),
 }
 
 _MOST = 2.0**63 - 1

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from neaptide.model.cpusets import cpus_of
 from neaptide.noderules.cpuset import Cpu
-from neaptide.noderules.cpusets import cpus_of
 
 
 def cpus(sysfs: str) -> tuple[Cpu, ...]:

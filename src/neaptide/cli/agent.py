@@ -19,6 +19,7 @@ from neaptide.agent.interference import Interference
 from neaptide.agent.latencies import Latencies
 from neaptide.agent.layout import LayoutError
 from neaptide.agent.node_metric import NodeReport, Reporting
+from neaptide.agent.own_node import OwnNode
 from neaptide.agent.pods import NodePods
 from neaptide.agent.real_time import RealTime
 from neaptide.agent.settings import Settings, SettingsError, settings
@@ -147,7 +148,11 @@ async def _keep(
             if not dry_run:
                 telling.append(asyncio.ensure_future(report_topology(client, node, topology.cpus(place.sysfs), _say)))
             tellers: list[Callable[[str], Mapping[str, Any]]] = []
-            asking: dict[str, Callable[[], Awaitable[object]]] = {}
+            own = OwnNode(_say)
+            keeper.told = lambda: own.told
+            asking: dict[str, Callable[[], Awaitable[object]]] = {
+                "to follow its node": lambda: own.follow(client, node)
+            }
             news: Callable[[], int] = int
             if chosen.interference is not None:
                 watch = Interference(chosen.interference, evictions, _say, place.proc, place.sysfs)
@@ -161,7 +166,7 @@ async def _keep(
                 keeper.latencies = latencies.now
                 tellers.append(latencies.extension)
                 asking["to ask for services' latencies"] = latencies.run
-            report = _report(node, pace, place, tellers, news) if pace.report else None
+            report = _report(node, pace, place, tellers, news, own) if pace.report else None
             went_round = _went_round(keeper, heartbeat)
             await _until_signalled(pods, client, node, keeper, pace, report, asking, went_round)
             # Not where it failed: offline work stays held back then, and the watchdog gives services what is theirs.
@@ -186,6 +191,7 @@ def _report(
     place: Place,
     tellers: Collection[Callable[[str], Mapping[str, Any]]],
     news: Callable[[], int],
+    own: OwnNode,
 ) -> NodeReport:
     """The NodeMetric's writer."""
     machine = RealTime(place.proc, place.sysfs)
@@ -196,6 +202,7 @@ def _report(
         extensions=lambda uid: _together(tellers, uid),
         real_time=lambda: machine.look(time.monotonic()),
         news=news,
+        told=lambda: own.told,
     )
 
 

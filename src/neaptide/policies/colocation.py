@@ -17,7 +17,6 @@ from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.selectors import labels_match
 
 STRATEGY_ANNOTATION = "node.koordinator.sh/colocation-strategy"
-RESERVATION_ANNOTATION = "node.koordinator.sh/reservation"
 RATIO_LABELS = {
     "node.koordinator.sh/cpu-reclaim-ratio": "cpuReclaimThresholdPercent",
     "node.koordinator.sh/memory-reclaim-ratio": "memoryReclaimThresholdPercent",

@@ -1,19 +1,17 @@
 """What a snapshot gives the reclaim formulas: capacity, what is reserved, and what pods of each band request and use."""
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from neaptide.model.columns import PENDING, RUNNING
 from neaptide.model.derived import NODES, PODS
+from neaptide.model.node_reservation import ANNOTATION, node_reservation
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.qos import Band, QoS
-from neaptide.model.quantity import ACCEPTED, for_resource
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.vocabulary import CPU, MEMORY
-from neaptide.policies.colocation import RESERVATION_ANNOTATION
 from neaptide.policies.reclaim_formulas import (
     BoolArray,
     Demand,
@@ -39,6 +37,7 @@ RESOURCES = (
     Resource(CPU, "kubernetes.io/batch-cpu", "kubernetes.io/mid-cpu"),
     Resource(MEMORY, "kubernetes.io/batch-memory", "kubernetes.io/mid-memory"),
 )
+_reservation = lru_cache(maxsize=1 << 12)(node_reservation)
 
 
 class Pods(NamedTuple):
@@ -128,42 +127,12 @@ def reservations(snapshot: ClusterSnapshot) -> tuple[IntArray, list[LeftOut]]:
     nodes = snapshot.nodes.indices()
     numbers = snapshot.nodes.annotations[nodes]
     for number in np.unique(numbers).tolist():
-        text = snapshot.annotation_sets.values[number].get(RESERVATION_ANNOTATION)
+        text = snapshot.annotation_sets.values[number].get(ANNOTATION)
         if text is None:
             continue
         alike = nodes[numbers == number]
         try:
-            amounts[:, alike] = np.array(_reservation(text))[:, None]
+            amounts[:, alike] = np.array(_reservation(text)[:2])[:, None]
         except FieldError as error:
             left_out += [error.left_out("", snapshot.nodes.names[node]) for node in alike.tolist()]
     return amounts, left_out
-
-
-@lru_cache(maxsize=1 << 12)
-def _reservation(text: str) -> tuple[int, int]:
-    """CPU and memory of a NodeReservation: `{"resources": {"cpu": "2"}}`, or `reservedCPUs: "0-3"`, which prevails."""
-    where = f"metadata.annotations[{RESERVATION_ANNOTATION}]"
-    try:
-        value = msgspec.json.decode(text, type=dict[str, Any])
-        resources = msgspec.convert(value.get("resources") or {}, dict[str, str])
-        cpus = msgspec.convert(value.get("reservedCPUs") or "", str)
-    except msgspec.MsgspecError as error:
-        accepted = 'JSON such as {"resources": {"cpu": "2", "memory": "4Gi"}} or {"reservedCPUs": "0-3"}'
-        raise FieldError(where, text, accepted) from error
-    try:
-        cpu, memory = (for_resource(name, resources.get(name, "0")) for name in ("cpu", "memory"))
-    except ValueError as error:
-        raise FieldError(f"{where}.resources", text, ACCEPTED) from error
-    if cpus:
-        cpu = _count_cpus(cpus, f"{where}.reservedCPUs") * 1000
-    return max(cpu, 0), max(memory, 0)
-
-
-def _count_cpus(text: str, where: str) -> int:
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal() and int(last or first) < 1 << 16):
-            raise FieldError(where, text, "a list of CPUs such as 0-3,8")
-        found.update(range(int(first), int(last or first) + 1))
-    return len(found)

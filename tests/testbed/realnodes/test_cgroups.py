@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neaptide.noderules.cpusets import parse_cpus
+from neaptide.model.cpusets import parse_cpus
 from neaptide.testbed.errors import TestbedError
 from neaptide.testbed.realnodes import cgroups
 

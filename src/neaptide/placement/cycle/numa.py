@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from neaptide.model.columns import Bools
+from neaptide.model.cpusets import cpu_list, cpus_of
+from neaptide.model.node_reservation import ANNOTATION as RESERVATION
 from neaptide.model.qos import QoS, explicit_qos
 from neaptide.noderules.cpu_allocation import CpuAsk, Held, allocate
 from neaptide.noderules.cpuset import Cpu
-from neaptide.noderules.cpusets import cpu_list, cpus_of
 from neaptide.placement.cycle.plugin import Plugin, PluginSpec
 from neaptide.placement.view import View
 
@@ -21,7 +22,6 @@ TOPOLOGY = "node.koordinator.sh/cpu-topology"
 STATUS, SPEC = "scheduling.koordinator.sh/resource-status", "scheduling.koordinator.sh/resource-spec"
 BIND_LABEL, NUMA_LABEL = "node.koordinator.sh/cpu-bind-policy", "node.koordinator.sh/numa-topology-policy"
 STRATEGY_LABEL = "node.koordinator.sh/numa-allocate-strategy"
-RESERVATION = "node.koordinator.sh/reservation"
 NO_TOPOLOGY = "CPU topology is unknown"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from neaptide.noderules.cpusets import parse_cpus
+from neaptide.model.cpusets import parse_cpus
 from neaptide.testbed.errors import TestbedError
 
 NEEDED = frozenset({"cpu", "cpuset", "memory", "pids"})

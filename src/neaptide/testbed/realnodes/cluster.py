@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from neaptide.noderules.cpusets import parse_cpus
+from neaptide.model.cpusets import parse_cpus
 from neaptide.testbed import cluster, processes
 from neaptide.testbed.cluster import ComponentStatus
 from neaptide.testbed.errors import TestbedError
