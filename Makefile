@@ -36,7 +36,7 @@ test: setup check ## what `check` does; pytest lists what was skipped and why
 
 check: setup lint types layers testbed ## ruff, mypy --strict, import-linter, tests
 	@echo "==> tests"
-	@$(BIN)/pytest -n auto --reruns 1 -r sR
+	@$(BIN)/pytest -n auto --reruns 1 --rerun-show-tracebacks -r sR
 
 test-slow: setup testbed ## the tests that take minutes
 	@$(BIN)/pytest -m slow

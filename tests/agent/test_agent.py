@@ -419,3 +419,23 @@ def _order(agent: Any) -> list[str]:
 
     files.write = noting  # type: ignore[method-assign]
     return written
+
+
+@both_versions
+def test_beside_a_service_without_requests_the_pod_that_works_gets_what_others_leave(
+    tmp_path: Path, shape: Shape
+) -> None:
+    node = Node(tmp_path, shape)
+    groups = [node.pod(f"be-{number}") for number in range(4)]
+    node.pod("ls-1", labels=LS)
+    agent = node.agent(QUOTA)
+    quotas = []
+    for _ in range(16):
+        node.use(agent, **{"be-0": 1900})
+        quotas.append([node.quota(group) for group in groups])
+    assert quotas[1] == [50_000] * 4
+    assert quotas[-1] == [185_000, 5_000, 5_000, 5_000]
+    for _ in range(16):
+        node.use(agent, **{"be-0": 1000, "be-1": 1000})
+    assert [node.quota(group) for group in groups] == [95_000, 95_000, 5_000, 5_000]
+    agent.close()

@@ -1,6 +1,6 @@
 """The rules of a node, asked each second: readings in, the files that shall be otherwise and the pods that shall go out."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, isnan
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from neaptide.agent.objective_share import ObjectiveShare
 from neaptide.agent.readings import Look, NodePod
 from neaptide.agent.settings import Settings
 from neaptide.model.qos import QoS
+from neaptide.noderules.by_need import ByNeed
 from neaptide.noderules.cpu_burst import SharePool
 from neaptide.noderules.cpu_evict import BestEffortUse, CpuEvictReading, cpu_evict
 from neaptide.noderules.cpu_suppress import (
@@ -33,7 +34,7 @@ from neaptide.noderules.memory_evict import MemoryReading, memory_evict
 _OWN_CPUS = (QoS.LSE, QoS.LSR, QoS.SYSTEM)
 _NOTHING = BestEffortCpu(UNLIMITED, ())
 _RISES_AFTER = 5.0
-"""Seconds for which a quota may have been higher before it is."""
+"""Seconds for which a quota may have been higher before it is, and for which pods keep their parts of it."""
 
 
 class _Steady(NamedTuple):
@@ -87,6 +88,7 @@ class Rules:
         self._settings, self._groups, self._topology = settings, groups, topology
         self._in_force = self._asked = _NOTHING
         self._low = LowWater(_RISES_AFTER)
+        self._needs = ByNeed(_RISES_AFTER)
         self._history: deque[_Use] = deque()
         self._last: dict[str, float] = {}
         self._bursts = None if settings.cpu_burst is None else Bursts(settings.cpu_burst, groups)
@@ -220,7 +222,7 @@ class Rules:
                 self._asked = done.setting
                 self._in_force = self._steadied(done.setting, look.at)
                 self._tell(done.reason, capacity)
-        return self._by_quota() if settings.policy == "cfsQuota" else self._by_cpu_set()
+        return self._by_quota(look) if settings.policy == "cfsQuota" else self._by_cpu_set()
 
     def _steadied(self, setting: BestEffortCpu, now: float) -> BestEffortCpu:
         """What the rule asks for, a quota as far as it asked for all of that of late."""
@@ -252,7 +254,7 @@ class Rules:
                 whole -= limit or 0.0
         return SharePool(whole, used)
 
-    def _by_quota(self) -> Wanted:
+    def _by_quota(self, look: Look) -> Wanted:
         wanted: Wanted = {}
         denied, claims = self._steady.denied, self._steady.claims
         if denied:
@@ -262,9 +264,12 @@ class Rules:
         if self._in_force.quota_us == UNLIMITED:
             return wanted
         milli = self._in_force.quota_us * 1000 / CFS_PERIOD_US
-        whole = sum(claims.values())
-        for group, pods_in_it in claims.items():
-            wanted |= self._groups.quota(group, milli * pods_in_it / whole)
+        used: defaultdict[str, float] = defaultdict(float)
+        for pod in look.pods:
+            own = pod.at.group if pod.at.group in claims else self._groups.layout.tier("besteffort")
+            used[own] += look.use.by_uid.get(pod.at.uid, 0.0)
+        for group, part in self._needs.parts(milli, claims, used, look.at).items():
+            wanted |= self._groups.quota(group, milli * part)
         return wanted
 
     def _by_cpu_set(self) -> Wanted:

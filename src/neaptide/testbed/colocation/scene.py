@@ -30,6 +30,8 @@ GENERATOR_CPU, NODE_CPU = 0, 1
 NODE, NAMESPACE = "real-1", "default"
 _WITHIN = 60.0
 _MOST_SHARES = 262_144
+AGENT_MILLI = 20
+"""What the chart's DaemonSet requests."""
 BE = {"koordinator.sh/qosClass": "BE"}
 RULES = {
     "cpu_suppress": {"policy": "cfsQuota", "threshold_percent": 65},
@@ -173,7 +175,7 @@ class Scene:
         log = self._directory / "agent.log"
         with log.open("wb") as said:
             agent = subprocess.Popen([sys.executable, "-m", "neaptide", "agent", *flags], stderr=said)
-        _to_node(agent.pid, group)  # those that it starts follow
+        _to_node(agent.pid, group)
         _wait_for(str(log), "CPU quota", agent)
         return agent
 
@@ -223,9 +225,21 @@ def staged(directory: Path, *, work: int, rules: Mapping[str, Any] = RULES) -> I
 
 
 def _to_node(pid: int, group: Path) -> None:
-    """Have a process of this machine run as one of the node's own, on its CPU."""
+    """Have the agent, and what it starts, run on the node's CPU, with the weight of a pod of its DaemonSet's.
+
+    Args:
+        pid: the agent's.
+        group: the node's, in the hierarchy of `cpu`.
+    """
     os.sched_setaffinity(pid, {NODE_CPU})
-    (group / cgroups.SYSTEM / "cgroup.procs").write_text(str(pid))
+    own = group / cgroups.PODS / "burstable" / "agent"
+    own.mkdir(exist_ok=True)
+    shares = AGENT_MILLI * 1024 // 1000
+    if (own / "cpu.shares").exists():
+        (own / "cpu.shares").write_text(str(shares))
+    else:  # version 2; the kubelet's conversion of old
+        (own / "cpu.weight").write_text(str(1 + (shares - 2) * 9999 // 262_142))
+    (own / "cgroup.procs").write_text(str(pid))
 
 
 def _wait_for(file: str, word: str, process: subprocess.Popen[bytes]) -> None:
