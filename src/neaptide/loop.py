@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from neaptide.model.actions import AnyAction, Outcome, Plan, Reason, Ref, Taint
+from neaptide.model.actions import AnyAction, Outcome, Plan, Reason, Ref, SetNodeResources, Taint
 from neaptide.model.protocols import Policy, World
 from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import APPROVED, ArbiterMemory, Budgets, arbitrate, settle
-from neaptide.policies.leftovers import LEFTOVERS, OWNERS, leftovers, name_of
+from neaptide.policies.leftovers import LEFTOVERS, LENT, leftovers, name_of, owner_of
 from neaptide.policies.scoping import covering, within
 
 DEFAULT_BUDGETS = Budgets()
@@ -46,7 +46,9 @@ class LoopMemory(Struct):
     policies: dict[str, Any] = field(default_factory=dict)
     arbiter: ArbiterMemory = field(default_factory=ArbiterMemory)
     by_hand: list[str] = field(default_factory=list)
-    """Taints that a person has approved (`leftovers.name_of`), while they are there."""
+    """What a person has approved (`leftovers.name_of`), while it is there."""
+    lent: list[str] = field(default_factory=list)
+    """The nodes on which resources were lent, or were about to be, until they are taken back."""
 
 
 class Cycle(Struct, frozen=True):
@@ -83,8 +85,8 @@ def run_once(
         memory: of the cycle before.
         budgets: what the arbiter allows.
         approved: what a person has approved of earlier plans: it comes first, and is carried out in any mode.
-        tidy: whether the taints of policies that are not among the settings, or are Off, are taken off; in mode Recommend those stay
-            that a person has approved. False where others may carry out policies on the same cluster.
+        tidy: whether what policies that are not among the settings, or are Off, have left on nodes is taken off; in mode Recommend that stays
+            which a person has approved. False where others may carry out policies on the same cluster.
         intend: gets, before anything is done, the memory as it will be if nothing is, and what is about to be done: from
             both, and a look at what was done, whoever starts after a crash in between knows what this cycle would have.
         record: gets the cycle after it is done (`Log.append` of a journal).
@@ -105,9 +107,9 @@ def run_once(
     enforced = [action for action in granted if action.policy in enforcing or id(action) in anyway]
     doing = {id(action) for action in enforced}
     outcomes += [_recommended(action) for action in granted if id(action) not in doing]
-    by_hand = _by_hand(memory, approved, snapshot)
+    by_hand, lent = _by_hand(memory, approved, snapshot), _lent(memory, enforced, snapshot)
     if enforced:
-        intend(LoopMemory(remembered, memory.arbiter, by_hand), enforced)
+        intend(LoopMemory(remembered, memory.arbiter, by_hand, lent), enforced)
     with phase("act"):
         outcomes += world.act(enforced)
         tidied = (
@@ -118,7 +120,7 @@ def run_once(
         cycle = Cycle(now, snapshot.digest(), tuple(plans), (*outcomes, *tidied))
         record(cycle)
     arbiter = settle(memory.arbiter, outcomes, world.disruptions(), now)
-    return cycle, LoopMemory(remembered, arbiter, by_hand)
+    return cycle, LoopMemory(remembered, arbiter, by_hand, _without_returned(lent, (*outcomes, *tidied)))
 
 
 def plan_all(
@@ -157,7 +159,7 @@ def restore(data: bytes, policies: Mapping[str, Policy]) -> LoopMemory:
     raw = msgspec.json.decode(data, type=LoopMemory)
     known = {name: part for name, part in raw.policies.items() if name in policies}
     parts = {name: msgspec.convert(part, policies[name].memory_type, str_keys=True) for name, part in known.items()}
-    return LoopMemory(parts, raw.arbiter, raw.by_hand)
+    return LoopMemory(parts, raw.arbiter, raw.by_hand, raw.lent)
 
 
 def _recommended(action: AnyAction) -> Outcome:
@@ -174,17 +176,37 @@ def _left_behind(
     def answers(policy: str, node: Ref) -> bool:
         return node.name in busy or (policy in enforced and enforced[policy](node))
 
-    return leftovers(snapshot, answers, _kept_by_hand(settings, memory))
+    return leftovers(snapshot, answers, _kept_by_hand(settings, memory), memory.lent)
 
 
 def _kept_by_hand(settings: Sequence[Setting], memory: LoopMemory) -> list[str]:
-    """The taints that a person has approved of policies that recommend; once a policy is off they go like the others."""
+    """What a person has approved of policies that recommend; once a policy is off it goes like all else."""
     recommending = {each.policy.name for each in settings if each.mode is Mode.RECOMMEND}
-    return [each for each in memory.by_hand if OWNERS.get(each.partition(" ")[2]) in recommending]
+    return [each for each in memory.by_hand if owner_of(each) in recommending]
+
+
+def _lent(memory: LoopMemory, enforced: Sequence[AnyAction], snapshot: ClusterSnapshot) -> list[str]:
+    """The nodes on which resources are lent, those that are about to be among them."""
+    new = {each.target.name for each in enforced if _lends(each)}
+    return sorted(new | {each for each in memory.lent if each in snapshot.nodes.by_name})
+
+
+def _lends(action: AnyAction) -> bool:
+    return isinstance(action, SetNodeResources) and any(each is not None for each in action.resources.values())
+
+
+def _without_returned(lent: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]:
+    """Without the nodes that are said to have no resources that are lent any more."""
+    back = {
+        each.action.target.name
+        for each in outcomes
+        if isinstance(each.action, SetNodeResources) and not _lends(each.action) and each.result in ("Done", "Refused")
+    }
+    return [each for each in lent if each not in back]
 
 
 def _by_hand(memory: LoopMemory, approved: Sequence[AnyAction], snapshot: ClusterSnapshot) -> list[str]:
-    """The taints that a person has approved: those of before that are still there, and new ones."""
+    """What a person has approved: what is still there of before, and what is new."""
     nodes = snapshot.nodes.by_name
     there = {
         name_of(name, taint.key)
@@ -192,5 +214,7 @@ def _by_hand(memory: LoopMemory, approved: Sequence[AnyAction], snapshot: Cluste
         if name in nodes
         for taint in snapshot.node_taints(nodes[name])
     }
+    there |= {name_of(name, LENT) for name in memory.lent}
     new = [name_of(each.target.name, each.key) for each in approved if isinstance(each, Taint)]
+    new += [name_of(each.target.name, LENT) for each in approved if _lends(each)]
     return sorted({*(each for each in memory.by_hand if each in there), *new})

@@ -32,9 +32,15 @@ def _serve(listening: socket.socket, server: tuple[str | None, int | None]) -> N
     with suppress(OSError):
         while True:
             asking, _ = listening.accept()
-            answering = socket.create_connection(server)
-            for ends in ((asking, answering), (answering, asking)):
-                Thread(target=_pass_on, args=ends, daemon=True).start()
+            Thread(target=_converse, args=(asking, server), daemon=True).start()
+
+
+def _converse(asking: socket.socket, server: tuple[str | None, int | None]) -> None:
+    with asking, suppress(OSError), socket.create_connection(server) as answering:
+        back = Thread(target=_pass_on, args=(answering, asking), daemon=True)
+        back.start()
+        _pass_on(asking, answering)
+        back.join()
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:

@@ -13,23 +13,26 @@ import neaptide
 from neaptide.testbed.realnodes.images import Image
 
 NAME, TAG = "testbed.neaptide.io/neaptide", "built-here"
-_NOT_OF_USE = frozenset({"site-packages", "__pycache__", "test", "idlelib", "lib2to3", "ensurepip", "turtledemo"})
+_NOT_OF_USE = ("site-packages", "__pycache__", "test", "idlelib", "lib2to3", "ensurepip", "tkinter", "config-")
 _PROGRAM = """#!/bin/sh
 exec {python} -m neaptide "$@"
 """
 
 
-def image() -> Image:
-    """Of the files that are installed here, at the same places."""
+def image(directory: Path) -> Image:
+    """Of the files that are installed here, at the same places; a directory for what has to be written."""
     python, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
-    standard = [str(each) for each in sorted(library.iterdir()) if each.name not in _NOT_OF_USE]
+    standard = [str(each) for each in sorted(library.iterdir()) if not each.name.startswith(_NOT_OF_USE)]
     product = Path(neaptide.__file__).parent
     packages = sorted({str(place) for each in _closure("neaptide") for place in _places(each)})
+    program = directory / "neaptide"
+    program.write_text(_PROGRAM.format(python=python))
+    program.chmod(0o755)
     return Image(
         name=f"{NAME}:{TAG}",
         host=[str(python), *standard, *packages, str(product)],
         entrypoint=("/usr/bin/neaptide",),
-        files={"/usr/bin/neaptide": _PROGRAM.format(python=python).encode()},
+        files={"/usr/bin/neaptide": program},
         environment={
             "PYTHONHOME": str(Path(sys.base_prefix).resolve()),
             "PYTHONPATH": f"{product.parent}:{sysconfig.get_path('purelib')}",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import yaml
 from tests.builders import node, pod
@@ -111,6 +112,31 @@ def test_metrics_become_the_usage_of_pods_and_nodes_wherever_they_stand(tmp_path
         ("NodeMetrics default/node-a", "metadata.name"),
         ("PodMetrics default/gone", "metadata.name"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("time", "cpu"), [("2026-11-21T08:01:00Z", 1700), ("2026-11-21T07:00:00Z", 2000)], ids=["later", "earlier"]
+)
+def test_what_nodes_agents_tell_counts_where_it_is_later_than_what_metrics_say(
+    tmp_path: Path, time: str, cpu: float
+) -> None:
+    told = {"namespace": "default", "name": "web-0", "podUsage": {"resources": {"cpu": "300m", "memory": "1Mi"}}}
+    gone = {"namespace": "default", "name": "gone", "podUsage": {"resources": {"cpu": "9"}}}
+    metric = {
+        "apiVersion": "slo.koordinator.sh/v1alpha1",
+        "kind": "NodeMetric",
+        "metadata": {"name": "node-a"},
+        "status": {
+            "updateTime": time,
+            "nodeMetric": {"nodeUsage": {"resources": {"cpu": "1700m", "memory": "2Gi"}}},
+            "podsMetric": [told, gone],
+        },
+    }
+    usage = metrics("NodeMetrics", "node-a", usage={"cpu": "2", "memory": "1Gi"})
+    dump = read_dump(write_list(tmp_path / "dump.json", metric, usage, *ITEMS))
+    assert dump.snapshot.nodes.usage_cpu[0] == cpu
+    assert np.nan_to_num(dump.snapshot.pods.usage_cpu[0]) == (300 if cpu == 1700 else 0)
+    assert not dump.left_out
 
 
 def created(text: str, kind: type[AnyObject] = o.Namespace) -> AnyObject:

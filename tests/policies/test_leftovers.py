@@ -13,7 +13,7 @@ from tests.builders import node
 import neaptide.policies
 from neaptide.loop import Cycle, LoopMemory, Mode, Setting, checkpoint, restore, run_once
 from neaptide.model import objects as o
-from neaptide.model.actions import AnyAction, Reason, Ref, Taint, Untaint
+from neaptide.model.actions import AnyAction, Reason, Ref, SetNodeResources, Taint, Untaint
 from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
@@ -177,3 +177,74 @@ def test_what_a_person_approved_of_a_policy_that_recommends_stays_until_the_poli
     assert (keys(made), memory.by_hand) == ({key}, [name_of(name, key)])
     _, memory = go(made, memory, setting("spot-rescheduler", Mode.OFF), cycles=2)
     assert (keys(made), memory.by_hand) == (set(), [])
+
+
+LENDING = """
+name: a node lends what its services leave
+duration: 7200
+pools: [{name: general, offerings: [{instance_type: m, allocatable: {cpu: "8", memory: 32Gi, pods: "110"}, price_per_hour: 0.4, nodes: 2}]}]
+services: [{name: web, cpu: 1, memory: 2Gi, replicas: 6, usage: {kind: constant, level: 0.2}}]
+"""
+BATCH = "kubernetes.io/batch-cpu"
+LEND = setting("reclaim", Mode.ENFORCE)
+
+
+def lending() -> World:
+    made = build(parse(LENDING), lambda snapshot: Placement(snapshot, read_profile("{}")), None)
+    made.run_until(made.now() + 1000)
+    return made
+
+
+def lends(made: World) -> list[int]:
+    snapshot = made.observe()
+    row = snapshot.resource_row(BATCH)
+    return [] if row is None else snapshot.nodes.allocatable[row, snapshot.nodes.indices()].tolist()
+
+
+@pytest.mark.parametrize(
+    "then",
+    [(), (setting("reclaim", Mode.OFF),), (setting("reclaim", Mode.RECOMMEND),)],
+    ids=["removed", "off", "recommends"],
+)
+def test_what_was_lent_goes_back_when_the_policy_is(then: tuple[Setting, ...]) -> None:
+    made = lending()
+    _, memory = go(made, LoopMemory(), LEND, cycles=2)
+    assert min(lends(made)) > 0
+    assert memory.lent == made.observe().nodes.names
+    cycle, memory = go(made, memory, *then)
+    assert (lends(made), memory.lent) == ([0, 0], [])
+    assert {each.reason.code for each in cycle.outcomes if each.result == "Done"} == {"LeftBehind"}
+    cycle, memory = go(made, memory, *then)
+    assert not [each for each in cycle.outcomes if each.result == "Done"]
+    _, memory = go(made, memory, LEND)
+    assert min(lends(made)) > 0
+
+
+def test_what_was_lent_outside_of_a_scope_that_was_narrowed_goes_back() -> None:
+    made = lending()
+    _, memory = go(made, LoopMemory(), LEND)
+    first = made.observe().nodes.names[0]
+    only = Scope(node_selector=o.LabelSelector({"kubernetes.io/hostname": first}))
+    _, memory = go(made, memory, setting("reclaim", Mode.ENFORCE, scope=only))
+    assert memory.lent == [first]
+    assert [amount > 0 for amount in lends(made)] == [True, False]
+
+
+def test_what_somebody_else_has_written_stays() -> None:
+    made = lending()
+    ref = made.observe().node_ref(0)
+    theirs = SetNodeResources(policy="reclaim", target=ref, reason=Reason("Test", "a test"), resources={BATCH: 500})
+    made.act([theirs])
+    go(made, LoopMemory(), setting("reclaim", Mode.RECOMMEND), cycles=2)
+    assert lends(made)[0] == 500
+
+
+def test_what_a_person_approved_of_is_lent_until_the_policy_is_off() -> None:
+    made, recommends = lending(), setting("reclaim", Mode.RECOMMEND)
+    cycle, memory = go(made, LoopMemory(), recommends)
+    wanted = cycle.plans[0].actions[:1]
+    _, memory = go(made, memory, recommends, approved=wanted)
+    _, memory = go(made, memory, recommends, cycles=3)
+    assert [amount > 0 for amount in lends(made)] == [True, False]
+    _, memory = go(made, memory, cycles=2)
+    assert (lends(made), memory.lent, memory.by_hand) == ([0, 0], [], [])

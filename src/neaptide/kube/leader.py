@@ -178,10 +178,10 @@ def lacking(world: World) -> Iterator[str]:
 
 
 def _parts(memory: LoopMemory) -> dict[str, bytes]:
-    """A checkpoint in parts that change apart from each other: one per policy, the arbiter's, and what was approved."""
+    """A checkpoint in parts that change apart from each other: one per policy, the arbiter's, what was approved, and where was lent."""
     raw = msgspec.json.decode(checkpoint(memory), type=_Checkpoint)
     policies = {f"policy {name}": bytes(part) for name, part in raw.policies.items()}
-    return {**policies, "arbiter": bytes(raw.arbiter), "by hand": bytes(raw.by_hand)}
+    return {**policies, "arbiter": bytes(raw.arbiter), "by hand": bytes(raw.by_hand), "lent": bytes(raw.lent)}
 
 
 def _joined(parts: Mapping[str, bytes]) -> LoopMemory:
@@ -193,6 +193,7 @@ def _joined(parts: Mapping[str, bytes]) -> LoopMemory:
         "policies": policies,
         "arbiter": msgspec.Raw(parts.get("arbiter", b"{}")),
         "by_hand": msgspec.Raw(parts.get("by hand", b"[]")),
+        "lent": msgspec.Raw(parts.get("lent", b"[]")),
     }
     return restore(msgspec.json.encode(whole), _KNOWN)
 
@@ -201,3 +202,4 @@ class _Checkpoint(Struct, frozen=True):
     policies: dict[str, msgspec.Raw] = {}
     arbiter: msgspec.Raw = msgspec.Raw(b"{}")
     by_hand: msgspec.Raw = msgspec.Raw(b"[]")
+    lent: msgspec.Raw = msgspec.Raw(b"[]")

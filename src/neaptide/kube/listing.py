@@ -1,7 +1,7 @@
 """A cluster looked at once: every kind that is read, listed, for commands that do not stay."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -44,7 +44,7 @@ _named = msgspec.json.Decoder(_Named)
 
 
 async def look(client: Client, namespace: str = "") -> Listing:
-    """List what there is and may be seen, usage from metrics.k8s.io included where that is served.
+    """List what there is and may be seen, usage from metrics.k8s.io included where that is served; it is missed where not every node has an agent that tells.
 
     Args:
         client: the wire.
@@ -59,7 +59,13 @@ async def look(client: Client, namespace: str = "") -> Listing:
     measured = await asyncio.gather(*(_metrics(client, Stream(kind, pods)) for kind in (NODE_METRICS, POD_METRICS)))
     problems = list(dict.fromkeys(each for each in measured if isinstance(each, str)))
     lists = [*found, *(each for each in measured if not isinstance(each, str))]
-    return Listing([page for pages in lists for page in pages], unseen + problems)
+    pages = [page for pages in lists for page in pages]
+    told = _count(pages, "NodeMetric") >= _count(pages, "Node") > 0
+    return Listing(pages, unseen if told else unseen + problems)
+
+
+def _count(pages: Iterable[tuple[Resource, bytes]], kind: str) -> int:
+    return sum(len(list(items_of(page))) for resource, page in pages if resource.kind == kind)
 
 
 async def _all(client: Client, stream: Stream) -> list[tuple[Resource, bytes]]:

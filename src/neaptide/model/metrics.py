@@ -1,8 +1,9 @@
-"""What metrics.k8s.io measured, put beside the pods and nodes that it is about."""
+"""What metrics.k8s.io or the nodes' agents measured, put beside the pods and nodes that it is about."""
 
 from collections.abc import Iterable, Mapping
 from math import nan
 
+from neaptide.model.node_metric import NodeMetric
 from neaptide.model.objects import NodeMetrics, PodMetrics
 from neaptide.model.pod_row import pod_key
 from neaptide.model.problems import FieldError
@@ -21,18 +22,42 @@ def apply_metrics(snapshot: ClusterSnapshot, metrics: PodMetrics | NodeMetrics) 
         pod = snapshot.pods.by_key.get(pod_key(meta))
         if pod is None:
             raise FieldError("metadata.name", meta.name, "the name of a pod that is there too")
-        usages = [_usage(each.usage, f"containers[{each.name}].usage") for each in metrics.containers]
+        usages = [usage_of(each.usage, f"containers[{each.name}].usage") for each in metrics.containers]
         snapshot.set_pod_usage(pod, _sum(cpu for cpu, _ in usages), _sum(memory for _, memory in usages))
         return
     node = snapshot.nodes.by_name.get(meta.name)
     if node is None:
         raise FieldError("metadata.name", meta.name, "the name of a node that is there too")
-    cpu, memory = _usage(metrics.usage, "usage")
+    cpu, memory = usage_of(metrics.usage, "usage")
     snapshot.set_node_usage(node, cpu, memory, seconds(metrics.timestamp or meta.creation_timestamp))
 
 
-def _usage(usage: Mapping[str, str], where: str) -> tuple[float, float]:
-    """Milli-CPU and bytes; nan for what is not there."""
+def apply_node_metric(snapshot: ClusterSnapshot, metric: NodeMetric) -> None:
+    """Set the usage of a node and of its pods as its agent tells it, unless a later look is known. Raises FieldError, having changed nothing.
+
+    Pods that are not there any more are passed over, and so is an agent that has measured nothing yet.
+    """
+    node, status = snapshot.nodes.by_name.get(metric.metadata.name), metric.status
+    if node is None or status.node_metric is None:
+        return
+    time = seconds(status.update_time)
+    if snapshot.nodes.usage_time[node] > time:
+        return
+    of_node = usage_of(status.node_metric.node_usage.resources, "status.nodeMetric.nodeUsage.resources")
+    of_pods = {
+        f"{pod.namespace}/{pod.name}": usage_of(
+            pod.pod_usage.resources, f"status.podsMetric[{number}].podUsage.resources"
+        )
+        for number, pod in enumerate(status.pods_metric)
+    }
+    snapshot.set_node_usage(node, *of_node, time)
+    for key, usage in of_pods.items():
+        if (pod := snapshot.pods.by_key.get(key)) is not None:
+            snapshot.set_pod_usage(pod, *usage)
+
+
+def usage_of(usage: Mapping[str, str], where: str) -> tuple[float, float]:
+    """Milli-CPU and bytes; nan for what is not there. Raises FieldError; `where` is the mapping's path in its object."""
     return _amount(usage, "cpu", where), _amount(usage, "memory", where)
 
 

@@ -1,18 +1,27 @@
-"""Taints that their policy no longer answers for: it was switched off or removed, or its scope no longer covers the node.
+"""What its policy no longer answers for: it was switched off or removed, or its scope no longer covers the node.
 
-Every taint that a policy puts on nodes is named here with its owner. Other keys of neaptide.io are users' own (`neaptide.io/pool`), or go
+Every taint that a policy puts on nodes is named here with its owner. What `reclaim` has lent has its names, which are Koordinator's too: so the loop remembers on which nodes it was lent. Other keys of neaptide.io are users' own (`neaptide.io/pool`), or go
 with what they are on (virtual nodes), and stay.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 
 import numpy as np
 
-from neaptide.model.actions import Plan, Reason, Ref, Untaint
+from neaptide.model.actions import Plan, Reason, Ref, SetNodeResources, Untaint
 from neaptide.model.snapshot import ClusterSnapshot
-from neaptide.policies import consolidation_run, interruption, protected, provision_opening, spot_rescheduler_spec
+from neaptide.policies import (
+    consolidation_run,
+    interruption,
+    protected,
+    provision_opening,
+    reclaim,
+    spot_rescheduler_spec,
+)
 from neaptide.policies.consolidation_candidates import TAINT as CONSOLIDATING
 from neaptide.policies.consolidation_waves import ROOM
+from neaptide.policies.reclaim_amounts import NAMES
+from neaptide.policies.reclaim_tier import NAMES as TIER_NAMES
 from neaptide.policies.spot_rescheduler_default import PREFER_SPOT
 from neaptide.policies.spot_rescheduler_nodes import TAINT as RESCHEDULING
 
@@ -28,23 +37,51 @@ OWNERS = {
     provision_opening.TAINT: provision_opening.NAME,
 }
 """By the key of a taint, the policy that puts it on nodes and takes it off."""
+LENT = "lent"
+"""What stands in place of a taint's key where resources that were lent are meant."""
 MOST = 50
 """Taints taken off in one cycle."""
 
 
 def name_of(node: str, key: str) -> str:
-    """How a taint on a node is written down."""
+    """How a taint on a node, or what was lent there (`LENT`), is written down."""
     return f"{node} {key}"
 
 
-def leftovers(snapshot: ClusterSnapshot, answers: Callable[[str, Ref], bool], by_hand: Container[str] = ()) -> Plan:
+def owner_of(name: str) -> str:
+    """The policy that is to answer for what was written down so; empty for nobody."""
+    key = name.partition(" ")[2]
+    return reclaim.NAME if key == LENT else OWNERS.get(key, "")
+
+
+def leftovers(
+    snapshot: ClusterSnapshot,
+    answers: Callable[[str, Ref], bool],
+    by_hand: Container[str] = (),
+    lent: Iterable[str] = (),
+) -> Plan:
     """Take off what is left behind, of each node one key, for each write of a node holds for the version that was looked at.
 
     Args:
         snapshot: the cluster.
-        answers: whether a policy (its name) still answers for its taint on a node.
-        by_hand: taints (see `name_of`) that stay all the same, for a person has approved them.
+        answers: whether a policy (its name) still answers for what it has left on a node.
+        by_hand: what (see `name_of`) stays all the same, for a person has approved it.
+        lent: the names of the nodes on which resources were lent.
     """
+    taints = _taints(snapshot, answers, by_hand)[:MOST]
+    busy, names = {each.target.name for each in taints}, dict.fromkeys((*NAMES, *TIER_NAMES))
+    of_lent = map(
+        snapshot.node_ref, sorted(snapshot.nodes.by_name[each] for each in lent if each in snapshot.nodes.by_name)
+    )
+    returned = [
+        SetNodeResources(policy=reclaim.NAME, target=ref, reason=_why(reclaim.NAME), resources=names)
+        for ref in of_lent
+        if ref.name not in busy and not answers(reclaim.NAME, ref) and name_of(ref.name, LENT) not in by_hand
+    ]
+    return Plan(LEFTOVERS, (*taints, *returned))
+
+
+def _taints(snapshot: ClusterSnapshot, answers: Callable[[str, Ref], bool], by_hand: Container[str]) -> list[Untaint]:
     ours = [row for row, each in enumerate(snapshot.taint_sets.values) if any(taint.key in OWNERS for taint in each)]
     rows = snapshot.nodes.indices()
     actions: list[Untaint] = []
@@ -53,7 +90,10 @@ def leftovers(snapshot: ClusterSnapshot, answers: Callable[[str, Ref], bool], by
         for key in dict.fromkeys(each.key for each in snapshot.node_taints(row)):
             owner = OWNERS.get(key)
             if owner is not None and not answers(owner, ref) and name_of(ref.name, key) not in by_hand:
-                why = Reason("LeftBehind", f"the policy {owner} is off, gone, or no longer for this node")
-                actions.append(Untaint(policy=owner, target=ref, reason=why, key=key))
+                actions.append(Untaint(policy=owner, target=ref, reason=_why(owner), key=key))
                 break
-    return Plan(LEFTOVERS, tuple(actions[:MOST]))
+    return actions
+
+
+def _why(owner: str) -> Reason:
+    return Reason("LeftBehind", f"the policy {owner} is off, gone, or no longer for this node")

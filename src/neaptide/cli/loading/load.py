@@ -87,7 +87,7 @@ async def load(client: Client, items: Sequence[AnyObject], workloads: Workloads,
         report(step.what)
         await creation.of(step.manifests)
     report("service accounts")
-    await _until(_accounts(client, [each["metadata"]["name"] for each in namespaces]))
+    await _until(_accounts(client, creation.namespaces))
     report("owners of workloads")
     await creation.of(each for each in draft.owning() if each.resource in serves)
     for what, manifests in (("pods", draft.pods), ("workloads", draft.adopting), ("deployments", draft.deployments)):
@@ -136,6 +136,7 @@ class Creation:
         self._uids: dict[Ref, str] = {}
         self.created = self.there = 0
         self.refused: list[str] = []
+        self.namespaces: set[str] = set()
         self.pods: set[str] = set()
 
     async def of(self, manifests: Iterable[Manifest]) -> None:
@@ -160,7 +161,9 @@ class Creation:
             except ApiError as error:
                 self.refused.append(f"{Ref(resource.kind, meta['name'], namespace)}: {error.message or error}")
                 return
-        if resource is r.PODS:
+        if resource is r.NAMESPACES:
+            self.namespaces.add(meta["name"])
+        elif resource is r.PODS:
             self.pods.add(f"{namespace}/{meta['name']}")
         elif resource is r.NODES or resource in OWNING.values():
             uid = msgspec.json.decode(answer, type=_Object).metadata.uid
@@ -197,7 +200,7 @@ def _left(items: Sequence[AnyObject], serves: set[Resource]) -> list[str]:
     return found + ([f"{unready} nodes were not ready, and are now"] if unready else [])
 
 
-async def _accounts(client: Client, namespaces: Sequence[str]) -> AsyncIterator[int]:
+async def _accounts(client: Client, namespaces: Iterable[str]) -> AsyncIterator[int]:
     """How many namespaces have no service account yet: without it no pod is accepted."""
     left = list(namespaces)
     while True:

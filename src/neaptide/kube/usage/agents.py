@@ -11,10 +11,10 @@ from typing import NamedTuple
 from neaptide.kube.usage.meter import Meter
 from neaptide.kube.usage.node_infos import info_of
 from neaptide.kube.usage.readings import MAX_AGE, Reading, Readings
+from neaptide.model.metrics import usage_of
 from neaptide.model.node_info import NodeInfo
 from neaptide.model.node_metric import Amounts, NodeMetric
 from neaptide.model.problems import FieldError
-from neaptide.model.quantity import ACCEPTED, for_resource
 from neaptide.model.times import seconds
 
 _NAME = "NodeMetric"
@@ -109,18 +109,4 @@ def _pods(metric: NodeMetric, time: float) -> Iterator[tuple[str, Reading]]:
 
 
 def _reading(amounts: Amounts, time: float, where: str) -> Reading:
-    return Reading(_amount(amounts, "cpu", where), _amount(amounts, "memory", where), time)
-
-
-def _amount(amounts: Amounts, resource: str, where: str) -> float:
-    """Milli-CPU or bytes; nan where it is not told."""
-    text = amounts.resources.get(resource)
-    if text is None:
-        return nan
-    try:
-        amount = for_resource(resource, text)
-    except ValueError as error:
-        raise FieldError(f"{where}.resources.{resource}", text, ACCEPTED) from error
-    if amount < 0:
-        raise FieldError(f"{where}.resources.{resource}", text, "a quantity that is not negative")
-    return float(amount)
+    return Reading(*usage_of(amounts.resources, f"{where}.resources"), time)
