@@ -44,11 +44,11 @@ def changed(found: object) -> Changed:
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (node(), Told("u", 500, frozenset(), 900 << 20)),
-        (node('{"resources": {"cpu": "2"}}'), Told("u", 2000, frozenset(), 900 << 20)),
-        (node('{"resources": {"cpu": "100m"}}', lent="1200"), Told("u", 500, frozenset(), 900 << 20, 1200)),
-        (node('{"reservedCPUs": "0,3"}'), Told("u", 2000, frozenset({0, 3}), 900 << 20)),
-        ({"metadata": {"uid": "u"}, "status": {"capacity": {"cpu": "4"}}}, Told("u")),
+        (node(), Told("u", 500, frozenset(), 900 << 20, cpu=4000)),
+        (node('{"resources": {"cpu": "2"}}'), Told("u", 2000, frozenset(), 900 << 20, cpu=4000)),
+        (node('{"resources": {"cpu": "100m"}}', lent="1200"), Told("u", 500, frozenset(), 900 << 20, 1200, 4000)),
+        (node('{"reservedCPUs": "0,3"}'), Told("u", 2000, frozenset({0, 3}), 900 << 20, cpu=4000)),
+        ({"metadata": {"uid": "u"}, "status": {"capacity": {"cpu": "4"}}}, Told("u", cpu=4000)),
         ({"metadata": {"uid": "u"}, "status": {"allocatable": {"memory": "much"}}}, Told("u")),
     ],
     ids=["the kubelet's part", "the annotation says more", "it says less", "by name", "no allocatable", "no quantity"],
@@ -84,7 +84,7 @@ def test_what_the_node_keeps_is_not_lent(tmp_path: Path, shape: Shape) -> None:
     files.pod("be-1")
     agent = files.agent(Settings(SuppressSettings(policy="cfsQuota", threshold_percent=50), group_priority=None))
     quotas = []
-    for told in (Told(), Told(reserved_cpu=500), Told(reserved_cpu=1500)):
+    for told in (Told(), Told(reserved_cpu=500, cpu=4000), Told(reserved_cpu=3500, cpu=6000)):
         agent.told = lambda told=told: told  # type: ignore[misc]
         files.use(agent, node=10)
         files.use(agent, node=10)

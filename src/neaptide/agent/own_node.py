@@ -25,6 +25,7 @@ class Told(NamedTuple):
         reserved_cpus: the CPUs that its annotation keeps by name.
         allocatable_memory: bytes; None where that is unknown.
         batch_cpu: milli-cores that are lent in the tier `batch`; None where the node has none.
+        cpu: its capacity in milli-cores; 0 where that is unknown.
     """
 
     uid: str = ""
@@ -32,6 +33,11 @@ class Told(NamedTuple):
     reserved_cpus: frozenset[int] = frozenset()
     allocatable_memory: int | None = None
     batch_cpu: int | None = None
+    cpu: int = 0
+
+    def kept_of(self, milli: int) -> int:
+        """What is reserved of the CPUs that pods may use at all, where these are fewer than the node has."""
+        return max(self.reserved_cpu - max(self.cpu - milli, 0), 0)
 
 
 class _Metadata(Struct, frozen=True):
@@ -92,13 +98,15 @@ class OwnNode:
         except FieldError as error:
             self._once(f"the node keeps nothing more for the system: {error}")
         capacity, allocatable = node.status.capacity, node.status.allocatable
-        held = (_amount(capacity.get("cpu"), milli) or 0) - (_amount(allocatable.get("cpu"), milli) or 0)
+        cpu = _amount(capacity.get("cpu"), milli) or 0
+        held = cpu - (_amount(allocatable.get("cpu"), milli) or 0)
         self.told = Told(
             node.metadata.uid,
             max(held if "cpu" in allocatable else 0, kept.cpu),
             kept.cpus,
             _amount(allocatable.get("memory"), value),
             _amount(allocatable.get("kubernetes.io/batch-cpu"), value),
+            cpu,
         )
 
     def _once(self, sentence: str) -> None:

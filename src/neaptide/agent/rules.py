@@ -210,7 +210,7 @@ class Rules:
             self._low.forget()
             return {}
         lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in look.pods if pod.best_effort)
-        reserved = max(self._settings.reserved_cpu, look.told.reserved_cpu)
+        reserved = max(self._settings.reserved_cpu, look.told.kept_of(capacity))
         reading = CpuReading(capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=reserved)
         reading = reading._replace(part=self._borne(look, reading))
         allowed = groups.cpus(groups.layout.tier(""))
