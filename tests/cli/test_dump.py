@@ -115,13 +115,21 @@ def test_metrics_become_the_usage_of_pods_and_nodes_wherever_they_stand(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("time", "cpu"), [("2026-11-21T08:01:00Z", 1700), ("2026-11-21T07:00:00Z", 2000)], ids=["later", "earlier"]
+    ("time", "node", "cpu"),
+    [
+        ("2026-11-21T07:59:00Z", 1700, 300),
+        ("2026-11-21T08:04:00Z", 1700, 300),
+        ("2026-11-21T07:50:00Z", 2000, None),
+    ],
+    ids=["as fresh as what metrics say", "the newest of all", "from an agent that died"],
 )
-def test_what_nodes_agents_tell_counts_where_it_is_later_than_what_metrics_say(
-    tmp_path: Path, time: str, cpu: float
+def test_what_nodes_agents_tell_counts_while_it_is_recent_and_of_pods_that_are_there(
+    tmp_path: Path, time: str, node: float, cpu: float | None
 ) -> None:
-    told = {"namespace": "default", "name": "web-0", "podUsage": {"resources": {"cpu": "300m", "memory": "1Mi"}}}
-    gone = {"namespace": "default", "name": "gone", "podUsage": {"resources": {"cpu": "9"}}}
+    told = [
+        {"namespace": "default", "name": name, "podUsage": {"resources": {"cpu": "300m", "memory": "1Mi"}}}
+        for name in ("web-0", "elsewhere", "gone")
+    ]
     metric = {
         "apiVersion": "slo.koordinator.sh/v1alpha1",
         "kind": "NodeMetric",
@@ -129,13 +137,17 @@ def test_what_nodes_agents_tell_counts_where_it_is_later_than_what_metrics_say(
         "status": {
             "updateTime": time,
             "nodeMetric": {"nodeUsage": {"resources": {"cpu": "1700m", "memory": "2Gi"}}},
-            "podsMetric": [told, gone],
+            "podsMetric": told,
         },
     }
     usage = metrics("NodeMetrics", "node-a", usage={"cpu": "2", "memory": "1Gi"})
-    dump = read_dump(write_list(tmp_path / "dump.json", metric, usage, *ITEMS))
-    assert dump.snapshot.nodes.usage_cpu[0] == cpu
-    assert np.nan_to_num(dump.snapshot.pods.usage_cpu[0]) == (300 if cpu == 1700 else 0)
+    waits = manifest(pod("elsewhere"))
+    dump = read_dump(write_list(tmp_path / "dump.json", metric, usage, waits, *ITEMS))
+    pods = dump.snapshot.pods
+    assert dump.snapshot.nodes.usage_cpu[0] == node
+    assert pods.usage_cpu[pods.by_key["default/web-0"]] == pytest.approx(cpu or np.nan, nan_ok=True)
+    assert np.isnan(pods.usage_cpu[pods.by_key["default/elsewhere"]])
+    assert dump.now == max(seconds(time), seconds("2026-11-21T08:00:00Z"))
     assert not dump.left_out
 
 

@@ -11,7 +11,8 @@ from tests.builders import node
 from neaptide.kube.usage.agents import Agents, readings_of
 from neaptide.kube.usage.meter import Meter
 from neaptide.kube.usage.node_infos import info_of
-from neaptide.kube.usage.readings import MAX_AGE, Reading, Readings, apply
+from neaptide.kube.usage.readings import Reading, Readings, apply
+from neaptide.model.metrics import MAX_AGE
 from neaptide.model.node_info import Percentiles
 from neaptide.model.node_metric import NodeMetric
 from neaptide.model.problems import FieldError

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
 from neaptide.cli.dump import Dump
 from neaptide.cli.exits import UsageError
@@ -18,6 +19,7 @@ from neaptide.kubeapi.config import Cluster, find, load
 from neaptide.kubeapi.errors import ApiError, ConfigError
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json
+from neaptide.model.metrics import apply_node_metrics
 
 Result = TypeVar("Result")
 
@@ -78,4 +80,8 @@ def read_cluster(connection: Connection) -> tuple[Dump, list[str]]:
         found += there
         problems += left_out
     snapshot, unusable = build(found)
-    return Dump(snapshot, problems + unusable, len(found), time.time(), {}), seen.unseen
+    now = time.time()
+    unusable += apply_node_metrics(snapshot, now)
+    missed = bool(np.isnan(snapshot.nodes.usage_time[snapshot.nodes.indices()]).any())
+    unseen = [*seen.unseen, *(seen.unmeasured if missed else ())]
+    return Dump(snapshot, problems + unusable, len(found), now, {}), unseen

@@ -15,6 +15,8 @@ from neaptide.model import objects
 from neaptide.model.any_object import AnyObject
 from neaptide.model.build import build
 from neaptide.model.manifests import Found, from_json, from_yaml
+from neaptide.model.metrics import apply_node_metrics
+from neaptide.model.node_metric import NodeMetric
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
@@ -52,6 +54,7 @@ def read_dump(path: str, *, usage: Iterable[str] = (), now: str | None = None) -
         found, left_out = found + more, left_out + problems
     snapshot, unusable = build(found)
     time = newest_time(each.item for each in found) if now is None else _time_of_flag(now)
+    unusable += apply_node_metrics(snapshot, time)
     files = {each.item.metadata.name: each.file for each in reversed(found) if isinstance(each.item, objects.Node)}
     return Dump(snapshot, left_out + unusable, len(found), time, files)
 
@@ -106,6 +109,8 @@ def _times(item: AnyObject) -> tuple[str | None, ...]:
             return created, *(each.last_heartbeat_time for each in item.status.conditions)
         case objects.PodMetrics() | objects.NodeMetrics():
             return created, item.timestamp
+        case NodeMetric():
+            return created, item.status.update_time
         case _:
             return (created,)
 

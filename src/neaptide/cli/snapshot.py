@@ -28,7 +28,7 @@ def save(file: str, /, *, connection: Annotated[Connection, Parameter(name="*")]
     """
     seen = listing(connection)
     count = _write(file, seen.items())
-    for sentence in seen.unseen:
+    for sentence in (*seen.unseen, *seen.unmeasured):
         print(f"neaptide: {sentence}", file=sys.stderr)
     print(f"neaptide: {count} objects", file=sys.stderr)
     return OK if count else PARTIAL

@@ -1,7 +1,7 @@
 """A cluster looked at once: every kind that is read, listed, for commands that do not stay."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -21,11 +21,13 @@ class Listing(NamedTuple):
 
     Attributes:
         pages: the lists as the API server sent them, each with what it lists.
-        unseen: sentences on what could not be seen.
+        unseen: sentences on what could not be seen, but for
+        unmeasured: those on usage by metrics.k8s.io; nodes' agents may have told it.
     """
 
     pages: list[tuple[Resource, bytes]]
     unseen: list[str]
+    unmeasured: list[str]
 
     def items(self) -> Iterator[bytes]:
         """Every object as JSON, with its kind and API version, which the items of a list do not carry."""
@@ -44,7 +46,7 @@ _named = msgspec.json.Decoder(_Named)
 
 
 async def look(client: Client, namespace: str = "") -> Listing:
-    """List what there is and may be seen, usage from metrics.k8s.io included where that is served; it is missed where not every node has an agent that tells.
+    """List what there is and may be seen, usage from metrics.k8s.io included where that is served.
 
     Args:
         client: the wire.
@@ -59,13 +61,7 @@ async def look(client: Client, namespace: str = "") -> Listing:
     measured = await asyncio.gather(*(_metrics(client, Stream(kind, pods)) for kind in (NODE_METRICS, POD_METRICS)))
     problems = list(dict.fromkeys(each for each in measured if isinstance(each, str)))
     lists = [*found, *(each for each in measured if not isinstance(each, str))]
-    pages = [page for pages in lists for page in pages]
-    told = _count(pages, "NodeMetric") >= _count(pages, "Node") > 0
-    return Listing(pages, unseen if told else unseen + problems)
-
-
-def _count(pages: Iterable[tuple[Resource, bytes]], kind: str) -> int:
-    return sum(len(list(items_of(page))) for resource, page in pages if resource.kind == kind)
+    return Listing([page for pages in lists for page in pages], unseen, problems)
 
 
 async def _all(client: Client, stream: Stream) -> list[tuple[Resource, bytes]]:

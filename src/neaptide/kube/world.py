@@ -21,13 +21,14 @@ from neaptide.kube.usage.kubelet import Kubelets
 from neaptide.kube.usage.meter import Meter
 from neaptide.kube.usage.metrics_api import MetricsApi
 from neaptide.kube.usage.prometheus import Prometheus
-from neaptide.kube.usage.readings import MAX_AGE, Source, apply
+from neaptide.kube.usage.readings import Source, apply
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.discovery import allowed
 from neaptide.kubeapi.resources import EVENTS, NODES, Resource
 from neaptide.loop import Cycle, LoopMemory, Setting, run_once
 from neaptide.model.actions import AnyAction, Outcome, Ref
 from neaptide.model.cloud import Stock, offering_of
+from neaptide.model.metrics import MAX_AGE
 from neaptide.model.problems import LeftOut
 from neaptide.model.protocols import Market
 from neaptide.model.snapshot import ClusterSnapshot

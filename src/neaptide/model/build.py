@@ -8,15 +8,13 @@ from neaptide.model import objects
 from neaptide.model.any_object import AnyObject
 from neaptide.model.collector import collector_paused
 from neaptide.model.manifests import Found, describe, from_json, pods_of_list
-from neaptide.model.metrics import apply_metrics, apply_node_metric
-from neaptide.model.node_metric import NodeMetric
+from neaptide.model.metrics import apply_metrics
 from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.snapshot import ClusterSnapshot
 
 _ORDER: tuple[type[AnyObject], ...] = (objects.PriorityClass, objects.Namespace, objects.Workload, objects.Node)
-"""Pods come after all these: their priority comes from PriorityClasses, their place from nodes. Metrics come last, those of nodes' agents after all others."""
+"""Pods come after all these: their priority comes from PriorityClasses, their place from nodes. Metrics come last."""
 _METRICS = (objects.PodMetrics, objects.NodeMetrics)
-_MEASURED = (NodeMetric, *_METRICS)
 
 
 def build(found: Iterable[Found]) -> tuple[ClusterSnapshot, list[LeftOut]]:
@@ -33,10 +31,8 @@ def build(found: Iterable[Found]) -> tuple[ClusterSnapshot, list[LeftOut]]:
         try:
             if isinstance(item, _METRICS):
                 apply_metrics(snapshot, item)
-                continue
-            snapshot.set(item)
-            if isinstance(item, NodeMetric):
-                apply_node_metric(snapshot, item)
+            else:
+                snapshot.set(item)
         except FieldError as error:
             left_out.append(error.left_out(file, name))
     return snapshot, left_out
@@ -62,8 +58,5 @@ def add_pod_list(snapshot: ClusterSnapshot, data: bytes, file: str) -> list[Left
 def _rank(found: Found) -> int:
     return next(
         (rank for rank, kind in enumerate(_ORDER) if isinstance(found.item, kind)),
-        len(_ORDER)
-        + isinstance(found.item, objects.Pod)
-        + 2 * isinstance(found.item, _MEASURED)
-        + isinstance(found.item, NodeMetric),
+        len(_ORDER) + isinstance(found.item, objects.Pod) + 2 * isinstance(found.item, _METRICS),
     )

@@ -6,10 +6,13 @@ from math import nan
 from neaptide.model.node_metric import NodeMetric
 from neaptide.model.objects import NodeMetrics, PodMetrics
 from neaptide.model.pod_row import pod_key
-from neaptide.model.problems import FieldError
+from neaptide.model.problems import FieldError, LeftOut
 from neaptide.model.quantity import ACCEPTED, for_resource
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
+
+MAX_AGE = 300.0
+"""Seconds after which what agents told is no longer believed: a policy then takes the request for it, or does nothing."""
 
 
 def apply_metrics(snapshot: ClusterSnapshot, metrics: PodMetrics | NodeMetrics) -> None:
@@ -32,16 +35,20 @@ def apply_metrics(snapshot: ClusterSnapshot, metrics: PodMetrics | NodeMetrics) 
     snapshot.set_node_usage(node, cpu, memory, seconds(metrics.timestamp or meta.creation_timestamp))
 
 
-def apply_node_metric(snapshot: ClusterSnapshot, metric: NodeMetric) -> None:
-    """Set the usage of a node and of its pods as its agent tells it, unless a later look is known. Raises FieldError, having changed nothing.
+def apply_node_metrics(snapshot: ClusterSnapshot, now: float) -> list[LeftOut]:
+    """Set the usage of nodes, and of the pods on them, as their agents have told it of late; what cannot be read, `file` empty."""
+    left_out = []
+    for name, metric in snapshot.others.get("NodeMetric", {}).items():
+        try:
+            _apply(snapshot, metric, now)
+        except FieldError as error:
+            left_out.append(error.left_out("", f"NodeMetric {name}"))
+    return left_out
 
-    Pods that are not there any more are passed over, and so is an agent that has measured nothing yet.
-    """
+
+def _apply(snapshot: ClusterSnapshot, metric: NodeMetric, now: float) -> None:
     node, status = snapshot.nodes.by_name.get(metric.metadata.name), metric.status
-    if node is None or status.node_metric is None:
-        return
-    time = seconds(status.update_time)
-    if snapshot.nodes.usage_time[node] > time:
+    if node is None or status.node_metric is None or not metric.is_recent(MAX_AGE, now):
         return
     of_node = usage_of(status.node_metric.node_usage.resources, "status.nodeMetric.nodeUsage.resources")
     of_pods = {
@@ -50,9 +57,10 @@ def apply_node_metric(snapshot: ClusterSnapshot, metric: NodeMetric) -> None:
         )
         for number, pod in enumerate(status.pods_metric)
     }
-    snapshot.set_node_usage(node, *of_node, time)
+    snapshot.set_node_usage(node, *of_node, seconds(status.update_time))
     for key, usage in of_pods.items():
-        if (pod := snapshot.pods.by_key.get(key)) is not None:
+        pod = snapshot.pods.by_key.get(key)
+        if pod is not None and int(snapshot.pods.node[pod]) == node:
             snapshot.set_pod_usage(pod, *usage)
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from neaptide.kube.usage.meter import Meter
 from neaptide.kube.usage.node_infos import info_of
-from neaptide.kube.usage.readings import MAX_AGE, Reading, Readings
-from neaptide.model.metrics import usage_of
+from neaptide.kube.usage.readings import Reading, Readings
+from neaptide.model.metrics import MAX_AGE, usage_of
 from neaptide.model.node_info import NodeInfo
 from neaptide.model.node_metric import Amounts, NodeMetric
 from neaptide.model.problems import FieldError

@@ -11,11 +11,10 @@ from msgspec import Struct, field
 
 from neaptide.kube.usage.node_infos import set_infos
 from neaptide.model.columns import Floats
+from neaptide.model.metrics import MAX_AGE
 from neaptide.model.node_info import NodeInfo
 from neaptide.model.snapshot import ClusterSnapshot
 
-MAX_AGE = 300.0
-"""Seconds after which a reading is no longer believed: a policy then takes the request for it, or does nothing."""
 _FIELDS = tuple(map(attrgetter, ("cpu", "memory", "time")))
 _TIME = 2
 
