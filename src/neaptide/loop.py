@@ -17,7 +17,7 @@ from neaptide.model.protocols import Policy, World
 from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies.arbiter import APPROVED, ArbiterMemory, Budgets, arbitrate, settle
-from neaptide.policies.leftovers import LEFTOVERS, LENT, leftovers, name_of, owner_of
+from neaptide.policies.leftovers import LEFTOVERS, LENT, leftovers, lent_before, name_of, owner_of
 from neaptide.policies.scoping import covering, within
 
 DEFAULT_BUDGETS = Budgets()
@@ -101,15 +101,15 @@ def run_once(
         plans.insert(0, Plan(APPROVED, tuple(approved)))
     with phase("arbitrate"):
         granted, outcomes = arbitrate(plans, snapshot, budgets, memory.arbiter, now)
-        left = _left_behind(snapshot, settings, memory, granted) if tidy else Plan(LEFTOVERS)
+        by_hand = _by_hand(memory, approved, snapshot)
+        left = _left_behind(snapshot, settings, memory.lent, by_hand, granted) if tidy else Plan(LEFTOVERS)
     enforcing = {setting.policy.name for setting in settings if setting.mode is Mode.ENFORCE}
     anyway = {id(action) for action in approved}
     enforced = [action for action in granted if action.policy in enforcing or id(action) in anyway]
     doing = {id(action) for action in enforced}
     outcomes += [_recommended(action) for action in granted if id(action) not in doing]
-    by_hand, lent = _by_hand(memory, approved, snapshot), _lent(memory, enforced, snapshot)
     if enforced:
-        intend(LoopMemory(remembered, memory.arbiter, by_hand, lent), enforced)
+        intend(LoopMemory(remembered, memory.arbiter, by_hand, _intended(memory.lent, enforced)), enforced)
     with phase("act"):
         outcomes += world.act(enforced)
         tidied = (
@@ -120,7 +120,7 @@ def run_once(
         cycle = Cycle(now, snapshot.digest(), tuple(plans), (*outcomes, *tidied))
         record(cycle)
     arbiter = settle(memory.arbiter, outcomes, world.disruptions(), now)
-    return cycle, LoopMemory(remembered, arbiter, by_hand, _without_returned(lent, (*outcomes, *tidied)))
+    return cycle, LoopMemory(remembered, arbiter, by_hand, _lent(memory.lent, (*outcomes, *tidied), snapshot))
 
 
 def plan_all(
@@ -167,42 +167,52 @@ def _recommended(action: AnyAction) -> Outcome:
 
 
 def _left_behind(
-    snapshot: ClusterSnapshot, settings: Sequence[Setting], memory: LoopMemory, granted: Sequence[AnyAction]
+    snapshot: ClusterSnapshot,
+    settings: Sequence[Setting],
+    lent: Sequence[str],
+    by_hand: Sequence[str],
+    granted: Sequence[AnyAction],
 ) -> Plan:
-    """What is to be tidied, on nodes that nothing else is done to in this cycle."""
+    """What is to be tidied: taints on nodes that nothing else is done to in this cycle, and what was lent."""
     enforced = {each.policy.name: covering(each.scope, snapshot) for each in settings if each.mode is Mode.ENFORCE}
     busy = {ref.name for action in granted for ref in action.concerns() if ref.kind == "Node"}
+    kept = _kept_by_hand(settings, by_hand)
 
     def answers(policy: str, node: Ref) -> bool:
-        return node.name in busy or (policy in enforced and enforced[policy](node))
+        return policy in enforced and enforced[policy](node)
 
-    return leftovers(snapshot, answers, _kept_by_hand(settings, memory), memory.lent)
+    taints = leftovers(snapshot, lambda policy, node: node.name in busy or answers(policy, node), kept)
+    resources = lent_before(
+        snapshot, [each for each in lent if each not in {ref.target.name for ref in taints}], answers, kept
+    )
+    return Plan(LEFTOVERS, (*taints, *resources))
 
 
-def _kept_by_hand(settings: Sequence[Setting], memory: LoopMemory) -> list[str]:
+def _kept_by_hand(settings: Sequence[Setting], by_hand: Sequence[str]) -> list[str]:
     """What a person has approved of policies that recommend; once a policy is off it goes like all else."""
     recommending = {each.policy.name for each in settings if each.mode is Mode.RECOMMEND}
-    return [each for each in memory.by_hand if owner_of(each) in recommending]
-
-
-def _lent(memory: LoopMemory, enforced: Sequence[AnyAction], snapshot: ClusterSnapshot) -> list[str]:
-    """The nodes on which resources are lent, those that are about to be among them."""
-    new = {each.target.name for each in enforced if _lends(each)}
-    return sorted(new | {each for each in memory.lent if each in snapshot.nodes.by_name})
+    return [each for each in by_hand if owner_of(each) in recommending]
 
 
 def _lends(action: AnyAction) -> bool:
     return isinstance(action, SetNodeResources) and any(each is not None for each in action.resources.values())
 
 
-def _without_returned(lent: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]:
-    """Without the nodes that are said to have no resources that are lent any more."""
-    back = {
-        each.action.target.name
-        for each in outcomes
-        if isinstance(each.action, SetNodeResources) and not _lends(each.action) and each.result in ("Done", "Refused")
-    }
-    return [each for each in lent if each not in back]
+def _intended(lent: Sequence[str], actions: Sequence[AnyAction]) -> list[str]:
+    """The nodes on which resources are lent, those that are about to be among them."""
+    return sorted({*lent, *(each.target.name for each in actions if _lends(each))})
+
+
+def _lent(lent: Sequence[str], outcomes: Sequence[Outcome], snapshot: ClusterSnapshot) -> list[str]:
+    """The nodes that are there and on which resources are lent, after outcomes; where nobody knows whether an action was done it counts as done."""
+    found = {name for name in lent if name in snapshot.nodes.by_name}
+    for each in outcomes:
+        action = each.action
+        if _lends(action) and (each.result == "Done" or each.reason.code == "Deadline"):
+            found.add(action.target.name)
+        elif isinstance(action, SetNodeResources) and not _lends(action):
+            found -= {action.target.name} if each.result == "Done" or each.reason.code == "Unchanged" else set()
+    return sorted(found)
 
 
 def _by_hand(memory: LoopMemory, approved: Sequence[AnyAction], snapshot: ClusterSnapshot) -> list[str]:

@@ -13,7 +13,7 @@ from tests.testbed.asking import done
 
 from neaptide.agent import node_metric
 from neaptide.agent.node_metric import OWNED, NodeReport, Reporting
-from neaptide.agent.own_node import Told
+from neaptide.agent.own_node import NodeFacts
 from neaptide.agent.settings import Settings
 from neaptide.agent.usage_window import Round, UsageWindow
 from neaptide.kubeapi.client import Client
@@ -110,11 +110,11 @@ def test_it_makes_its_own_object_which_goes_with_the_node_and_leaves_another_age
     own_control_plane: Testbed,
 ) -> None:
     add_nodes(own_control_plane.site, [fake_node("n", {}, {"cpu": "4", "memory": "8Gi", "pods": "9"})])
-    own = Told(json.loads(done(own_control_plane, "get", "node", "n", "--output=json"))["metadata"]["uid"])
+    own = NodeFacts(json.loads(done(own_control_plane, "get", "node", "n", "--output=json"))["metadata"]["uid"])
 
     async def write(node: str) -> bool:
         async with Client(load(own_control_plane.kubeconfig)) as client:
-            return await NodeReport(node, Reporting(), lambda _: None, told=lambda: own).write(client, STATUS)
+            return await NodeReport(node, Reporting(), lambda _: None, facts=lambda: own).write(client, STATUS)
 
     with pytest.raises(NotFound):
         asyncio.run(write("n"))

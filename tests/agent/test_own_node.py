@@ -11,7 +11,7 @@ from tests.agent.trees import SHAPES, Node, Shape
 from tests.kube.live import eventually
 from tests.testbed.asking import done
 
-from neaptide.agent.own_node import OwnNode, Told
+from neaptide.agent.own_node import NodeFacts, OwnNode
 from neaptide.agent.settings import Settings
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import load
@@ -44,22 +44,22 @@ def changed(found: object) -> Changed:
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (node(), Told("u", 500, frozenset(), 900 << 20, cpu=4000)),
-        (node('{"resources": {"cpu": "2"}}'), Told("u", 2000, frozenset(), 900 << 20, cpu=4000)),
-        (node('{"resources": {"cpu": "100m"}}', lent="1200"), Told("u", 500, frozenset(), 900 << 20, 1200, 4000)),
-        (node('{"reservedCPUs": "0,3"}'), Told("u", 2000, frozenset({0, 3}), 900 << 20, cpu=4000)),
-        ({"metadata": {"uid": "u"}, "status": {"capacity": {"cpu": "4"}}}, Told("u", cpu=4000)),
-        ({"metadata": {"uid": "u"}, "status": {"allocatable": {"memory": "much"}}}, Told("u")),
+        (node(), NodeFacts("u", 500, frozenset(), 900 << 20, cpu=4000)),
+        (node('{"resources": {"cpu": "2"}}'), NodeFacts("u", 2000, frozenset(), 900 << 20, cpu=4000)),
+        (node('{"resources": {"cpu": "100m"}}', lent="1200"), NodeFacts("u", 500, frozenset(), 900 << 20, 1200, 4000)),
+        (node('{"reservedCPUs": "0,3"}'), NodeFacts("u", 2000, frozenset({0, 3}), 900 << 20, cpu=4000)),
+        ({"metadata": {"uid": "u"}, "status": {"capacity": {"cpu": "4"}}}, NodeFacts("u", cpu=4000)),
+        ({"metadata": {"uid": "u"}, "status": {"allocatable": {"memory": "much"}}}, NodeFacts("u")),
     ],
     ids=["the kubelet's part", "the annotation says more", "it says less", "by name", "no allocatable", "no quantity"],
 )
-def test_the_larger_of_what_kubelet_and_annotation_keep_counts(found: dict[str, Any], told: Told) -> None:
+def test_the_larger_of_what_kubelet_and_annotation_keep_counts(found: dict[str, Any], told: NodeFacts) -> None:
     own = OwnNode(pytest.fail)
     own.take(Listed(json.dumps({"items": [found]}).encode()))
-    assert own.told == told
+    assert own.facts == told
     own = OwnNode(pytest.fail)
     own.take(changed(found))
-    assert own.told == told
+    assert own.facts == told
 
 
 def test_what_cannot_be_read_is_said_once_and_what_was_told_last_stays() -> None:
@@ -67,11 +67,11 @@ def test_what_cannot_be_read_is_said_once_and_what_was_told_last_stays() -> None
     own = OwnNode(said.append)
     for _ in range(2):
         own.take(changed(node("none")))
-    assert own.told.reserved_cpu == 500
+    assert own.facts.reserved_cpu == 500
     own.take(changed({"metadata": "none"}))
     for _ in range(2):
         own.take(Interrupted(Forbidden(403, "Forbidden", "nodes is forbidden"), 1.0))
-    assert own.told.uid == "u"
+    assert own.facts.uid == "u"
     assert [sentence.partition(":")[0] for sentence in said] == [
         "the node keeps nothing more for the system",
         "what the node keeps for the system is not known",
@@ -84,8 +84,8 @@ def test_what_the_node_keeps_is_not_lent(tmp_path: Path, shape: Shape) -> None:
     files.pod("be-1")
     agent = files.agent(Settings(SuppressSettings(policy="cfsQuota", threshold_percent=50), group_priority=None))
     quotas = []
-    for told in (Told(), Told(reserved_cpu=500, cpu=4000), Told(reserved_cpu=3500, cpu=6000)):
-        agent.told = lambda told=told: told  # type: ignore[misc]
+    for told in (NodeFacts(), NodeFacts(reserved_cpu=500, cpu=4000), NodeFacts(reserved_cpu=3500, cpu=6000)):
+        agent.facts = lambda told=told: told  # type: ignore[misc]
         files.use(agent, node=10)
         files.use(agent, node=10)
         quotas.append(files.quota(files.layout.tier("besteffort")))
@@ -103,7 +103,7 @@ def test_cpus_that_the_node_keeps_by_name_are_not_best_effort_pods(tmp_path: Pat
         name = "cpuset.effective_cpus" if version == 1 else "cpuset.cpus.effective"
         files.path(files.layout.tier(group), name).write_text("0-3\n")
     agent = files.agent(Settings(SuppressSettings(policy=policy, threshold_percent=75), group_priority=None))
-    agent.told = lambda: Told(reserved_cpus=frozenset({0, 3}))
+    agent.facts = lambda: NodeFacts(reserved_cpus=frozenset({0, 3}))
     files.use(agent)
     files.use(agent)
     assert files.path(tier, "cpuset.cpus").read_text().strip() == "1-2"
@@ -118,7 +118,7 @@ def test_pods_go_by_what_the_node_lends_where_it_is_asked_for(tmp_path: Path) ->
     agent = files.agent(Settings(cpu_suppress=None, group_priority=None, cpu_evict=evict))
     for lent in (None, 1900, 500):
         assert not [each for each in files.said if "evict" in each]
-        agent.told = lambda lent=lent: Told(batch_cpu=lent)  # type: ignore[misc]
+        agent.facts = lambda lent=lent: NodeFacts(batch_cpu=lent)  # type: ignore[misc]
         for _ in range(4):
             files.use(agent, **{"be-1": 1800})
     assert [each for each in files.said if "evict" in each]
@@ -135,10 +135,10 @@ def test_it_is_followed_on_a_real_api_server(own_control_plane: Testbed) -> None
             following = asyncio.ensure_future(own.follow(client, "n"))
             text = '{"resources": {"cpu": "3"}}'
             await asyncio.to_thread(done, own_control_plane, "annotate", "node", "n", f"{ANNOTATION}={text}")
-            await asyncio.to_thread(eventually, lambda: own.told.reserved_cpu == 3000)
+            await asyncio.to_thread(eventually, lambda: own.facts.reserved_cpu == 3000)
             await asyncio.to_thread(done, own_control_plane, "annotate", "node", "n", f"{ANNOTATION}-")
-            await asyncio.to_thread(eventually, lambda: own.told.reserved_cpu == 0)
+            await asyncio.to_thread(eventually, lambda: own.facts.reserved_cpu == 0)
             following.cancel()
 
     asyncio.run(follow())
-    assert own.told.uid
+    assert own.facts.uid

@@ -18,7 +18,7 @@ def served(testbed: Testbed) -> Iterator[None]:
     """Inside, pods reach the API server where their environment says."""
     server = urlsplit(testbed.site.address("kube-apiserver"))
     own = [f"{_ADDRESS[0]}/32", "dev", _DEVICE]
-    _ip("address", "add", *own)
+    _ip("address", "replace", *own)
     try:
         with socket.create_server(_ADDRESS) as listening:
             Thread(target=_serve, args=(listening, (server.hostname, server.port)), daemon=True).start()

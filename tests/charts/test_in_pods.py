@@ -18,7 +18,7 @@ from neaptide.testbed.realnodes.cluster import RealNodes
 from neaptide.testbed.realnodes.pods import Pods, manifest
 
 BUSY = ["sh", "-c", "while :; do :; done"]
-RULES = {"cpu_suppress": {"policy": "cfsQuota", "threshold_percent": 50}, "reclaimed_limits": {}}
+RULES = {"cpu_suppress": {"policy": "cfsQuota", "threshold_percent": 100}, "reclaimed_limits": {}}
 PLACE = "--namespace=tide"
 IMAGE = [f"image.repository={product.NAME}", f"image.tag={product.TAG}"]
 NO_WEBHOOK = ["journal.persistence=false", "admission.webhook=false"]

@@ -20,11 +20,37 @@ def after(limit: float, weights: dict[str, int], used: dict[str, float], rounds:
     return parts
 
 
-def test_all_have_their_even_part_at_first_and_when_groups_come_or_go() -> None:
+def test_all_have_their_even_part_at_first_and_so_has_who_comes_later() -> None:
     needs = ByNeed(EVERY)
     assert needs.parts(1000, {"a": 1, "b": 3}, {}, 0.0) == {"a": 0.25, "b": 0.75}
-    needs.parts(1000, {"a": 1, "b": 3}, {"a": 250.0}, 6.0)
-    assert needs.parts(1000, {"a": 1, "b": 3, "c": 4}, {}, 6.5) == {"a": 0.125, "b": 0.375, "c": 0.5}
+    assert needs.parts(1000, {"a": 1, "b": 3, "c": 4}, {}, 0.5) == {"a": 0.125, "b": 0.375, "c": 0.5}
+    assert needs.parts(1000, {"a": 1, "c": 4}, {}, 1.0) == pytest.approx({"a": 0.2, "c": 0.8})
+    assert needs.parts(1000, {}, {}, 1.5) == {}
+
+
+def test_a_group_without_weight_has_nothing_and_harms_nobody() -> None:
+    needs = ByNeed(EVERY)
+    for now in range(0, 60, 3):
+        assert needs.parts(1000, {"a": 1, "none": 0}, {"a": 10.0}, float(now)) == {"a": 1.0, "none": 0.0}
+    assert needs.parts(1000, {"none": 0}, {}, 99.0) == {"none": 0.0}
+
+
+def test_pods_that_come_and_go_in_a_group_leave_parts_as_they_are() -> None:
+    needs = ByNeed(EVERY)
+    for now in range(60):
+        parts = needs.parts(1000, {"tier": 3 + now % 3, "alone": 1}, {"alone": 900.0}, float(now))
+    assert parts["alone"] > 0.9
+
+
+def test_parts_stay_under_an_uneven_but_steady_load() -> None:
+    needs, seen = ByNeed(EVERY), set()
+    parts = {"a": 0.5, "b": 0.5}
+    for now in range(300):
+        used = {"a": min(9999.0, 1000 * parts["a"]), "b": min(100.0 + 40 * (now * 7 % 10) / 10, 1000 * parts["b"])}
+        parts = needs.parts(1000, {"a": 1, "b": 1}, used, float(now))
+        if now > 20:
+            seen.add(tuple(parts.values()))
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -32,8 +58,8 @@ def test_all_have_their_even_part_at_first_and_when_groups_come_or_go() -> None:
     [
         ({"a": 9999.0, "b": 0.0, "c": 0.0, "d": 0.0}, {"a": 0.925, "b": 0.025, "c": 0.025, "d": 0.025}),
         ({"a": 9999.0, "b": 9999.0, "c": 9999.0, "d": 9999.0}, {"a": 0.25, "b": 0.25, "c": 0.25, "d": 0.25}),
-        ({"a": 9999.0, "b": 9999.0, "c": 80.0, "d": 0.0}, {"a": 0.4275, "b": 0.4275, "c": 0.12, "d": 0.025}),
-        ({"a": 100.0, "b": 0.0, "c": 0.0, "d": 0.0}, {"a": 2 / 3, "b": 1 / 9, "c": 1 / 9, "d": 1 / 9}),
+        ({"a": 9999.0, "b": 9999.0, "c": 80.0, "d": 0.0}, {"a": 0.4075, "b": 0.4075, "c": 0.16, "d": 0.025}),
+        ({"a": 100.0, "b": 0.0, "c": 0.0, "d": 0.0}, dict.fromkeys("abcd", 0.25)),
     ],
     ids=["one is busy", "all are", "two are, one a little", "nobody is"],
 )

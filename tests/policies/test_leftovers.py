@@ -13,7 +13,7 @@ from tests.builders import node
 import neaptide.policies
 from neaptide.loop import Cycle, LoopMemory, Mode, Setting, checkpoint, restore, run_once
 from neaptide.model import objects as o
-from neaptide.model.actions import AnyAction, Reason, Ref, SetNodeResources, Taint, Untaint
+from neaptide.model.actions import AnyAction, Outcome, Reason, Ref, SetNodeResources, Taint, Untaint
 from neaptide.model.scope import Scope
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.placement.place import Placement
@@ -72,20 +72,20 @@ def test_every_taint_that_a_policy_puts_on_nodes_has_an_owner_who_is_a_policy() 
 def test_what_goes_is_exactly_what_nobody_answers_for_of_each_node_one_after_the_other(
     nodes: list[list[str]], enforced: set[str]
 ) -> None:
-    plan = leftovers(cluster(*nodes), lambda policy, _: policy in enforced)
-    gone = [(each.target.name, each.key) for each in plan.actions if isinstance(each, Untaint)]
+    found = leftovers(cluster(*nodes), lambda policy, _: policy in enforced)
+    gone = [(each.target.name, each.key) for each in found]
     orphans = [[key for key in keys if key in OWNERS and OWNERS[key] not in enforced] for keys in nodes]
     assert gone == [(f"n{number}", keys[0]) for number, keys in enumerate(orphans) if keys]
 
 
 def test_not_more_than_so_many_go_at_once_and_the_others_follow() -> None:
-    plan = leftovers(cluster(*[["neaptide.io/protected"]] * (MOST + 3)), lambda *_: False)
-    assert len(plan.actions) == MOST
+    found = leftovers(cluster(*[["neaptide.io/protected"]] * (MOST + 3)), lambda *_: False)
+    assert len(found) == MOST
 
 
 def test_a_taint_that_a_person_has_approved_stays() -> None:
     snapshot = cluster(["neaptide.io/protected"])
-    assert leftovers(snapshot, lambda *_: False, {name_of("n0", "neaptide.io/protected")}).actions == ()
+    assert leftovers(snapshot, lambda *_: False, {name_of("n0", "neaptide.io/protected")}) == []
 
 
 # -- in the loop, in the simulated world -------------------------------------------------------------------------------
@@ -248,3 +248,33 @@ def test_what_a_person_approved_of_is_lent_until_the_policy_is_off() -> None:
     assert [amount > 0 for amount in lends(made)] == [True, False]
     _, memory = go(made, memory, cycles=2)
     assert (lends(made), memory.lent, memory.by_hand) == ([0, 0], [], [])
+
+
+def test_what_was_not_done_was_not_lent_and_what_was_not_taken_back_is_lent_still() -> None:
+    class Ending(World):
+        """Ends before anything is done."""
+
+        def act(self, actions: Sequence[AnyAction]) -> list[Outcome]:
+            return [Outcome(each, "Refused", Reason("ShuttingDown", "this process is ending")) for each in actions]
+
+    made = lending()
+    kind = type(made)
+    made.__class__ = type("Ending", (Ending, kind), {})
+    _, memory = go(made, LoopMemory(), LEND)
+    assert memory.lent == []
+    made.__class__ = kind
+    _, memory = go(made, memory, LEND)
+    lent = memory.lent
+    made.__class__ = type("Ending", (Ending, kind), {})
+    _, memory = go(made, memory)
+    assert memory.lent == lent
+    made.__class__ = kind
+    _, memory = go(made, memory)
+    assert (lends(made), memory.lent) == ([0, 0], [])
+
+
+def test_a_policy_that_only_recommends_something_else_does_not_keep_what_was_lent() -> None:
+    made = lending()
+    _, memory = go(made, LoopMemory(), LEND)
+    _, memory = go(made, memory, setting("spot-rescheduler", Mode.RECOMMEND), setting("reclaim", Mode.RECOMMEND))
+    assert (lends(made), memory.lent) == ([0, 0], [])

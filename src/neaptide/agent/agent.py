@@ -14,7 +14,7 @@ from neaptide.agent.glance import Glance
 from neaptide.agent.groups import Groups, Wanted
 from neaptide.agent.latencies import Latency
 from neaptide.agent.originals import Originals
-from neaptide.agent.own_node import Told
+from neaptide.agent.own_node import NodeFacts
 from neaptide.agent.pods import NodePods, Pod, reading
 from neaptide.agent.present import Present
 from neaptide.agent.pressure import Pressure, Pressures
@@ -68,7 +68,7 @@ class Agent:
         adders: say what else files shall be; of two limits for one group the tighter holds.
         watchers: are told what each round saw.
         latencies: tells the latencies of services that export theirs, by UID.
-        told: tells what is known of the node.
+        facts: tells what is known of the node.
 
     Raises:
         LayoutError: there is no kubelet's control group.
@@ -106,7 +106,7 @@ class Agent:
         self._pressures = Pressures(found, self._files)
         self.watchers: list[Watcher] = []
         self.latencies: Callable[[], Mapping[str, Latency]] = dict
-        self.told: Callable[[], Told] = Told
+        self.facts: Callable[[], NodeFacts] = NodeFacts
         self.adders: list[Callable[[float, Look, Groups], Wanted]] = []
         if settings.reclaimed_limits is not None:
             self.adders.append(ReclaimedLimits(settings, found.version).wanted)
@@ -154,7 +154,7 @@ class Agent:
         capacity = self._capacity = self._readings.cpus * 1000
         pressure = self._pressure(there, now)
         memory, objects = self._readings.memory(), self._pods.by_uid
-        look = Look(there, use, capacity, memory, objects, pressure, anew, now, self.latencies(), self.told())
+        look = Look(there, use, capacity, memory, objects, pressure, anew, now, self.latencies(), self.facts())
         try:
             wanted = self._rules.wanted(look)
             for adder in self.adders:

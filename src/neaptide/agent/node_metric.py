@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from neaptide.agent.groups import Groups
-from neaptide.agent.own_node import Told
+from neaptide.agent.own_node import NodeFacts
 from neaptide.agent.pods import Pod
 from neaptide.agent.readings import Look
 from neaptide.agent.usage_window import Round, UsageWindow
@@ -26,6 +26,8 @@ from neaptide.model.times import timestamp
 
 OWNED = {"app.kubernetes.io/managed-by": "neaptide"}
 _NOT_INSTALLED = 300.0
+_PATIENT = 60.0
+"""Seconds for which nothing is written where the node is not known: its object would not go with it."""
 _MEMORY_EVERY = 10.0  # seconds
 _LOOK = 10.0
 """Seconds from one look at real-time data to the next."""
@@ -59,7 +61,7 @@ class NodeReport:
         extensions: what else is to be said of a pod, by its UID.
         real_time: looks at what the node shows at once, by the names of `neaptide.model.real_time`.
         news: a number that changes with what is worth telling before its time.
-        told: what is known of the node; its object goes with it.
+        facts: what is known of the node; its object goes with it.
     """
 
     def __init__(
@@ -72,10 +74,10 @@ class NodeReport:
         extensions: Callable[[str], Mapping[str, Any]] = lambda _: {},
         real_time: Callable[[], Mapping[str, float]] = dict,
         news: Callable[[], int] = int,
-        told: Callable[[], Told] = Told,
+        facts: Callable[[], NodeFacts] = NodeFacts,
     ) -> None:
         self._node, self._reporting, self._say, self._clock = node, reporting, say, clock
-        self._extensions, self._real_time, self._news, self._told = extensions, real_time, news, told
+        self._extensions, self._real_time, self._news, self._facts = extensions, real_time, news, facts
         self._now: Mapping[str, float] = {}
         self._window = UsageWindow(reporting.window)
         self._pods: dict[str, Pod] = {}
@@ -124,9 +126,11 @@ class NodeReport:
     async def run(self, client: Client) -> None:
         """Write again and again until cancelled; what cannot be written is told once."""
         self._now = self._real_time()
+        patient_until = time.monotonic() + _PATIENT
         while True:
             pause, written = self._reporting.interval, False
-            status = self.status()
+            known = bool(self._facts().uid) or time.monotonic() > patient_until
+            status = self.status() if known else None
             if status is None:
                 pause = min(pause, 1.0)
             else:
@@ -173,7 +177,7 @@ class NodeReport:
             "aggregateDurationSeconds": int(self._reporting.window),
             "reportIntervalSeconds": int(self._reporting.interval),
         }
-        uid = self._told().uid
+        uid = self._facts().uid
         node = {"apiVersion": NODES.api_version, "kind": NODES.kind, "name": self._node, "uid": uid}
         return {
             "apiVersion": NODE_METRIC.api_version,

@@ -16,8 +16,8 @@ from neaptide.model.problems import FieldError
 from neaptide.model.quantity import QuantityError, milli, value
 
 
-class Told(NamedTuple):
-    """What was told of a node.
+class NodeFacts(NamedTuple):
+    """What the API server says of a node.
 
     Attributes:
         uid: empty where nothing was told yet.
@@ -35,9 +35,9 @@ class Told(NamedTuple):
     batch_cpu: int | None = None
     cpu: int = 0
 
-    def kept_of(self, milli: int) -> int:
-        """What is reserved of the CPUs that pods may use at all, where these are fewer than the node has."""
-        return max(self.reserved_cpu - max(self.cpu - milli, 0), 0)
+    def kept_of(self, usable: int) -> int:
+        """What is reserved of the milli-cores that pods may use at all, where these are fewer than the node has."""
+        return max(self.reserved_cpu - max(self.cpu - usable, 0), 0)
 
 
 class _Metadata(Struct, frozen=True):
@@ -66,11 +66,11 @@ class OwnNode:
         say: takes a sentence for the log.
 
     Attributes:
-        told: what is known.
+        facts: what is known.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self.told = Told()
+        self.facts = NodeFacts()
         self._say, self._said = say, ""
 
     async def follow(self, client: Client, name: str) -> None:
@@ -100,7 +100,7 @@ class OwnNode:
         capacity, allocatable = node.status.capacity, node.status.allocatable
         cpu = _amount(capacity.get("cpu"), milli) or 0
         held = cpu - (_amount(allocatable.get("cpu"), milli) or 0)
-        self.told = Told(
+        self.facts = NodeFacts(
             node.metadata.uid,
             max(held if "cpu" in allocatable else 0, kept.cpu),
             kept.cpus,

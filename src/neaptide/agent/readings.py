@@ -8,7 +8,7 @@ from neaptide.agent.files import Files
 from neaptide.agent.groups import Groups
 from neaptide.agent.latencies import Latency
 from neaptide.agent.layout import PodGroup
-from neaptide.agent.own_node import Told
+from neaptide.agent.own_node import NodeFacts
 from neaptide.agent.pods import Pod
 from neaptide.agent.pressure import Pressure
 from neaptide.model.qos import QoS
@@ -44,7 +44,7 @@ class Look(NamedTuple):
         pressure: by group; no entry where nobody looked.
         at: monotonic seconds.
         latencies: of services that export theirs, by UID.
-        told: what the API server says of the node.
+        facts: what the API server says of the node.
         anew: whether this is a round in which everything is looked at: pods have changed, or some seconds have passed. In all others, what
             rules made of pods and of what only Kubernetes writes stays as it is.
     """
@@ -58,7 +58,7 @@ class Look(NamedTuple):
     anew: bool = True
     at: float = 0.0
     latencies: Mapping[str, Latency] = {}
-    told: Told = Told()
+    facts: NodeFacts = NodeFacts()
 
 
 class _Sample(NamedTuple):

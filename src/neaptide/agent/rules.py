@@ -152,7 +152,7 @@ class Rules:
                 kind[path] = text
         if self._disks is not None:
             others |= self._disks.weights(list(groups.values()))
-        return _Steady(bound, bound.lse | look.told.reserved_cpus, self._claims(pods), services, others)
+        return _Steady(bound, bound.lse | look.facts.reserved_cpus, self._claims(pods), services, others)
 
     def by_memory(self, reading: MemoryReading, pods: Sequence[PodReading], now: float) -> tuple[Victim, ...]:
         """Who goes because memory passed its watermark."""
@@ -197,7 +197,7 @@ class Rules:
             BestEffortUse(*parts),
             current,
             min(covered, settings.window_seconds),
-            look.told.batch_cpu,
+            look.facts.batch_cpu,
         )
         decision = cpu_evict(settings, reading, pods, now=now, last_eviction=self._last.get("cpu"))
         return self._noted("cpu", decision.victims, now)
@@ -210,7 +210,7 @@ class Rules:
             self._low.forget()
             return {}
         lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in look.pods if pod.best_effort)
-        reserved = max(self._settings.reserved_cpu, look.told.kept_of(capacity))
+        reserved = max(self._settings.reserved_cpu, look.facts.kept_of(capacity))
         reading = CpuReading(capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=reserved)
         reading = reading._replace(part=self._borne(look, reading))
         allowed = groups.cpus(groups.layout.tier(""))
@@ -257,7 +257,8 @@ class Rules:
     def _by_quota(self, look: Look) -> Wanted:
         wanted: Wanted = {}
         denied, claims = self._steady.denied, self._steady.claims
-        if denied:
+        # Where the kubelet's CPU manager is static, CPU sets are its own.
+        if denied and self._binding is not None:
             rest = self._groups.cpus(self._groups.layout.tier("")) - denied
             for group in claims if rest else ():
                 wanted |= self._groups.only_on(group, rest)
@@ -266,7 +267,7 @@ class Rules:
         milli = self._in_force.quota_us * 1000 / CFS_PERIOD_US
         used: defaultdict[str, float] = defaultdict(float)
         for pod in look.pods:
-            own = pod.at.group if pod.at.group in claims else self._groups.layout.tier("besteffort")
+            own = pod.at.group if pod.at.group in claims else self._groups.layout.tier(pod.at.tier)
             used[own] += look.use.by_uid.get(pod.at.uid, 0.0)
         for group, part in self._needs.parts(milli, claims, used, look.at).items():
             wanted |= self._groups.quota(group, milli * part)
@@ -309,7 +310,7 @@ class Rules:
 
 def _allocatable(look: Look) -> int:
     """The node's memory that pods may request, all of it where nobody has told."""
-    told = look.told.allocatable_memory
+    told = look.facts.allocatable_memory
     return look.memory.capacity if told is None else told
 
 

@@ -149,7 +149,7 @@ async def _keep(
                 telling.append(asyncio.ensure_future(report_topology(client, node, topology.cpus(place.sysfs), _say)))
             tellers: list[Callable[[str], Mapping[str, Any]]] = []
             own = OwnNode(_say)
-            keeper.told = lambda: own.told
+            keeper.facts = lambda: own.facts
             asking: dict[str, Callable[[], Awaitable[object]]] = {
                 "to follow its node": lambda: own.follow(client, node)
             }
@@ -202,7 +202,7 @@ def _report(
         extensions=lambda uid: _together(tellers, uid),
         real_time=lambda: machine.look(time.monotonic()),
         news=news,
-        told=lambda: own.told,
+        facts=lambda: own.facts,
     )
 
 

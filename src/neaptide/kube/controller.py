@@ -193,7 +193,7 @@ class Controller:
             told = Told()
             while not self._stopping.is_set():
                 if await self._unless_stopped(election.won()):
-                    self._leader = Leader(world, configuration, writers)
+                    self._leader = Leader(world, configuration, writers, dry_run=options.dry_run)
                     await self._lead(self._leader, election, lambda now: told.say(world.cache.snapshot, events, now))
             _check(tasks)
 

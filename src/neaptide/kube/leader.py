@@ -52,8 +52,8 @@ class Leader:
     server cannot be asked: then nothing was forgotten, and the same may be tried again. `memory` is that of the latest cycle.
     """
 
-    def __init__(self, world: World, configuration: Configuration, writers: Writers) -> None:
-        self._world, self._configuration, self._to = world, configuration, writers
+    def __init__(self, world: World, configuration: Configuration, writers: Writers, *, dry_run: bool = False) -> None:
+        self._world, self._configuration, self._to, self._dry_run = world, configuration, writers, dry_run
         self._log = structlog.get_logger()
         self.memory = LoopMemory()
         self._lost = ""
@@ -101,7 +101,8 @@ class Leader:
         self._failures = []
 
         def intend(memory: LoopMemory, actions: Sequence[AnyAction]) -> None:
-            asyncio.run_coroutine_threadsafe(self._save(memory, recovery.encode(now, actions)), loop).result()
+            saving = self._save(self._as_it_is(memory), recovery.encode(now, actions))
+            asyncio.run_coroutine_threadsafe(saving, loop).result()
 
         cycle, memory = await self._world.cycle(
             chosen.settings,
@@ -114,9 +115,9 @@ class Leader:
             phase=self._to.metrics.phase,
             failed=self._failed,
         )
-        self.memory = memory
+        self.memory = self._as_it_is(memory)
         with self._to.metrics.phase("checkpoint"):
-            await self._save(memory)
+            await self._save(self.memory)
         money = money_per_hour(self._world.cache.snapshot)
         self._to.metrics.cycle(cycle, money)
         await self._look_how_cheap()
@@ -126,6 +127,10 @@ class Leader:
         if self._configuration.is_served:
             await self._to.plans.recommend(self._configuration.plans.values(), cycle, money)
             await self._say(chosen, cycle)
+
+    def _as_it_is(self, memory: LoopMemory) -> LoopMemory:
+        """In a dry run nothing was lent, and so there will be nothing to take back."""
+        return msgspec.structs.replace(memory, lent=self.memory.lent) if self._dry_run else memory
 
     async def _look_how_cheap(self) -> None:
         """Show the distance to the cheapest cluster, now and then."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable
 
 import numpy as np
 
-from neaptide.model.actions import Plan, Reason, Ref, SetNodeResources, Untaint
+from neaptide.model.actions import Reason, Ref, SetNodeResources, Untaint
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.policies import (
     consolidation_run,
@@ -55,33 +55,15 @@ def owner_of(name: str) -> str:
 
 
 def leftovers(
-    snapshot: ClusterSnapshot,
-    answers: Callable[[str, Ref], bool],
-    by_hand: Container[str] = (),
-    lent: Iterable[str] = (),
-) -> Plan:
-    """Take off what is left behind, of each node one key, for each write of a node holds for the version that was looked at.
+    snapshot: ClusterSnapshot, answers: Callable[[str, Ref], bool], by_hand: Container[str] = ()
+) -> list[Untaint]:
+    """Take taints off, of each node one key, for each write of a node holds for the version that was looked at.
 
     Args:
         snapshot: the cluster.
-        answers: whether a policy (its name) still answers for what it has left on a node.
-        by_hand: what (see `name_of`) stays all the same, for a person has approved it.
-        lent: the names of the nodes on which resources were lent.
+        answers: whether a policy (its name) still answers for its taint on a node.
+        by_hand: taints (see `name_of`) that stay all the same, for a person has approved them.
     """
-    taints = _taints(snapshot, answers, by_hand)[:MOST]
-    busy, names = {each.target.name for each in taints}, dict.fromkeys((*NAMES, *TIER_NAMES))
-    of_lent = map(
-        snapshot.node_ref, sorted(snapshot.nodes.by_name[each] for each in lent if each in snapshot.nodes.by_name)
-    )
-    returned = [
-        SetNodeResources(policy=reclaim.NAME, target=ref, reason=_why(reclaim.NAME), resources=names)
-        for ref in of_lent
-        if ref.name not in busy and not answers(reclaim.NAME, ref) and name_of(ref.name, LENT) not in by_hand
-    ]
-    return Plan(LEFTOVERS, (*taints, *returned))
-
-
-def _taints(snapshot: ClusterSnapshot, answers: Callable[[str, Ref], bool], by_hand: Container[str]) -> list[Untaint]:
     ours = [row for row, each in enumerate(snapshot.taint_sets.values) if any(taint.key in OWNERS for taint in each)]
     rows = snapshot.nodes.indices()
     actions: list[Untaint] = []
@@ -92,7 +74,19 @@ def _taints(snapshot: ClusterSnapshot, answers: Callable[[str, Ref], bool], by_h
             if owner is not None and not answers(owner, ref) and name_of(ref.name, key) not in by_hand:
                 actions.append(Untaint(policy=owner, target=ref, reason=_why(owner), key=key))
                 break
-    return actions
+    return actions[:MOST]
+
+
+def lent_before(
+    snapshot: ClusterSnapshot, lent: Iterable[str], answers: Callable[[str, Ref], bool], by_hand: Container[str] = ()
+) -> list[SetNodeResources]:
+    """Take back what was lent on nodes (their names), all of it at once: pods go on, and no more are placed on what nobody sizes any more."""
+    names = dict.fromkeys((*NAMES, *TIER_NAMES))
+    return [
+        SetNodeResources(policy=reclaim.NAME, target=ref, reason=_why(reclaim.NAME), resources=names)
+        for ref in (snapshot.node_ref(snapshot.nodes.by_name[each]) for each in lent if each in snapshot.nodes.by_name)
+        if not answers(reclaim.NAME, ref) and name_of(ref.name, LENT) not in by_hand
+    ]
 
 
 def _why(owner: str) -> Reason:
