@@ -224,6 +224,12 @@ def test_scratch_space_of_offline_pods_moves_to_volumes_of_a_storage_class() -> 
         (a_pod({QOS: "LSE"}, priorityClassName="koord-prod"), "must request whole ones, and requests 500m"),
         (a_pod({QOS: "LSX"}, {}, priorityClassName="koord-prod"), "must request whole ones, and requests none"),
         (
+            a_pod(
+                {QOS: "LSR"}, {"requests": {"cpu": "1"}}, {"requests": {"cpu": "1100m"}}, priorityClassName="koord-prod"
+            ),
+            "must request whole ones, and requests 2100m",
+        ),
+        (
             a_pod({QOS: "LS"}, {"requests": {"kubernetes.io/batch-cpu": "100"}}, priorityClassName="koord-batch"),
             "requests batch resources, which are for pods labelled koordinator.sh/qosClass=BE; this one is LS",
         ),
@@ -235,6 +241,14 @@ def test_a_label_that_contradicts_the_rest_is_refused_with_a_sentence(pod: dict[
     _, warned = ask(pod, refuse=False)
     assert warned.refusal == ""
     assert sentence in warned.warnings[0]
+
+
+def test_whole_cpus_are_asked_of_the_pod_and_not_of_each_container() -> None:
+    parts = ({"requests": {"cpu": "3900m"}}, {"requests": {"cpu": "100m"}})
+    sidecar = {"name": "proxy", "restartPolicy": "Always", "resources": {}}
+    first = {"name": "migrate", "resources": {"requests": {"cpu": "500m"}}}
+    pod = a_pod({QOS: "LSR"}, *parts, priorityClassName="koord-prod", initContainers=[sidecar, first])
+    assert ask(pod)[1].refusal == ""
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def test_pods_have_the_cpus_written_down_for_them_without_quota_and_services_sha
     lse, lsr = node.pod("lse", "", **own("LSE", "0")), node.pod("lsr", "", **own("LSR", "1"))
     for group in (lse, *node.containers(lse)):
         node.limit(group, 100_000)
-    service, loop = node.pod("ls", "burstable"), node.pod("be")
+    service = node.pod("ls", "burstable")
+    node.pod("be")
     system = node.pod("sys", "burstable", labels={"koordinator.sh/qosClass": "SYSTEM"})
     before = node.tree()
     agent = node.agent(BIND)
@@ -42,7 +43,7 @@ def test_pods_have_the_cpus_written_down_for_them_without_quota_and_services_sha
     }
     assert [node.quota(group) for group in (lse, *node.containers(lse))] == [-1, -1]
     all_cpus = "0-3" if shape.version == 1 else ""
-    assert (_cpus(node, loop), _cpus(node, system)) == (all_cpus, all_cpus)
+    assert (_cpus(node, node.layout.tier("besteffort")), _cpus(node, system)) == ("1-3", all_cpus)
     assert agent.restore() == 0
     forget_usage(before)
     assert node.tree() == before

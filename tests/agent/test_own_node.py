@@ -11,7 +11,7 @@ from tests.agent.trees import SHAPES, Node, Shape
 from tests.kube.live import eventually
 from tests.testbed.asking import done
 
-from neaptide.agent.own_node import NodeFacts, OwnNode
+from neaptide.agent.own_node import SYSTEM_QOS, NodeFacts, OwnNode
 from neaptide.agent.settings import Settings
 from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.config import load
@@ -28,11 +28,11 @@ BE = {"koordinator.sh/qosClass": "BE"}
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
-def node(annotation: str | None = None, *, lent: str | None = None) -> dict[str, Any]:
+def node(annotation: str | None = None, *, lent: str | None = None, system: str = "{}") -> dict[str, Any]:
     """Of 4 CPUs, half of one kept by the kubelet."""
     allocatable = {"cpu": "3500m", "memory": "900Mi"} | ({} if lent is None else {"kubernetes.io/batch-cpu": lent})
     return {
-        "metadata": {"uid": "u", "annotations": {} if annotation is None else {ANNOTATION: annotation}},
+        "metadata": {"uid": "u", "annotations": {SYSTEM_QOS: system, ANNOTATION: annotation or "{}"}},
         "status": {"capacity": {"cpu": "4", "memory": "1000Mi"}, "allocatable": allocatable},
     }
 
@@ -48,10 +48,27 @@ def changed(found: object) -> Changed:
         (node('{"resources": {"cpu": "2"}}'), NodeFacts("u", 2000, frozenset(), 900 << 20, cpu=4000)),
         (node('{"resources": {"cpu": "100m"}}', lent="1200"), NodeFacts("u", 500, frozenset(), 900 << 20, 1200, 4000)),
         (node('{"reservedCPUs": "0,3"}'), NodeFacts("u", 2000, frozenset({0, 3}), 900 << 20, cpu=4000)),
+        (
+            node('{"reservedCPUs": "0"}', system='{"cpuset": "2-3"}'),
+            NodeFacts("u", 1000, frozenset({0, 2, 3}), 900 << 20, cpu=4000),
+        ),
+        (
+            node(system='{"cpuset": "2-3", "cpusetExclusive": false}'),
+            NodeFacts("u", 500, frozenset(), 900 << 20, cpu=4000),
+        ),
         ({"metadata": {"uid": "u"}, "status": {"capacity": {"cpu": "4"}}}, NodeFacts("u", cpu=4000)),
         ({"metadata": {"uid": "u"}, "status": {"allocatable": {"memory": "much"}}}, NodeFacts("u")),
     ],
-    ids=["the kubelet's part", "the annotation says more", "it says less", "by name", "no allocatable", "no quantity"],
+    ids=[
+        "the kubelet's part",
+        "the annotation says more",
+        "it says less",
+        "by name",
+        "of SYSTEM pods",
+        "shared with SYSTEM pods",
+        "no allocatable",
+        "no quantity",
+    ],
 )
 def test_the_larger_of_what_kubelet_and_annotation_keep_counts(found: dict[str, Any], told: NodeFacts) -> None:
     own = OwnNode(pytest.fail)

@@ -117,11 +117,11 @@ def test_metrics_become_the_usage_of_pods_and_nodes_wherever_they_stand(tmp_path
 @pytest.mark.parametrize(
     ("time", "node", "cpu"),
     [
-        ("2026-11-21T07:59:00Z", 1700, 300),
+        ("2026-11-21T07:50:00Z", 1700, 300),
         ("2026-11-21T08:04:00Z", 1700, 300),
-        ("2026-11-21T07:50:00Z", 2000, None),
+        ("2026-11-21T07:40:00Z", 2000, None),
     ],
-    ids=["as fresh as what metrics say", "the newest of all", "from an agent that died"],
+    ids=["of a few minutes ago", "the newest of all", "from an agent that died"],
 )
 def test_what_nodes_agents_tell_counts_while_it_is_recent_and_of_pods_that_are_there(
     tmp_path: Path, time: str, node: float, cpu: float | None

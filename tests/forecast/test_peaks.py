@@ -40,7 +40,7 @@ AGES = np.array([60.0, 2 * HOUR])
 
 
 def pods_of(node: Node) -> PodPeaks:
-    grown = warm(NOW - AGES, np.full(2, NOW - 10 * HOUR), NOW, SETTINGS)
+    grown = warm(NOW - AGES, np.full(2, NOW - 10 * HOUR), np.full(2, NOW), NOW, SETTINGS)
     peak = np.where(grown, with_margin(np.array(node.predicted), SETTINGS), np.nan)
     return PodPeaks(np.array([0, 0]), np.array(node.requests), peak)
 
@@ -90,7 +90,15 @@ def test_a_pod_without_a_prediction_counts_at_its_request_in_the_nodes_peak(
 def test_a_cold_start_ends_when_pod_and_history_are_old_enough(
     pod_age: float, history_age: float, *, expected: bool
 ) -> None:
-    assert warm(np.array([NOW - pod_age]), np.array([NOW - history_age]), NOW, SETTINGS).tolist() == [expected]
+    assert warm(np.array([NOW - pod_age]), np.array([NOW - history_age]), np.array([NOW]), NOW, SETTINGS).tolist() == [
+        expected
+    ]
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(1800.0, True), (1801.0, False), (UNKNOWN, False)])
+def test_a_prediction_of_what_is_not_measured_any_more_expires(ago: float, *, expected: bool) -> None:
+    old = np.array([NOW - 48 * HOUR])
+    assert warm(old, old, np.array([NOW - ago]), NOW, SETTINGS).tolist() == [expected]
 
 
 def test_nothing_is_lent_where_the_priority_peak_is_unknown() -> None:

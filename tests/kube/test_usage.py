@@ -195,7 +195,7 @@ def cluster() -> ClusterSnapshot:
     return snapshot
 
 
-@pytest.mark.parametrize(("age", "known"), [(0.0, True), (299.0, True), (301.0, False), (nan, False)])
+@pytest.mark.parametrize(("age", "known"), [(0.0, True), (899.0, True), (901.0, False), (nan, False)])
 def test_unknown_and_old_usage_is_nan_and_never_zero(age: float, known: bool) -> None:
     snapshot = cluster()
     reading = Reading(100.0, 1e6, NOW - age)

@@ -84,14 +84,14 @@ def contradictions(draft: Draft, band: Band | None) -> list[str]:
         found.append(
             f"a pod labelled {QOS_LABEL}={named} cannot have {what}: give it another class, or another priority class"
         )
+    asked = _milli_requested(draft)
+    if qos in (QoS.LSE, QoS.LSR) and (asked == 0 or asked % 1000):
+        found.append(
+            f"a pod labelled {QOS_LABEL}={named} has CPUs of its own, so it must request whole ones, and requests {f'{asked}m' if asked else 'none'}"
+        )
     containers = [*(draft.get(("spec", "containers")) or ()), *(draft.get(("spec", "initContainers")) or ())]
     for each in containers:
         requests = (each.get("resources") or {}).get("requests") or {}
-        if qos in (QoS.LSE, QoS.LSR) and not _whole(requests.get("cpu")):
-            found.append(
-                f"a pod labelled {QOS_LABEL}={named} has CPUs of its own, so its container {each.get('name')} must request whole"
-                f" ones, and requests {requests.get('cpu', 'none')}"
-            )
         if qos is not None and qos is not QoS.BE and any(key.startswith("kubernetes.io/batch-") for key in requests):
             found.append(
                 f"the container {each.get('name')} requests batch resources, which are for pods labelled {QOS_LABEL}=BE; this one is {named}"
@@ -173,10 +173,20 @@ def _band(draft: Draft, known: Known) -> Band | None:
     return explicit_band({PRIORITY_CLASS_LABEL: name, **draft.labels}, priority)
 
 
-def _whole(amount: Any) -> bool:  # noqa: ANN401 - whatever stood in the pod
-    """Whether a CPU request is in whole cores, above none."""
+def _milli_requested(draft: Draft) -> int:
+    """CPU that a pod requests as the scheduler counts it: its containers and sidecars together, or an init container with the sidecars before it."""
+    sidecars = most = 0
+    for each in draft.get(("spec", "initContainers")) or ():
+        own = _milli(each)
+        if each.get("restartPolicy") == "Always":
+            sidecars += own
+        most = max(most, sidecars + (0 if each.get("restartPolicy") == "Always" else own))
+    return max(sidecars + sum(map(_milli, draft.get(("spec", "containers")) or ())), most)
+
+
+def _milli(container: Mapping[str, Any]) -> int:
+    """0 for what nobody can read: the API server refuses it."""
     try:
-        cores = milli(str(amount))
+        return milli(str(((container.get("resources") or {}).get("requests") or {}).get("cpu", "0")))
     except QuantityError:
-        return False
-    return cores >= 1000 and cores % 1000 == 0
+        return 0

@@ -23,6 +23,7 @@ from neaptide.agent.reclaimed_limits import ReclaimedLimits
 from neaptide.agent.reconcile import Change, Reconciler
 from neaptide.agent.rules import Rules
 from neaptide.agent.settings import Settings
+from neaptide.noderules.cpuset import Cpu
 from neaptide.noderules.evict import PodReading, Victim
 
 REVIEW_EVERY = 5.0
@@ -120,6 +121,11 @@ class Agent:
         """The files of services that must not stay as they are where the agent dies."""
         return self._rules.of_services
 
+    def cpus(self) -> list[Cpu]:
+        """The CPUs that the node's pods may use."""
+        allowed = self._groups.cpus(self._groups.layout.tier(""))
+        return [cpu for cpu in topology.cpus(self._place.sysfs) if cpu.id in allowed]
+
     def features(self) -> list[Feature]:
         """What kernel and kubelet offer."""
         place = self._place
@@ -211,7 +217,10 @@ class Agent:
         readings = [self._reading(pod, look.use, memory=low) for pod in look.pods if pod.known]
         victims = self._rules.by_cpu(readings, look, now)
         if low:
-            victims += self._rules.by_memory(look.memory, readings, now)
+            # What goes for want of CPU gives its memory back, too.
+            going = {victim.pod.name for victim in victims}
+            left = [each._replace(evicted=True) if each.name in going else each for each in readings]
+            victims += self._rules.by_memory(look.memory, left, now)
         if victims:
             by_name = {pod.name: pod for pod, _ in self._claims.values()}
             for victim in _without_doubles(victims):

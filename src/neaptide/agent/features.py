@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from neaptide.agent.files import Files
 from neaptide.agent.groups import Groups
+from neaptide.agent.pressure import Pressures
 
 _STATIC = "CPU manager static; CPU sets are the kubelet's, best-effort pods are limited by quota"
 
@@ -44,6 +46,11 @@ def features(groups: Groups, *, proc: str, sysfs: str, kubelet_root: str) -> lis
             "disk weights",
             any(groups.has(tier, file) for file in ("blkio.bfq.weight", "io.weight", "io.bfq.weight")),
             "all wait for disks alike",
+        ),
+        Feature(
+            "pressure (PSI)",
+            Pressures(layout, Files()).known(),
+            "services' waiting is seen in run queues and latencies alone, disks' limits stay as they are",
         ),
         *([Feature(_STATIC, there=True)] if cpu_manager_policy(kubelet_root) == "static" else []),
         *(

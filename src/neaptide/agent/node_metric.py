@@ -61,7 +61,7 @@ class NodeReport:
         extensions: what else is to be said of a pod, by its UID.
         real_time: looks at what the node shows at once, by the names of `neaptide.model.real_time`.
         news: a number that changes with what is worth telling before its time.
-        facts: what is known of the node; its object goes with it.
+        facts: what is known of the node, with which its object goes; without it the object stays.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class NodeReport:
         extensions: Callable[[str], Mapping[str, Any]] = lambda _: {},
         real_time: Callable[[], Mapping[str, float]] = dict,
         news: Callable[[], int] = int,
-        facts: Callable[[], NodeFacts] = NodeFacts,
+        facts: Callable[[], NodeFacts] | None = None,
     ) -> None:
         self._node, self._reporting, self._say, self._clock = node, reporting, say, clock
         self._extensions, self._real_time, self._news, self._facts = extensions, real_time, news, facts
@@ -129,7 +129,7 @@ class NodeReport:
         patient_until = time.monotonic() + _PATIENT
         while True:
             pause, written = self._reporting.interval, False
-            known = bool(self._facts().uid) or time.monotonic() > patient_until
+            known = self._facts is None or bool(self._facts().uid) or time.monotonic() > patient_until
             status = self.status() if known else None
             if status is None:
                 pause = min(pause, 1.0)
@@ -177,7 +177,7 @@ class NodeReport:
             "aggregateDurationSeconds": int(self._reporting.window),
             "reportIntervalSeconds": int(self._reporting.interval),
         }
-        uid = self._facts().uid
+        uid = "" if self._facts is None else self._facts().uid
         node = {"apiVersion": NODES.api_version, "kind": NODES.kind, "name": self._node, "uid": uid}
         return {
             "apiVersion": NODE_METRIC.api_version,

@@ -11,9 +11,12 @@ from neaptide.kubeapi.client import Client
 from neaptide.kubeapi.errors import Forbidden
 from neaptide.kubeapi.resources import NODES
 from neaptide.kubeapi.watch import Changed, Interrupted, Listed, changes
+from neaptide.model.cpusets import cpus_of
 from neaptide.model.node_reservation import ANNOTATION, NodeReservation, node_reservation
 from neaptide.model.problems import FieldError
 from neaptide.model.quantity import QuantityError, milli, value
+
+SYSTEM_QOS = "node.koordinator.sh/system-qos-resource"
 
 
 class NodeFacts(NamedTuple):
@@ -22,7 +25,7 @@ class NodeFacts(NamedTuple):
     Attributes:
         uid: empty where nothing was told yet.
         reserved_cpu: milli-cores that are kept from pods: capacity - allocatable, or what its annotation says, the larger.
-        reserved_cpus: the CPUs that its annotation keeps by name.
+        reserved_cpus: the CPUs that are kept by name: by that annotation, or for pods of class SYSTEM alone.
         allocatable_memory: bytes; None where that is unknown.
         batch_cpu: milli-cores that are lent in the tier `batch`; None where the node has none.
         cpu: its capacity in milli-cores; 0 where that is unknown.
@@ -53,6 +56,11 @@ class _Status(Struct, frozen=True):
 class _Node(Struct, frozen=True):
     metadata: _Metadata = _Metadata()
     status: _Status = _Status()
+
+
+class _SystemQos(Struct, frozen=True):
+    cpuset: str = ""
+    exclusive: bool = msgspec.field(default=True, name="cpusetExclusive")
 
 
 class _List(Struct, frozen=True):
@@ -103,7 +111,7 @@ class OwnNode:
         self.facts = NodeFacts(
             node.metadata.uid,
             max(held if "cpu" in allocatable else 0, kept.cpu),
-            kept.cpus,
+            kept.cpus | _of_system_pods(node.metadata.annotations.get(SYSTEM_QOS, "{}")),
             _amount(allocatable.get("memory"), value),
             _amount(allocatable.get("kubernetes.io/batch-cpu"), value),
             cpu,
@@ -113,6 +121,15 @@ class OwnNode:
         if sentence != self._said:
             self._said = sentence
             self._say(sentence)
+
+
+def _of_system_pods(text: str) -> frozenset[int]:
+    """The CPUs that SYSTEM pods have to themselves; none where they share them, or nobody can read it."""
+    try:
+        found = msgspec.json.decode(text, type=_SystemQos)
+    except msgspec.MsgspecError:
+        return frozenset()
+    return cpus_of(found.cpuset) if found.exclusive else frozenset()
 
 
 def _amount(text: str | None, of: Callable[[str], int]) -> int | None:

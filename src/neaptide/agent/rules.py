@@ -208,7 +208,7 @@ class Rules:
         if settings is None or not settings.enabled:
             self._in_force = self._asked = _NOTHING
             self._low.forget()
-            return {}
+            return self._kept_off()
         lent = sum(use.by_uid.get(pod.at.uid, 0.0) for pod in look.pods if pod.best_effort)
         reserved = max(self._settings.reserved_cpu, look.facts.kept_of(capacity))
         reading = CpuReading(capacity, use.node, lent, max(use.kubepods - lent, 0.0), reserved=reserved)
@@ -254,14 +254,19 @@ class Rules:
                 whole -= limit or 0.0
         return SharePool(whole, used)
 
-    def _by_quota(self, look: Look) -> Wanted:
+    def _kept_off(self) -> Wanted:
+        """The CPUs that best-effort pods may use at all, where some are not theirs whatever they use; nothing where none would be left."""
         wanted: Wanted = {}
-        denied, claims = self._steady.denied, self._steady.claims
+        denied = self._steady.denied
         # Where the kubelet's CPU manager is static, CPU sets are its own.
         if denied and self._binding is not None:
             rest = self._groups.cpus(self._groups.layout.tier("")) - denied
-            for group in claims if rest else ():
+            for group in self._steady.claims if rest else ():
                 wanted |= self._groups.only_on(group, rest)
+        return wanted
+
+    def _by_quota(self, look: Look) -> Wanted:
+        wanted, claims = self._kept_off(), self._steady.claims
         if self._in_force.quota_us == UNLIMITED:
             return wanted
         milli = self._in_force.quota_us * 1000 / CFS_PERIOD_US
@@ -274,7 +279,7 @@ class Rules:
         return wanted
 
     def _by_cpu_set(self) -> Wanted:
-        wanted: Wanted = {}
+        wanted = self._kept_off()
         for group in self._steady.claims if self._in_force.cpus else ():
             wanted |= self._groups.only_on(group, self._in_force.cpus)
         return wanted

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import yaml
 
-from neaptide.agent import layout, topology
+from neaptide.agent import layout
 from neaptide.agent.agent import Agent, Place, boot_id
 from neaptide.agent.evictions import Evictions
 from neaptide.agent.files import hold_many
@@ -146,7 +146,7 @@ async def _keep(
             for feature in keeper.features():
                 _say(str(feature))
             if not dry_run:
-                telling.append(asyncio.ensure_future(report_topology(client, node, topology.cpus(place.sysfs), _say)))
+                telling.append(asyncio.ensure_future(report_topology(client, node, keeper.cpus(), _say)))
             tellers: list[Callable[[str], Mapping[str, Any]]] = []
             own = OwnNode(_say)
             keeper.facts = lambda: own.facts

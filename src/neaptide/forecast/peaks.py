@@ -27,6 +27,7 @@ class PeakSettings(Struct, frozen=True):
     safety_margin_percent: int = 10
     cpu_percentile: float = 0.95
     memory_percentile: float = 0.98
+    expiry_seconds: float = 1800.0
 
 
 class Peaks(NamedTuple):
@@ -51,13 +52,16 @@ def peaks_of(history: UsageHistory, settings: PeakSettings) -> Peaks:
     return Peaks(history.cpu.percentile(settings.cpu_percentile), history.memory.percentile(settings.memory_percentile))
 
 
-def warm(pod_created: FloatArray, first_seen: FloatArray, now: float, settings: PeakSettings) -> BoolArray:
-    """Which pods are past their cold start: the pod is old enough, and so is its workload's history.
+def warm(
+    pod_created: FloatArray, first_seen: FloatArray, last_seen: FloatArray, now: float, settings: PeakSettings
+) -> BoolArray:
+    """Which pods are past their cold start: the pod is old enough, and so is its workload's history, which goes on.
 
     Both are asked for: a young pod of an old workload may run a new version, and an old pod whose history was lost has
-    no past to predict from. nan in either counts as cold.
+    no past to predict from; of a workload that was not measured for `expiry_seconds` nobody knows what it uses by now. nan counts as cold.
     """
-    return (now - pod_created > settings.cold_start_seconds) & (now - first_seen > settings.cold_start_seconds)
+    lasts = now - last_seen <= settings.expiry_seconds
+    return lasts & (now - pod_created > settings.cold_start_seconds) & (now - first_seen > settings.cold_start_seconds)
 
 
 def with_margin(predicted: FloatArray, settings: PeakSettings) -> FloatArray:

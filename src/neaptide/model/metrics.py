@@ -11,8 +11,8 @@ from neaptide.model.quantity import ACCEPTED, for_resource
 from neaptide.model.snapshot import ClusterSnapshot
 from neaptide.model.times import seconds
 
-MAX_AGE = 300.0
-"""Seconds after which what agents told is no longer believed: a policy then takes the request for it, or does nothing."""
+MAX_AGE = 900.0
+"""Seconds after which what was measured is not known any more (Koordinator's degradeTimeMinutes): a policy then takes the request for it, or does nothing. Many stop sooner."""
 
 
 def apply_metrics(snapshot: ClusterSnapshot, metrics: PodMetrics | NodeMetrics) -> None:

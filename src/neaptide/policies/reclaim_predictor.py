@@ -107,8 +107,8 @@ class Predictor:
         steady = np.flatnonzero(pods.steady)
         keys, number = _series(snapshot, pods.row[steady])
         of_pod = _rows(last.history, keys)[number]
-        first_seen = _at(last.history.first_seen, of_pod)
-        trusted = warm(snapshot.pods.created[pods.row[steady]], first_seen, now, settings.peaks)
+        seen = _at(last.history.first_seen, of_pod), _at(last.history.last_seen, of_pod)
+        trusted = warm(snapshot.pods.created[pods.row[steady]], *seen, now, settings.peaks)
         of_system, of_prod = (_rows(last.history, keys) for keys in _node_keys(snapshot, np.arange(nodes)))
         found = []
         for each, peaks in zip(readings, last.peaks, strict=True):
@@ -139,7 +139,8 @@ class Predictor:
         keys, number = _series(snapshot, pods.row[tier.batch])
         of_pod = _rows(last.history, keys)[number]
         created = snapshot.pods.created[pods.row[tier.batch]]
-        trusted = warm(created, _at(last.history.first_seen, of_pod), now, trust)
+        of_batch = _at(last.history.first_seen, of_pod), _at(last.history.last_seen, of_pod)
+        trusted = warm(created, *of_batch, now, trust)
         of_rest = _rows(last.history, _rest_keys(snapshot, np.arange(snapshot.nodes.rows)))
         seen = now - _at(last.history.first_seen, of_rest) > trust.cold_start_seconds
         found = []

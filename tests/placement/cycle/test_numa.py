@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from tests.builders import node
 from tests.placement.cycle.api import Api, pod
 
@@ -78,3 +79,18 @@ def test_cpus_are_free_again_when_a_pod_leaves() -> None:
     api.delete("Pod", first)
     api.settle()
     assert len(api.bound) == 2
+
+
+@pytest.mark.parametrize(
+    ("wishes", "label"),
+    [
+        ({"preferredCPUBindPolicy": "SpreadByPCPUs"}, "FullPCPUsOnly"),
+        ({"preferredCPUBindPolicy": "SpreadByPCPUs", "requiredCPUBindPolicy": "FullPCPUs"}, ""),
+    ],
+    ids=["the node's label", "the pod's requirement"],
+)
+def test_what_is_required_goes_before_what_a_pod_prefers(wishes: dict[str, str], label: str) -> None:
+    x = bound("x", "2", annotations={SPEC: json.dumps(wishes)})
+    api = Api([machine("a", labels={"node.koordinator.sh/cpu-bind-policy": label}), x], PROFILE)
+    api.settle()
+    assert status(api, "x")["cpuset"] == "0,4"

@@ -98,20 +98,18 @@ class BoundCpus(Plugin):
         wishes = _read(self._snapshot.pod_annotations(pod).get(SPEC))
         labels = self._snapshot.node_labels(node)
         on_node = labels.get(BIND_LABEL, "")
-        policy = str(
-            wishes.get("preferredCPUBindPolicy")
-            or wishes.get("requiredCPUBindPolicy")
-            or self._spec.default_bind_policy
-        )
+        required = wishes.get("requiredCPUBindPolicy")
+        policy = str(required or wishes.get("preferredCPUBindPolicy") or self._spec.default_bind_policy)
         if on_node == "SpreadByPCPUs":
             policy = on_node
+        full_only = on_node == "FullPCPUsOnly" or required == "FullPCPUs"
         return CpuAsk(
             self._milli(pod) // 1000,
-            policy if policy == "SpreadByPCPUs" else "FullPCPUs",
+            policy if policy == "SpreadByPCPUs" and not full_only else "FullPCPUs",
             str(wishes.get("preferredCPUExclusivePolicy", "")),
             labels.get(NUMA_LABEL, ""),
             labels.get(STRATEGY_LABEL, "MostAllocated"),
-            on_node == "FullPCPUsOnly" or wishes.get("requiredCPUBindPolicy") == "FullPCPUs",
+            full_only,
         )
 
     def _held(self, pod: int) -> Held:
