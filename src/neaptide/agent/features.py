@@ -49,7 +49,7 @@ def features(groups: Groups, *, proc: str, sysfs: str, kubelet_root: str) -> lis
         ),
         Feature(
             "pressure (PSI)",
-            Pressures(layout, Files()).known(),
+            Pressures(layout, Files()).offered(),
             "services' waiting is seen in run queues and latencies alone, disks' limits stay as they are",
         ),
         *([Feature(_STATIC, there=True)] if cpu_manager_policy(kubelet_root) == "static" else []),

@@ -31,13 +31,13 @@ class Pressures:
         self._layout, self._files = layout, files
         self._last: dict[str, tuple[float, tuple[int | None, ...]]] = {}
 
-    def known(self) -> bool:
-        """Whether the kernel tells of any."""
-        return any(self._total(self._layout.tier(""), resource) for resource in RESOURCES)
+    def offered(self) -> bool:
+        """Whether the kernel has files for it; they may say nothing."""
+        return any(self._total(self._layout.tier(""), resource) is not None for resource in RESOURCES)
 
     def of(self, groups: Iterable[str], now: float, resources: Collection[str] = RESOURCES) -> dict[str, Pressure]:
         """By group, since the last call; `now` is in monotonic seconds. Groups that are not named are forgotten, other resources are unknown."""
-        filled = self.known()
+        filled = any(self._total(self._layout.tier(""), resource) for resource in RESOURCES)
         looked = [filled and resource in resources for resource in RESOURCES]
         seen, found = {}, {}
         for group in groups:
