@@ -82,6 +82,7 @@ def read_cluster(connection: Connection) -> tuple[Dump, list[str]]:
     snapshot, unusable = build(found)
     now = time.time()
     unusable += apply_node_metrics(snapshot, now)
-    missed = bool(np.isnan(snapshot.nodes.usage_time[snapshot.nodes.indices()]).any())
-    unseen = [*seen.unseen, *(seen.unmeasured if missed else ())]
+    times = snapshot.nodes.usage_time[snapshot.nodes.indices()]
+    told = len(times) > 0 and not np.isnan(times).any()
+    unseen = [*seen.unseen, *(() if told else seen.unmeasured)]
     return Dump(snapshot, problems + unusable, len(found), now, {}), unseen
