@@ -29,7 +29,7 @@ class Image(Struct, frozen=True, kw_only=True):
     Attributes:
         name: with a tag other than `latest`, so that nobody tries to pull it.
         host: files and folders of this machine, at the same place in the image, with the shared libraries that their programs want.
-        files: more of them, by their place in the image: a path of this machine, or the content.
+        files: more of them, by their place in the image: a path of this machine, with the shared libraries that it wants and that are not among these, or the content.
         shell: with busybox and its commands in /bin, where nothing else has their names.
     """
 
@@ -154,8 +154,12 @@ def _layer(image: Image) -> bytes:
         for file in [*tree.add_host(path)]:
             for library in _libraries(file):
                 list(tree.add_host(library))
+    sources = {str(content) for content in image.files.values() if isinstance(content, Path)}
     for place, content in {**_ACCOUNTS, **image.files}.items():
         tree.add(place, content)
+        for library in _libraries(content) if isinstance(content, Path) else ():
+            if library not in sources:
+                list(tree.add_host(library))
     if image.shell:
         _add_shell(tree)
     return _tar(tree)
