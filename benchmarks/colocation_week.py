@@ -1,8 +1,7 @@
 """A week of 1,000 nodes in the simulator with co-location and without: the same services, offline jobs and nodes.
 
 Without, offline pods request cpu and memory like everybody and wait until some is free; with it they run in reclaimed resources, which `reclaim` sizes and the node rules
-defend. Usage is shared out every five minutes and the loop turns every ten, so that a week takes minutes. Offline work is more than there is room for with
-co-location, too. NEAPTIDE_WEEK_NODES makes it smaller, NEAPTIDE_WEEK_JOBS sets the jobs an hour for each node.
+defend. Usage is shared out every five minutes and the loop turns every ten, so that a week takes minutes. NEAPTIDE_WEEK_NODES makes it smaller.
 """
 
 import os
@@ -18,9 +17,6 @@ from neaptide.simulator.scenario import parse
 NODES = int(os.environ.get("NEAPTIDE_WEEK_NODES", "1000"))
 DAYS, CORES = 7, 63
 SERVICES, JOB_KINDS, PODS_PER_JOB = 20, 10, 10
-JOBS_PER_HOUR = float(os.environ.get("NEAPTIDE_WEEK_JOBS", "0.14"))
-"""For each node."""
-SATISFACTION = {"satisfaction_lower_percent": 60, "satisfaction_upper_percent": 80}
 
 
 def scenario(*, colocated: bool) -> str:
@@ -41,7 +37,7 @@ def scenario(*, colocated: bool) -> str:
         "pools": [{"name": "general", "maximum": NODES, "minimum": NODES, "offerings": [offering]}],
         "services": [_service(number, replicas, cpu) for number in range(SERVICES)],
         "arrivals": [_job(number, colocated=colocated) for number in range(JOB_KINDS)],
-        "node_rules": {"cpu_suppress": {}, "memory_evict": {}, "cpu_evict": SATISFACTION},
+        "node_rules": {"cpu_suppress": {}, "memory_evict": {}},
         "policies": [{"name": "reclaim", "mode": "Enforce"}] if colocated else [],
     }
     return yaml.safe_dump(week)
@@ -64,7 +60,7 @@ def _job(number: int, *, colocated: bool) -> dict[str, Any]:
     return {
         "name": f"job-{number}",
         "tier": "batch" if colocated else "prod",
-        "per_hour": JOBS_PER_HOUR * NODES / JOB_KINDS,
+        "per_hour": 0.07 * NODES / JOB_KINDS,
         "parallelism": PODS_PER_JOB,
         "cpu": 3,  # of what a node has left beside its services (some 6 cores), so that the peer can run it at all
         "memory": "3Gi",

@@ -182,9 +182,8 @@ def _left_behind(
         return policy in enforced and enforced[policy](node)
 
     taints = leftovers(snapshot, lambda policy, node: node.name in busy or answers(policy, node), kept)
-    resources = lent_before(
-        snapshot, [each for each in lent if each not in {ref.target.name for ref in taints}], answers, kept
-    )
+    untainted = {each.target.name for each in taints}
+    resources = lent_before(snapshot, [each for each in lent if each not in untainted], answers, kept)
     return Plan(LEFTOVERS, (*taints, *resources))
 
 
@@ -207,11 +206,12 @@ def _lent(lent: Sequence[str], outcomes: Sequence[Outcome], snapshot: ClusterSna
     """The nodes that are there and on which resources are lent, after outcomes; where nobody knows whether an action was done it counts as done."""
     found = {name for name in lent if name in snapshot.nodes.by_name}
     for each in outcomes:
-        action = each.action
-        if _lends(action) and (each.result == "Done" or each.reason.code == "Deadline"):
-            found.add(action.target.name)
-        elif isinstance(action, SetNodeResources) and not _lends(action):
-            found -= {action.target.name} if each.result == "Done" or each.reason.code == "Unchanged" else set()
+        if not isinstance(each.action, SetNodeResources):
+            continue
+        if _lends(each.action) and (each.result == "Done" or each.reason.code == "Deadline"):
+            found.add(each.action.target.name)
+        elif not _lends(each.action) and (each.result == "Done" or each.reason.code == "Unchanged"):
+            found.discard(each.action.target.name)
     return sorted(found)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
+import msgspec
 from msgspec import Struct
 
 from neaptide.admission.draft import COMPUTED, Draft
@@ -16,8 +17,10 @@ from neaptide.admission.protocols import Namespace, RefusedError
 from neaptide.admission.reclaimed import ask_for_reclaimed, emptydirs_elsewhere
 from neaptide.admission.strategic_merge import merged
 from neaptide.model.colocation_profile import EPHEMERAL, EPHEMERAL_SIZE, ClusterColocationProfile
+from neaptide.model.objects import PodSpec
+from neaptide.model.problems import FieldError
 from neaptide.model.qos import PRIORITY_CLASS_LABEL, QOS_LABEL, Band, QoS, explicit_band, explicit_qos
-from neaptide.model.quantity import QuantityError, milli
+from neaptide.model.requests import effective_requests
 from neaptide.model.selectors import labels_match
 
 PRIORITY_LABEL = "koordinator.sh/priority"
@@ -84,11 +87,12 @@ def contradictions(draft: Draft, band: Band | None) -> list[str]:
         found.append(
             f"a pod labelled {QOS_LABEL}={named} cannot have {what}: give it another class, or another priority class"
         )
-    asked = _milli_requested(draft)
-    if qos in (QoS.LSE, QoS.LSR) and (asked == 0 or asked % 1000):
-        found.append(
-            f"a pod labelled {QOS_LABEL}={named} has CPUs of its own, so it must request whole ones, and requests {f'{asked}m' if asked else 'none'}"
-        )
+    if qos in (QoS.LSE, QoS.LSR):
+        asked = _milli_requested(draft)
+        if asked == 0 or asked % 1000:
+            found.append(
+                f"a pod labelled {QOS_LABEL}={named} has CPUs of its own, so it must request whole ones, and requests {f'{asked}m' if asked else 'none'}"
+            )
     containers = [*(draft.get(("spec", "containers")) or ()), *(draft.get(("spec", "initContainers")) or ())]
     for each in containers:
         requests = (each.get("resources") or {}).get("requests") or {}
@@ -174,19 +178,8 @@ def _band(draft: Draft, known: Known) -> Band | None:
 
 
 def _milli_requested(draft: Draft) -> int:
-    """CPU that a pod requests as the scheduler counts it: its containers and sidecars together, or an init container with the sidecars before it."""
-    sidecars = most = 0
-    for each in draft.get(("spec", "initContainers")) or ():
-        own = _milli(each)
-        if each.get("restartPolicy") == "Always":
-            sidecars += own
-        most = max(most, sidecars + (0 if each.get("restartPolicy") == "Always" else own))
-    return max(sidecars + sum(map(_milli, draft.get(("spec", "containers")) or ())), most)
-
-
-def _milli(container: Mapping[str, Any]) -> int:
-    """0 for what nobody can read: the API server refuses it."""
+    """CPU that a pod requests as the scheduler counts it; 0 for what nobody can read, which the API server refuses."""
     try:
-        return milli(str(((container.get("resources") or {}).get("requests") or {}).get("cpu", "0")))
-    except QuantityError:
+        return effective_requests(msgspec.convert(draft.get(("spec",)), PodSpec)).get("cpu", 0)
+    except (msgspec.ValidationError, FieldError):
         return 0

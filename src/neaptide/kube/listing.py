@@ -21,8 +21,8 @@ class Listing(NamedTuple):
 
     Attributes:
         pages: the lists as the API server sent them, each with what it lists.
-        unseen: sentences on what could not be seen, but for
-        unmeasured: those on usage by metrics.k8s.io; nodes' agents may have told it.
+        unseen: sentences on what could not be seen.
+        unmeasured: sentences on usage that metrics.k8s.io did not tell; nodes' agents may have.
     """
 
     pages: list[tuple[Resource, bytes]]

@@ -19,6 +19,7 @@ from typing import Any
 
 from msgspec import yaml
 
+from neaptide.noderules.weights import weight_of_shares
 from neaptide.testbed.cluster import Testbed
 from neaptide.testbed.colocation import programs
 from neaptide.testbed.errors import TestbedError
@@ -237,8 +238,8 @@ def _to_node(pid: int, group: Path) -> None:
     shares = AGENT_MILLI * 1024 // 1000
     if (own / "cpu.shares").exists():
         (own / "cpu.shares").write_text(str(shares))
-    else:  # version 2; the kubelet's conversion of old
-        (own / "cpu.weight").write_text(str(1 + (shares - 2) * 9999 // 262_142))
+    else:
+        (own / "cpu.weight").write_text(str(weight_of_shares(shares)))
     (own / "cgroup.procs").write_text(str(pid))
 
 
